@@ -1,0 +1,78 @@
+# One command for each thing one does here. `make help` lists them.
+# Works with GNU make 3.81, the version that comes with macOS.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## List these targets
+	@grep -E '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z.-]+):.*## /\1\t/' | \
+		awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: $(VENV)/.run  ## Start the app; without Katana credentials also the sandbox
+	@$(BIN)/python -m app.start
+
+.PHONY: test
+test: $(VENV)/.dev  ## Run every test this machine can run
+	@$(BIN)/python -m pytest
+
+.PHONY: test-slow
+test-slow: $(VENV)/.dev  ## Run the long tests too
+	@$(BIN)/python -m pytest -m "slow or not slow"
+
+.PHONY: check
+check: $(VENV)/.dev  ## Check format, lint and types
+	@$(BIN)/python -m ruff format --check --quiet .
+	@$(BIN)/python -m ruff check --quiet .
+	@$(BIN)/python -m mypy
+
+.PHONY: format
+format: $(VENV)/.dev  ## Format the code and fix what lint can fix
+	@$(BIN)/python -m ruff format --quiet .
+	@$(BIN)/python -m ruff check --quiet --fix .
+
+.PHONY: dev
+dev: $(VENV)/.dev  ## Prepare the virtual environment for tests and checks
+
+.env: | $(VENV)/.run  ## Write .env with fresh secrets, for a server of your own
+	@$(BIN)/python -m app.start --env-only
+
+# uv resolves for every platform at once, which pip cannot; it is needed here only.
+LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.PHONY: lock
+lock:  ## Write both locks anew (needs uv); UPGRADE=1 takes newer versions
+	$(LOCK) $(if $(UPGRADE),--upgrade) requirements.in --output-file requirements.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) requirements-dev.in --output-file requirements-dev.txt
+
+.PHONY: clean
+clean:  ## Remove the virtual environment and every cache; keeps .env and instance/
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps make a second `make` cost nothing. .venv/bin/python is a target of its own because a
+# Python that was upgraded away leaves a dangling link there, which make sees as missing.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed and '$(PYTHON)' is not: name another one," \
+			"for example: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' cannot make virtual environments." \
+			"On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.run: requirements.txt | $(BIN)/python
+	@echo "Installing what the app needs (once) ..."
+	@$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt | $(BIN)/python
+	@echo "Installing what tests and checks need (once) ..."
+	@$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@
