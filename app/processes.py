@@ -1,0 +1,116 @@
+"""Servers as child processes: start them, wait until they answer, end them together."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from app.config import ROOT
+
+POLL_SECONDS = 0.05
+STOP_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Server:
+    """What to run as `python -m`, where it will answer, and what helps when the port is taken."""
+
+    name: str
+    command: tuple[str, ...]
+    environ: Mapping[str, str]
+    host: str
+    port: int
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Child:
+    """A server that was started."""
+
+    server: Server
+    process: subprocess.Popen[bytes]
+
+
+def require_free_port(server: Server) -> None:
+    """Leave with a sentence if `server` could not listen."""
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    try:
+        socket.create_server((server.host, server.port), family=family).close()
+    except PermissionError:
+        sys.exit(f"Port {server.port} needs an administrator: {server.remedy} to one above 1023.")
+    except OSError:
+        sys.exit(f"Port {server.port} is taken: stop the program there, or {server.remedy}.")
+
+
+@contextmanager
+def started(servers: Sequence[Server]) -> Iterator[list[Child]]:
+    """The running servers; all are ended on the way out, the last one first."""
+    children: list[Child] = []
+    try:
+        for server in servers:
+            children.append(Child(server, _popen(server)))
+        yield children
+    finally:
+        # A second Ctrl-C must not leave a server behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for child in reversed(children):
+            _end(child.process)
+
+
+def wait_for_answers(children: Sequence[Child]) -> None:
+    """Return once every server answers HTTP; leave with a sentence if one ends before."""
+    while not all(_answers(child.server) for child in children):
+        _require_all_alive(children)
+        time.sleep(POLL_SECONDS)
+
+
+def wait_for_an_end(children: Sequence[Child]) -> None:
+    """Leave with a sentence as soon as one server has ended."""
+    while True:
+        _require_all_alive(children)
+        time.sleep(4 * POLL_SECONDS)
+
+
+def _popen(server: Server) -> subprocess.Popen[bytes]:
+    # In a session of its own: Ctrl-C in the terminal reaches the parent alone, which then ends its
+    # servers in the right order.
+    return subprocess.Popen(  # noqa: S603  the command is made of our own words
+        (sys.executable, "-m", *server.command),
+        cwd=ROOT,
+        env={**os.environ, **server.environ},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _answers(server: Server) -> bool:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _require_all_alive(children: Sequence[Child]) -> None:
+    for child in children:
+        if child.process.poll() is not None:
+            sys.exit(f"{child.server.name} has ended (status {child.process.returncode}).")

@@ -1,0 +1,170 @@
+"""Starts everything on one machine, for `make run`: settings, migrations, the sandbox, the app."""
+
+import argparse
+import base64
+import os
+import re
+import secrets
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import flask_migrate
+from alembic.util import CommandError
+from dotenv import dotenv_values
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import config, create_app
+from app.errors import ConfigurationError
+from app.processes import Server, require_free_port, started, wait_for_an_end, wait_for_answers
+
+ENV = config.ROOT / ".env"
+SANDBOX_ENV = config.INSTANCE / "sandbox.env"
+SANDBOX_ORIGIN = "http://127.0.0.1:8001"
+#: All that the sandbox needs to know: our keys are none of its business.
+SANDBOX_NEEDS = ("KATANA_CLIENT_ID", "KATANA_CLIENT_SECRET", "KATANA_REDIRECT_URI")
+
+
+def main() -> None:
+    """Run until Ctrl-C or a signal to end; whatever fails leaves by one sentence and status 1."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    arguments = _arguments()
+    try:
+        write_env()
+        if not arguments.env_only:
+            run()
+    except KeyboardInterrupt:
+        print("\nStopped.")
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    except UnicodeDecodeError:
+        sys.exit(".env cannot be read: it must be a text file in UTF-8.")
+
+
+def write_env() -> None:
+    """Write .env with fresh secrets, readable by its owner alone, unless there is one."""
+    if ENV.exists():
+        return
+
+    key = base64.urlsafe_b64encode(secrets.token_bytes(config.KEY_BYTES)).decode()
+    text = (config.ROOT / ".env.example").read_text()
+    text = re.sub(r"(?m)^SECRET_KEY=$", f"SECRET_KEY={secrets.token_hex(32)}", text)
+    text = re.sub(r"(?m)^TOKEN_ENCRYPTION_KEYS=$", f"TOKEN_ENCRYPTION_KEYS=k1:{key}", text)
+    _write_private(ENV, text)
+    print("Wrote .env with fresh secrets.", flush=True)
+
+
+def run() -> None:
+    """Serve the app, and the sandbox while there is no client id, until one of them ends."""
+    environ = _environment()
+    settings = config.load(environ)
+    sandbox = [_sandbox(environ)] if _is_sandboxed(environ) else []
+    servers = [*sandbox, _app(settings)]
+    for server in servers:
+        require_free_port(server)
+
+    _migrate(environ)
+    # The app comes last and is ended first: a refresh under way still gets the sandbox's answer.
+    with started(servers) as children:
+        wait_for_answers(children)
+        _say_where(settings, sandbox)
+        wait_for_an_end(children)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m app.start", description=__doc__)
+    parser.add_argument("--env-only", action="store_true", help="write .env and end")
+    return parser.parse_args()
+
+
+def _environment() -> dict[str, str]:
+    config.INSTANCE.mkdir(exist_ok=True)
+    if "KATANA_CLIENT_ID" not in config.read_environment():
+        _write_private(SANDBOX_ENV, _sandbox_settings())
+
+    return config.read_environment()
+
+
+def _sandbox_settings() -> str:
+    return f"""\
+# The sandbox in Katana's place, for as long as KATANA_CLIENT_ID is set nowhere else.
+KATANA_CLIENT_ID=sandbox-{secrets.token_hex(8)}
+KATANA_CLIENT_SECRET={secrets.token_hex(32)}
+KATANA_AUTHORIZE_URL={SANDBOX_ORIGIN}/authorize
+KATANA_ACCESS_TOKEN_URL={SANDBOX_ORIGIN}/oauth/token
+KATANA_REVOKE_URL={SANDBOX_ORIGIN}/oauth/revoke
+KATANA_API_BASE_URL={SANDBOX_ORIGIN}/v1
+"""
+
+
+def _write_private(path: Path, text: str) -> None:
+    # Private from its first byte: a chmod afterwards would leave a moment to read it.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def _is_sandboxed(environ: Mapping[str, str]) -> bool:
+    return environ["KATANA_CLIENT_ID"] == dotenv_values(SANDBOX_ENV).get("KATANA_CLIENT_ID")
+
+
+def _sandbox(environ: Mapping[str, str]) -> Server:
+    url = urlsplit(environ["KATANA_AUTHORIZE_URL"])
+    host, port = url.hostname or "127.0.0.1", url.port or 80
+    return Server(
+        name="The sandbox",
+        command=("app.sandbox", "--host", host, "--port", str(port)),
+        environ={name: environ[name] for name in SANDBOX_NEEDS},
+        host=host,
+        port=port,
+        remedy="change the port in all four URLs of instance/sandbox.env",
+    )
+
+
+def _app(settings: config.Settings) -> Server:
+    host, port = _where_to_listen(settings.katana.redirect_uri)
+    return Server(
+        name="The app",
+        command=("gunicorn", "wsgi:app", "--log-level", "warning"),
+        environ={"GUNICORN_BIND": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"},
+        host=host,
+        port=port,
+        remedy="change the port in KATANA_REDIRECT_URI in .env",
+    )
+
+
+def _where_to_listen(redirect_uri: str) -> tuple[str, int]:
+    uri = urlsplit(redirect_uri)
+    # Behind a tunnel or a proxy, the address that users see is not the one to listen on.
+    if uri.scheme != "http" or uri.hostname not in config.LOOPBACK_HOSTS:
+        return "127.0.0.1", 8000
+
+    return uri.hostname, uri.port or 80
+
+
+def _migrate(environ: Mapping[str, str]) -> None:
+    try:
+        with create_app(environ).app_context():
+            flask_migrate.upgrade()
+    except (SQLAlchemyError, CommandError):
+        sys.exit(
+            "The database at DATABASE_URL does not answer, or cannot be brought up to date: "
+            "`flask db upgrade` says why."
+        )
+
+
+def _say_where(settings: config.Settings, sandbox: list[Server]) -> None:
+    uri = urlsplit(settings.katana.redirect_uri)
+    print(f"\n  Open {uri.scheme}://{uri.netloc}")
+    for server in sandbox:
+        print(
+            f"  The sandbox stands in for Katana; its ledger is at http://{server.host}:{server.port}"
+        )
+    print("  Ctrl-C ends everything.\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
