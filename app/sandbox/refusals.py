@@ -1,0 +1,88 @@
+"""How the login and the API say no, with the statuses and words of Auth0 and of Katana."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flask import Response, json
+
+
+@dataclass
+class LoginRefusal(Exception):
+    """A no from the token endpoint or the revocation endpoint; nothing has been handed out."""
+
+    status: int
+    error: str
+    description: str
+    family: int | None = None
+    remark: str | None = None
+
+
+@dataclass
+class ApiRefusal(Exception):
+    """A no from the API; `details` says which parameter was wrong, for a 422 only."""
+
+    status: int
+    name: str
+    message: str
+    details: tuple[dict[str, object], ...] = ()
+
+    def answer(self, shape: str, headers: Mapping[str, str] | None = None) -> Response:
+        """Return Katana's answer, in the shape `wrapped` or `flat`; Katana publishes both."""
+        error: dict[str, object] = {"statusCode": self.status, "name": self.name}
+        error["message"] = self.message
+        if self.details:
+            error |= {"code": "VALIDATION_FAILED", "details": self.details}
+        body = error if shape == "flat" else {"error": error}
+        return Response(json.dumps(body), self.status, headers, content_type="application/json")
+
+
+def bad_request(description: str) -> LoginRefusal:
+    """Return the refusal of a request that is not well-formed."""
+    return LoginRefusal(400, "invalid_request", description)
+
+
+def wrong_client() -> LoginRefusal:
+    """Return the refusal of a client that is unknown, unproven or proven in the wrong way."""
+    return LoginRefusal(401, "access_denied", "Unauthorized")
+
+
+def bad_code(remark: str) -> LoginRefusal:
+    """Return the refusal of an authorization code, whatever is wrong with it."""
+    return LoginRefusal(403, "invalid_grant", "Invalid authorization code", remark=remark)
+
+
+def bad_verifier() -> LoginRefusal:
+    """Return the refusal of a PKCE verifier that does not fit the challenge."""
+    return LoginRefusal(403, "invalid_grant", "Failed to verify code verifier", remark="PKCE")
+
+
+def bad_refresh_token(family: int | None, remark: str) -> LoginRefusal:
+    """Return the refusal of a refresh token; its text never tells why, the ledger's remark does."""
+    description = "Unknown or invalid refresh token."
+    return LoginRefusal(403, "invalid_grant", description, family, remark)
+
+
+def api_refusal(status: int) -> ApiRefusal:
+    """Return Katana's refusal for an HTTP status, in Katana's words where they are known."""
+    name, message = _API_WORDS.get(status, (f"Error{status}", "Error"))
+    return ApiRefusal(status, name, message)
+
+
+def invalid_query(path: str, code: str, message: str) -> ApiRefusal:
+    """Return the refusal of a query parameter; `code` is the keyword of the rule it breaks."""
+    detail: dict[str, object] = {"path": path, "code": code, "message": message, "info": {}}
+    text = "The request body is invalid. See error object `details` property for more info."
+    return ApiRefusal(422, "UnprocessableEntityError", text, (detail,))
+
+
+_API_WORDS = {
+    400: ("BadRequest", "Bad Request"),
+    401: ("UnauthorizedError", "Unauthorized"),
+    403: ("ForbiddenError", "Forbidden"),
+    404: ("NotFoundError", "Not found"),
+    429: ("TooManyRequests", "Too Many Requests"),
+    500: ("InternalServerError", "Internal Server Error"),
+    502: ("BadGateway", "Bad Gateway"),
+    503: ("ServiceUnavailable", "Service Unavailable"),
+    504: ("GatewayTimeout", "Gateway Timeout"),
+}
