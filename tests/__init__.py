@@ -1,0 +1,12 @@
+"""The tests, one file for each subject, and what they stand on.
+
+conftest.py  the fixtures
+actors.py    who uses the app: makers, in this process or over the network
+pages.py     a page as they see it
+sandbox.py   Katana as they see it, and what Katana has seen
+servers.py   real servers on real sockets
+postgres.py  a real PostgreSQL
+browsers.py  Chromium
+
+Nothing is mocked: a test acts over HTTP and looks at what came of it.
+"""

@@ -1,0 +1,224 @@
+"""The fixtures: from an empty database to a user in a browser, all of it real."""
+
+import base64
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+
+import flask_migrate
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from playwright.sync_api import Browser, Page
+
+from app import create_app
+from app.config import ROOT
+from app.db import db
+from tests.actors import ClientBrowser, Maker, WireBrowser
+from tests.browsers import find_chromium, running_chromium
+from tests.postgres import Postgres, running_postgres
+from tests.sandbox import Sandbox, running_sandbox
+from tests.servers import Served, gunicorn, listening
+
+MakeMaker = Callable[..., Maker]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let each test that has a database run on SQLite and on PostgreSQL."""
+    if "database_url" not in metafunc.fixturenames:
+        return
+
+    one = metafunc.definition.get_closest_marker("one_database")
+    engines = ["sqlite"] if one else ["sqlite", "postgresql"]
+    metafunc.parametrize("database_url", engines, indirect=True)
+
+
+def cannot_run(reason: str) -> NoReturn:
+    """Skip, but where everything must run (CI=true) fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}; with CI=true that is a failure")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for the whole run."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_postgres())
+        except Exception as error:  # whatever keeps a server from starting on this machine
+            cannot_run(f"PostgreSQL does not start here: {error}")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with every table and no row."""
+    path = tmp_path_factory.mktemp("migrated") / "app.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: Postgres) -> str:
+    """The name of a PostgreSQL database with every table and no row."""
+    _migrate(postgres.create("migrated"))
+    return "migrated"
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh, migrated database."""
+    if request.param == "sqlite":
+        path = shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "app.db")
+        yield f"sqlite:///{path}"
+        return
+
+    template: str = request.getfixturevalue("migrated_postgres")
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"test_{secrets.token_hex(6)}"
+    yield server.create(name, template)
+    server.drop(name)
+
+
+def _migrate(url: str) -> None:
+    app = create_app(_secrets() | _nowhere() | {"DATABASE_URL": url})
+    with app.app_context():
+        flask_migrate.upgrade(directory=str(ROOT / "migrations"))
+        db.engine.dispose()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """The socket at which the app is, or would be, served."""
+    with listening() as listener:
+        yield listener
+
+
+@pytest.fixture
+def redirect_uri(listener: socket.socket) -> str:
+    """The app's callback."""
+    return f"http://localhost:{listener.getsockname()[1]}/katana/callback"
+
+
+@pytest.fixture
+def sandbox(redirect_uri: str) -> Iterator[Sandbox]:
+    """Katana."""
+    with running_sandbox(redirect_uri) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def environ(sandbox: Sandbox, redirect_uri: str, database_url: str) -> dict[str, str]:
+    """All the settings, so that no .env of this machine shows through."""
+    return {
+        **_secrets(),
+        **sandbox.settings(),
+        "KATANA_REDIRECT_URI": redirect_uri,
+        "KATANA_AUDIENCE": "https://api.katanamrp.com",
+        "KATANA_PKCE": "on",
+        "KATANA_ROTATION_OVERLAP_SECONDS": "0",
+        "DATABASE_URL": database_url,
+        "TRUSTED_HOSTS": "localhost",
+        "PROXY_HOPS": "0",
+        "LOG_LEVEL": "INFO",
+    }
+
+
+def _secrets() -> dict[str, str]:
+    key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return {"SECRET_KEY": secrets.token_hex(32), "TOKEN_ENCRYPTION_KEYS": f"test:{key}"}
+
+
+def _nowhere() -> dict[str, str]:
+    return {
+        "KATANA_CLIENT_ID": "nobody",
+        "KATANA_CLIENT_SECRET": secrets.token_hex(32),
+        "KATANA_REDIRECT_URI": "http://localhost/katana/callback",
+    }
+
+
+@pytest.fixture
+def app(environ: dict[str, str]) -> Iterator[Flask]:
+    """The app in this process."""
+    app = create_app(environ)
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser without cookies yet, in this process."""
+    return app.test_client()
+
+
+@pytest.fixture
+def _push_request_context() -> None:
+    """Switch off pytest-flask's request context around each test.
+
+    It would be shared by all requests of the test: one database session and one signed-in user for
+    all of them, which is not how the app runs.
+    """
+
+
+@pytest.fixture
+def new_maker(app: Flask, sandbox: Sandbox) -> MakeMaker:
+    """Makes makers, each with a browser of their own, in this process."""
+    return lambda name="ada": Maker(ClientBrowser(app.test_client()), sandbox, name)
+
+
+@pytest.fixture
+def maker(new_maker: MakeMaker) -> Maker:
+    """One maker, not signed up yet."""
+    return new_maker()
+
+
+@pytest.fixture
+def served(environ: dict[str, str], listener: socket.socket, tmp_path: Path) -> Iterator[Served]:
+    """The app under gunicorn, with two worker processes."""
+    with gunicorn(environ, listener, tmp_path / "gunicorn.log") as served:
+        yield served
+
+
+@pytest.fixture
+def new_served_maker(served: Served, sandbox: Sandbox) -> Iterator[MakeMaker]:
+    """Makes makers who reach the served app over the network."""
+    browsers: list[WireBrowser] = []
+
+    def make(name: str = "ada") -> Maker:
+        browsers.append(WireBrowser(served.url))
+        return Maker(browsers[-1], sandbox, name)
+
+    yield make
+    for browser in browsers:
+        browser.close()
+
+
+@pytest.fixture
+def served_maker(new_served_maker: MakeMaker) -> Maker:
+    """One maker over the network, not signed up yet."""
+    return new_served_maker()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium for the whole run."""
+    executable = find_chromium()
+    if executable is None:
+        cannot_run("no Chromium or Chrome is installed")
+    with running_chromium(executable) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """A window of its own, in front of the served app."""
+    context = browser.new_context(base_url=served.url)
+    yield context.new_page()
+    context.close()

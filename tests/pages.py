@@ -1,0 +1,64 @@
+"""An HTML page as a person without JavaScript uses it: its text, and its forms."""
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form, and what it sends if nothing more is typed."""
+
+    action: str
+    method: str
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What came back for one request; `location` is where it sends the browser, if anywhere."""
+
+    status: int
+    text: str
+    location: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def forms(self) -> list[Form]:
+        """Every form on the page, in order."""
+        reader = _FormReader()
+        reader.feed(self.text)
+        return reader.forms
+
+    def form(self, action: str) -> Form:
+        """The form that goes to `action`; AssertionError names those there are."""
+        found = [form for form in self.forms() if form.action == action]
+        there = [form.action for form in self.forms()]
+        assert found, f"no form goes to {action}; status {self.status}, forms go to {there}"
+        return found[0]
+
+
+class _FormReader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self._inside = True
+            self.forms.append(
+                Form(values.get("action", ""), values.get("method", "get").lower(), {})
+            )
+        elif tag == "input" and self._inside and _is_sent(values):
+            self.forms[-1].fields[values["name"]] = values.get("value", "on")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._inside = False
+
+
+def _is_sent(values: dict[str, str]) -> bool:
+    if "name" not in values or values.get("type") in {"submit", "button", "image", "reset"}:
+        return False
+
+    return values.get("type") not in {"radio", "checkbox"} or "checked" in values

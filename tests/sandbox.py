@@ -1,0 +1,181 @@
+"""Drives the sandbox over HTTP: its consent page as a user, its rules and faults as the weather."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+from urllib.parse import urljoin
+
+import requests
+
+from app.sandbox import create_sandbox
+from tests.pages import Page
+from tests.servers import serving
+
+TIMEOUT = 30
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as the sandbox saw it: names of fields and headers, no values."""
+
+    n: int
+    at: str
+    method: str
+    path: str
+    kind: str
+    fields: list[str]
+    headers: list[str]
+    family: int | None
+    fingerprint: str | None
+    status: int | None
+    error: str | None
+    fault: str | None
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token by its fingerprint; `presented` counts how often a refresh token was sent."""
+
+    fingerprint: str
+    state: str
+    presented: int = 0
+
+
+@dataclass(frozen=True)
+class Family:
+    """All tokens that came of one consent."""
+
+    id: int
+    factory: str
+    state: str
+    reason: str | None
+    refresh_tokens: list[Token]
+    access_tokens: list[Token]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Everything the sandbox has seen since it began."""
+
+    families: list[Family]
+    requests: list[Request]
+
+    def of(self, kind: str) -> list[Request]:
+        """The requests of one kind: authorize, exchange, refresh, revoke or api."""
+        return [request for request in self.requests if request.kind == kind]
+
+
+@dataclass(frozen=True)
+class Callback:
+    """Where Katana sends the user back to; `form` is what is posted there, None for a GET."""
+
+    url: str
+    form: dict[str, str] | None = None
+
+
+class Sandbox:
+    """A running sandbox."""
+
+    def __init__(self, url: str, client_id: str, client_secret: str) -> None:
+        self.url = url
+        self.client_id = client_id
+        self.client_secret = client_secret
+        self._http = requests.Session()
+
+    def settings(self) -> dict[str, str]:
+        """The app's settings that make this sandbox its Katana."""
+        return {
+            "KATANA_CLIENT_ID": self.client_id,
+            "KATANA_CLIENT_SECRET": self.client_secret,
+            "KATANA_AUTHORIZE_URL": f"{self.url}/authorize",
+            "KATANA_ACCESS_TOKEN_URL": f"{self.url}/oauth/token",
+            "KATANA_REVOKE_URL": f"{self.url}/oauth/revoke",
+            "KATANA_API_BASE_URL": f"{self.url}/v1",
+        }
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        self._http.close()
+
+    def approve(
+        self, authorize_url: str, *, factory: str | None = None, decision: str = "approve"
+    ) -> Callback:
+        """Answer the consent page that `authorize_url` leads to, and say what comes of it."""
+        form = self._page("GET", authorize_url).form("/authorize/decision")
+        answers = form.fields | {"decision": decision} | ({"factory": factory} if factory else {})
+        page = self._page("POST", urljoin(self.url, form.action), data=answers)
+        if page.location:
+            return Callback(page.location)
+
+        (form,) = page.forms()
+        return Callback(form.action, form.fields)
+
+    def ledger(self) -> Ledger:
+        """What the sandbox has seen until now."""
+        seen = self._http.get(f"{self.url}/ledger", timeout=TIMEOUT).json()
+        return Ledger(
+            families=[_family(family) for family in seen["families"]],
+            requests=[_only_known(Request, request) for request in seen["requests"]],
+        )
+
+    def rules(self, **changed: object) -> None:
+        """Change rules, such as `access_token_seconds=5`."""
+        self._control("/rules", **changed)
+
+    def fault(self, on: str, fault: str, **details: object) -> None:
+        """Let the next request of kind `on` meet `fault`; `times=0` lets all of them."""
+        self._control("/faults", on=on, fault=fault, **details)
+
+    def clear_faults(self) -> None:
+        """Let everything go well again."""
+        self._http.delete(f"{self.url}/faults", timeout=TIMEOUT).raise_for_status()
+
+    def expire(self, family: int | None = None) -> None:
+        """End the life of the access tokens of one family, or of all."""
+        self._control("/expire", family=family)
+
+    def kill(self, family: int | None = None) -> None:
+        """Take back one grant, or all, as a user can at Katana."""
+        self._control("/kill", family=family)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._control("/reset")
+
+    def _control(self, path: str, **body: object) -> None:
+        answer = self._http.post(f"{self.url}{path}", json=body, timeout=TIMEOUT)
+        assert answer.ok, f"the sandbox refused {path}: {answer.text}"
+
+    def _page(self, method: str, url: str, data: dict[str, str] | None = None) -> Page:
+        answer = self._http.request(method, url, data=data, allow_redirects=False, timeout=TIMEOUT)
+        return Page(answer.status_code, answer.text, answer.headers.get("Location"))
+
+
+@contextmanager
+def running_sandbox(redirect_uri: str) -> Iterator[Sandbox]:
+    """A sandbox of its own on a free port, with one client whose callback is `redirect_uri`."""
+    client_id, client_secret = f"client-{token_hex(4)}", token_hex(32)
+    app = create_sandbox(
+        client_id=client_id, client_secret=client_secret, redirect_uri=redirect_uri
+    )
+    with serving(app) as url:
+        sandbox = Sandbox(url, client_id, client_secret)
+        try:
+            yield sandbox
+        finally:
+            sandbox.close()
+
+
+def _family(seen: dict[str, Any]) -> Family:
+    tokens = {
+        name: [_only_known(Token, token) for token in seen[name]]
+        for name in ("refresh_tokens", "access_tokens")
+    }
+    return _only_known(Family, seen | tokens)
+
+
+def _only_known(kind: Any, seen: dict[str, Any]) -> Any:
+    # The ledger may tell more than the tests ask for.
+    return kind(**{name: seen[name] for name in kind.__dataclass_fields__ if name in seen})

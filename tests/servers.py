@@ -1,0 +1,100 @@
+"""Real servers on real loopback sockets: an app in a thread, or under gunicorn as in production."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from app.config import ROOT
+
+START_SECONDS = 30
+STOP_SECONDS = 70  # more than gunicorn's graceful_timeout
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
+
+
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    """The URL at which `app` is served, by threads of this process."""
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    # The interval is how long ending it may take, which every test would pay.
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def listening() -> Iterator[socket.socket]:
+    """A socket on a free port that is already listening, so that no one else can get the port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        listener.set_inheritable(True)
+        yield listener
+
+
+@dataclass(frozen=True)
+class Served:
+    """The app under gunicorn."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    def log(self) -> str:
+        """All that it has written, access log included."""
+        return self.log_file.read_text()
+
+    def stop(self) -> int:
+        """Ask it to end and return its exit status, once requests under way are done."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def gunicorn(
+    environ: Mapping[str, str], listener: socket.socket, log_file: Path, *, workers: int = 2
+) -> Iterator[Served]:
+    """The app under gunicorn with the repository's own settings, answering on `listener`."""
+    serve = {"GUNICORN_BIND": f"fd://{listener.fileno()}", "GUNICORN_WORKERS": str(workers)}
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            (sys.executable, "-m", "gunicorn", "wsgi:app"),
+            cwd=ROOT,
+            env={**os.environ, **environ, **serve},
+            pass_fds=(listener.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    served = Served(f"http://localhost:{listener.getsockname()[1]}", process, log_file)
+    try:
+        _wait_until_up(served)
+        yield served
+    finally:
+        if process.poll() is None:
+            served.stop()
+
+
+def _wait_until_up(served: Served) -> None:
+    # The kernel keeps the request until a worker is there to take it: no need to ask again.
+    try:
+        requests.get(f"{served.url}/healthz", timeout=START_SECONDS).raise_for_status()
+    except requests.RequestException as error:
+        raise AssertionError(f"gunicorn does not answer:\n{served.log()}") from error
