@@ -23,8 +23,6 @@ from app.processes import Server, require_free_port, started, wait_for_an_end, w
 ENV = config.ROOT / ".env"
 SANDBOX_ENV = config.INSTANCE / "sandbox.env"
 SANDBOX_ORIGIN = "http://127.0.0.1:8001"
-#: All that the sandbox needs to know: our keys are none of its business.
-SANDBOX_NEEDS = ("KATANA_CLIENT_ID", "KATANA_CLIENT_SECRET", "KATANA_REDIRECT_URI")
 
 
 def main() -> None:
@@ -61,7 +59,7 @@ def run() -> None:
     """Serve the app, and the sandbox while there is no client id, until one of them ends."""
     environ = _environment()
     settings = config.load(environ)
-    sandbox = [_sandbox(environ)] if _is_sandboxed(environ) else []
+    sandbox = [_sandbox(settings)] if _is_sandboxed(environ) else []
     servers = [*sandbox, _app(settings)]
     for server in servers:
         require_free_port(server)
@@ -111,13 +109,19 @@ def _is_sandboxed(environ: Mapping[str, str]) -> bool:
     return environ["KATANA_CLIENT_ID"] == dotenv_values(SANDBOX_ENV).get("KATANA_CLIENT_ID")
 
 
-def _sandbox(environ: Mapping[str, str]) -> Server:
-    url = urlsplit(environ["KATANA_AUTHORIZE_URL"])
+def _sandbox(settings: config.Settings) -> Server:
+    katana = settings.katana
+    url = urlsplit(katana.authorize_url)
     host, port = url.hostname or "127.0.0.1", url.port or 80
     return Server(
         name="The sandbox",
         command=("app.sandbox", "--host", host, "--port", str(port)),
-        environ={name: environ[name] for name in SANDBOX_NEEDS},
+        environ={
+            "KATANA_CLIENT_ID": katana.client_id,
+            "KATANA_CLIENT_SECRET": katana.client_secret,
+            "KATANA_REDIRECT_URI": katana.redirect_uri,
+            "KATANA_AUDIENCE": katana.audience,
+        },
         host=host,
         port=port,
         remedy="change the port in all four URLs of instance/sandbox.env",
