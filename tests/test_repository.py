@@ -1,0 +1,280 @@
+"""The laws of the code base itself. Each failure says what to do."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from app.config import ROOT, SETTINGS
+
+#: What each part of the app may import of the others. What is not named here joins everything
+#: (create_app) or stands in front of it (the launcher).
+MAY_IMPORT = {
+    "errors": set(),
+    "config": {"errors"},
+    "db": {"errors"},
+    "clock": {"db", "errors"},
+    "models": {"db", "errors", "clock", "config"},
+    "katana": {"db", "errors", "clock", "config"},
+    "connections": {"katana", "models", "db", "errors", "clock", "config"},
+    "web": {"connections", "katana", "models", "db", "errors", "clock", "config"},
+    "cli": {"connections", "katana", "models", "db", "errors", "clock", "config"},
+    "processes": {"config"},
+    "sandbox": set(),
+}
+
+TOP_LEVEL = {
+    *("app", "migrations", "templates", "tests", "benchmarks"),
+    *("requirements.in", "requirements.txt", "requirements-dev.in", "requirements-dev.txt"),
+    *("README.md", "CHANGELOG.md", "LICENSE"),
+    *(".env.example", ".gitignore", ".github", ".ci"),
+    *("Makefile", "pyproject.toml", "gunicorn.conf.py", "wsgi.py"),
+}
+
+#: The first versions without a known advisory that touches this app.
+FLOORS = {
+    "authlib": "1.9.6",
+    "joserfc": "1.6.8",
+    "flask": "3.1.3",
+    "werkzeug": "3.1.6",
+    "gunicorn": "27.0.1",
+    "requests": "2.32.4",
+}
+
+FOREIGN = re.compile(
+    r"(?<![\w.:/-])/(?:home|root|Users|tmp|work)/[\w.-]+"  # a path on somebody's machine
+    r"|(?:files\.pythonhosted|pypi|registry\.npmjs)\.org|--(?:extra-)?index-url"  # a package index
+)
+
+
+def tracked_files() -> list[Path]:
+    """Every file of the repository, as git has it; without git, all but what git ignores."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout, so there is no list of its files")
+
+    listed = subprocess.run(
+        ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    paths = (ROOT / name for name in listed.stdout.split("\0") if name)
+    return [path for path in paths if path.is_file()]
+
+
+def modules(folder: str) -> list[Path]:
+    """The Python files in `folder`, relative to the top."""
+    return sorted(path.relative_to(ROOT) for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported_names(path: Path) -> set[str]:
+    """The full names that the module at `path` imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module == "app":
+            names |= {f"app.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def pins(lock: str) -> dict[str, Version]:
+    """The version of each distribution that `lock` names."""
+    found = re.findall(r"(?m)^([a-z0-9._-]+)==(\S+)", (ROOT / lock).read_text())
+    return {canonicalize_name(name): Version(version) for name, version in found}
+
+
+def direct(source: str) -> dict[str, Requirement]:
+    """The requirements in `source`, by name."""
+    lines = (line.split("#")[0].strip() for line in (ROOT / source).read_text().splitlines())
+    found = [Requirement(line) for line in lines if line and not line.startswith("-")]
+    return {canonicalize_name(requirement.name): requirement for requirement in found}
+
+
+@pytest.mark.parametrize("path", modules("app"), ids=str)
+def test_imports_go_one_way(path: Path) -> None:
+    """Pages know connections, connections know Katana and the tables; never the other way round."""
+    part = path.with_suffix("").parts[1]
+    allowed = MAY_IMPORT.get(part)
+    imported = {name.split(".")[1] for name in imported_names(path) if name.startswith("app.")}
+
+    wrong = set() if allowed is None else imported - allowed - {part}
+
+    assert not wrong, (
+        f"{path} imports {', '.join(sorted(wrong))}: app/{part} may import only "
+        f"{', '.join(sorted(allowed or ())) or 'itself'}. Pass in what it needs as an argument, "
+        "or move the code to the part that may know both."
+    )
+
+
+@pytest.mark.parametrize("path", modules("app"), ids=str)
+def test_what_the_app_imports_is_a_direct_requirement(path: Path) -> None:
+    """A package that the app imports is not left to another package to bring along."""
+    listed = direct("requirements.in")
+    distributions = packages_distributions()
+
+    for name in {name.split(".")[0] for name in imported_names(path)}:
+        if name == "app" or name in sys.stdlib_module_names:
+            continue
+        owners = {canonicalize_name(owner) for owner in distributions.get(name, [name])}
+
+        assert owners & listed.keys(), (
+            f"{path} imports {name}: add {' or '.join(sorted(owners))} to requirements.in, "
+            "with its reason, and run `make lock`."
+        )
+
+
+def test_every_setting_is_in_the_example() -> None:
+    """.env.example lists the settings that the app reads, no more and no less, in their order."""
+    example = list(dotenv_values(ROOT / ".env.example"))
+
+    assert example == list(SETTINGS), (
+        "Make .env.example and SETTINGS in app/config.py list the same names in the same order: "
+        f"{sorted(set(example) ^ set(SETTINGS)) or 'only the order differs'}."
+    )
+
+
+def test_every_setting_is_explained_in_one_line() -> None:
+    """Above each setting in .env.example stands one line that says what it is."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+
+    bare = [
+        line.split("=")[0]
+        for above, line in zip(["", *lines], lines, strict=False)
+        if "=" in line and not line.startswith("#") and not above.startswith("# ")
+    ]
+
+    assert not bare, f"Write one line of comment above {', '.join(bare)} in .env.example."
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["KATANA_CLIENT_SECRET", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "TOKEN_ENCRYPTION_KEYS"],
+)
+def test_no_secret_has_a_default(name: str) -> None:
+    """A secret stands empty in the example and in the code, so that nobody runs on a known one."""
+    example = dotenv_values(ROOT / ".env.example")[name]
+
+    assert not example, f"Leave {name} empty in .env.example."
+    assert not SETTINGS[name], f"Leave {name} empty in app/config.py."
+
+
+def test_no_file_tells_where_it_was_written() -> None:
+    """No file names a path on somebody's machine or the host of a package index."""
+    this_file = Path(__file__).resolve()
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in tracked_files()
+        if path != this_file and path.suffix not in {".png", ".ico", ".woff2"}
+        for match in FOREIGN.finditer(path.read_text(encoding="utf-8"))
+    ]
+
+    assert not found, "Take these out, or make them relative:\n" + "\n".join(found)
+
+
+def test_the_top_level_stays_small() -> None:
+    """A new file or folder at the top is a decision, not a habit."""
+    names = {path.relative_to(ROOT).parts[0] for path in tracked_files()}
+
+    assert names <= TOP_LEVEL, (
+        f"Move {', '.join(sorted(names - TOP_LEVEL))} into a folder where it belongs, "
+        "or add it to TOP_LEVEL in this file with a reason in the commit."
+    )
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+def test_no_version_with_a_known_advisory_is_locked(lock: str) -> None:
+    """Both locks are at or above the first version without a known advisory."""
+    locked = pins(lock)
+
+    old = [
+        f"{name} {locked[name]} < {floor}"
+        for name, floor in FLOORS.items()
+        if locked[name] < Version(floor)
+    ]
+
+    assert not old, f"Run `make lock UPGRADE=1`: {', '.join(old)} in {lock}."
+
+
+def test_no_version_with_a_known_advisory_can_be_locked() -> None:
+    """requirements.in itself keeps `make lock` above the floors."""
+    for name, requirement in direct("requirements.in").items():
+        if name in FLOORS:
+            just_below = Version(FLOORS[name] + ".dev0")
+
+            assert not requirement.specifier.contains(just_below, prereleases=True), (
+                f"Write {name}>={FLOORS[name]} in requirements.in."
+            )
+
+
+def test_both_locks_agree() -> None:
+    """What is tested is what is deployed: the same versions of everything that the app needs."""
+    tested = pins("requirements-dev.txt")
+
+    different = [
+        name for name, version in pins("requirements.txt").items() if tested.get(name) != version
+    ]
+
+    assert not different, f"Run `make lock`: the locks differ in {', '.join(different)}."
+
+
+@pytest.mark.parametrize("kind", ["", "-dev"])
+def test_the_locks_hold_what_is_asked_for(kind: str) -> None:
+    """Nobody has changed a .in file and forgotten the lock."""
+    locked = pins(f"requirements{kind}.txt")
+
+    missing = [
+        str(requirement)
+        for name, requirement in direct(f"requirements{kind}.in").items()
+        if name not in locked or not requirement.specifier.contains(locked[name])
+    ]
+
+    assert not missing, f"Run `make lock`: requirements{kind}.txt lacks {', '.join(missing)}."
+
+
+@pytest.mark.parametrize("path", modules("tests"), ids=str)
+def test_tests_act_on_the_real_thing(path: Path) -> None:
+    """No test replaces HTTP or a part of the app by a mock: the sandbox is the double."""
+    mocks = {"unittest.mock", "mock", "pytest_mock", "responses", "requests_mock", "httpretty"}
+
+    used = imported_names(path) & mocks
+
+    assert not used, f"{path} imports {', '.join(used)}: let the sandbox answer instead."
+
+
+@pytest.mark.parametrize("path", modules("tests"), ids=str)
+def test_every_test_states_its_law(path: Path) -> None:
+    """The first line of each test says what must hold."""
+    silent = [
+        node.name
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        if not ast.get_docstring(node)
+    ]
+
+    assert not silent, f"Give these in {path} one line that states the law: {', '.join(silent)}."
+
+
+def test_every_make_target_is_explained() -> None:
+    """`make` alone tells what there is."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    shown = subprocess.run(
+        ("make", "--no-print-directory"), cwd=ROOT, env=environ, capture_output=True, text=True
+    )
+    targets = re.findall(r"(?m)^\.PHONY: (\S+)", (ROOT / "Makefile").read_text())
+
+    silent = [target for target in targets if f"make {target} " not in shown.stdout]
+
+    assert not silent, f"Write `## what it does` behind {', '.join(silent)} in the Makefile."
