@@ -1,0 +1,33 @@
+"""create_app(): the one place that knows every part of Connect to Katana."""
+
+import logging
+from collections.abc import Mapping
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import cli, config, connections, db, web
+from app.clock import Clock
+from app.katana.client import new_session
+
+
+def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> Flask:
+    """The app, with the settings in `environ`: by default the process's own environment and `.env`.
+
+    Raises ConfigurationError, which tells everything that is wrong with the settings.
+    """
+    settings = config.load(config.read_environment() if environ is None else environ)
+    logging.getLogger(__name__).setLevel(settings.log_level)
+
+    app = Flask(__name__, instance_path=str(config.INSTANCE), template_folder="../templates")
+    app.config.from_mapping(config.for_flask(settings))
+    if settings.proxy_hops:
+        hops = settings.proxy_hops
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0, x_prefix=0)  # type: ignore[method-assign]
+
+    db.init_app(app)
+    with app.app_context():
+        connections.init_app(app, connections.build(settings, db.db.engine, clock))
+    web.init_app(app, settings, new_session())
+    cli.init_app(app)
+    return app

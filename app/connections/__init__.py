@@ -1,0 +1,70 @@
+"""What it means to be connected.
+
+A connection is in one of two states, or is not there:
+
+    (nothing) --connect--> active --Katana ended the grant--> reconnect_needed
+        ^                    |  ^                                  |    |
+        |                    |  +------------- connect ------------+    |
+        +---- disconnect ----+-------------- disconnect ----------------+
+
+Being refreshed is no state: a state says what is true, a lease says who is at work. A worker that
+dies at work leaves a lease that runs out, and nothing to repair.
+
+The transaction rule: each use case ends with one commit, and views never commit. No transaction is
+open while a request is on the wire. `refresh.py` goes further: each of its statements is a
+transaction of its own, on connections of its own, so that what a caller has open is neither seen
+nor committed.
+
+`attempts.py` begins and consumes an attempt, `lifecycle.py` connects and disconnects, `refresh.py`
+gives fresh access tokens, `vault.py` seals them, `events.py` tells what happened. Nothing in here
+knows of requests, browser sessions, URLs or HTML.
+"""
+
+from dataclasses import dataclass
+
+from flask import Flask, current_app
+from sqlalchemy import Engine
+
+from app.clock import Clock, SystemClock
+from app.config import Settings
+from app.connections.attempts import Attempts
+from app.connections.leases import Leases
+from app.connections.lifecycle import Lifecycle
+from app.connections.refresh import Refresh
+from app.connections.vault import Vault
+from app.katana.oauth import KatanaLogin
+
+
+@dataclass(frozen=True)
+class Connections:
+    """The parts, put together for one app."""
+
+    login: KatanaLogin
+    vault: Vault
+    attempts: Attempts
+    lifecycle: Lifecycle
+    refresh: Refresh
+
+
+def build(settings: Settings, engine: Engine, clock: Clock | None = None) -> Connections:
+    """The parts on this database, with this Katana."""
+    clock = clock or SystemClock()
+    login, vault = KatanaLogin(settings.katana), Vault(settings.token_keys)
+    return Connections(
+        login=login,
+        vault=vault,
+        attempts=Attempts(vault, clock),
+        lifecycle=Lifecycle(login, vault, clock),
+        refresh=Refresh(Leases(engine, clock), login, vault, clock),
+    )
+
+
+def init_app(app: Flask, built: Connections) -> None:
+    """Let `current()` find them while `app` is at work."""
+    app.extensions["connections"] = built
+
+
+def current() -> Connections:
+    """The connections of the current app."""
+    built: Connections = current_app.extensions["connections"]
+    return built

@@ -1,0 +1,306 @@
+"""The statements of the refresh protocol: look, claim, read, save, give back, end.
+
+Each is a transaction of its own, judged by the database's clock. `refresh.py` says when which is
+used, and why.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Engine,
+    Executable,
+    and_,
+    case,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from app.clock import Clock
+from app.connections import events
+from app.db import single_statements
+from app.models import Connection, EventKind, Reason, Status
+
+LEASE_SECONDS = 45  # a dead holder blocks nobody longer
+INCIDENT_REFUSALS = 5  # so many different connections refused, and none renewed in between,
+INCIDENT_SECONDS = 3600  # ... within this time: Katana's trouble, not that of so many users
+PROBE_SECONDS = 60  # during an incident one connection in this time is tried
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one look at a connection told."""
+
+    id: UUID
+    user_id: int
+    status: Status
+    reason: Reason | None
+    generation: int
+    sealed_access_token: bytes = field(repr=False)
+    expires_at: datetime
+    renew_at: datetime
+    lease_until: datetime | None
+    sent_at: datetime | None
+    next_attempt_at: datetime | None
+    at: datetime
+
+    @property
+    def alive(self) -> bool:
+        """Whether the access token is still within its life."""
+        return self.expires_at > self.at
+
+    @property
+    def leased(self) -> bool:
+        """Whether somebody holds the right to send."""
+        return self.lease_until is not None and self.lease_until > self.at
+
+    @property
+    def pausing(self) -> timedelta:
+        """How long nobody may ask Katana."""
+        return max((self.next_attempt_at or self.at) - self.at, timedelta(0))
+
+    @property
+    def due(self) -> bool:
+        """Whether to renew now: it is time, or a send is in doubt and no one is at it any more."""
+        return self.renew_at <= self.at or (self.sent_at is not None and not self.leased)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to send one refresh of one generation."""
+
+    connection_id: UUID
+    user_id: int
+    generation: int
+    owner: str
+    claimed: float  # monotonic, taken before the claim was made
+
+
+@dataclass(frozen=True)
+class Held:
+    """What was read under a lease."""
+
+    fence: int
+    sealed_refresh_token: bytes = field(repr=False)
+    #: Katana has refused the token once already, not long ago.
+    refused_before: bool
+    #: An earlier send of it got no answer.
+    doubtful: bool
+    #: Refreshes that failed since the last good one.
+    failures: int
+
+
+class Leases:
+    """The connections' table, as far as refreshing is concerned."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = single_statements(engine)
+        self._clock = clock
+
+    def look(self, connection_id: UUID) -> Seen | None:
+        """The connection as it is now; None where there is none."""
+        row = self._row(
+            select(
+                Connection.id,
+                Connection.user_id,
+                Connection.status,
+                Connection.reason,
+                Connection.generation,
+                Connection.sealed_access_token,
+                Connection.expires_at,
+                Connection.renew_at,
+                Connection.lease_until,
+                Connection.sent_at,
+                Connection.next_attempt_at,
+                self._clock.database_time(),
+            ).where(Connection.id == connection_id)
+        )
+        return Seen(*row) if row else None
+
+    def claim(self, seen: Seen) -> Lease | None:
+        """The lease on what was seen; None where the row has moved, is leased, or is pausing.
+
+        The token counts as perhaps spent from here on. An earlier send whose answer never came
+        stays on record as a doubt.
+        """
+        now = self._clock.database_time()
+        lease = Lease(seen.id, seen.user_id, seen.generation, uuid4().hex, self._clock.monotonic())
+        taken = self._count(
+            update(Connection)
+            .where(
+                Connection.id == seen.id,
+                Connection.generation == seen.generation,
+                Connection.status == Status.ACTIVE,
+                or_(Connection.lease_until.is_(None), Connection.lease_until < now),
+                or_(Connection.next_attempt_at.is_(None), Connection.next_attempt_at <= now),
+            )
+            .values(
+                lease_owner=lease.owner,
+                lease_until=self._clock.database_time(LEASE_SECONDS),
+                fence=Connection.fence + 1,
+                doubtful_since=func.coalesce(Connection.doubtful_since, Connection.sent_at),
+                sent_at=now,
+            )
+        )
+        return lease if taken else None
+
+    def read(self, lease: Lease) -> Held | None:
+        """What the holder may send; None where lease or grant is no longer the one claimed."""
+        row = self._row(
+            select(
+                Connection.fence,
+                Connection.sealed_refresh_token,
+                func.coalesce(
+                    Connection.refused_at > self._clock.database_time(-INCIDENT_SECONDS), False
+                ),
+                Connection.doubtful_since.is_not(None),
+                Connection.failures,
+            ).where(_held_by(lease), Connection.generation == lease.generation)
+        )
+        return Held(*row) if row else None
+
+    def save(self, lease: Lease, held: Held, columns: Mapping[str, Any], pause: float) -> bool:
+        """Store what `lease` bought, `pause` seconds to go until the next; whether the row took it.
+
+        It does where the generation is still the one sent. Where another answer to the same token
+        is stored, the one that was sent later wins (its token is the newer one), and the row is
+        left in doubt, so that the next caller refreshes at once. A success also outweighs a
+        verdict: the status does not matter.
+        """
+        mine = Connection.lease_owner == lease.owner
+        unmoved = Connection.generation == lease.generation
+        sibling = and_(
+            Connection.parent_generation == lease.generation, Connection.written_fence < held.fence
+        )
+        now = self._clock.database_time()
+        return self._count(
+            update(Connection)
+            .where(Connection.id == lease.connection_id, or_(unmoved, sibling))
+            .values(
+                **columns,
+                status=Status.ACTIVE,
+                reason=None,
+                generation=Connection.generation + 1,
+                parent_generation=lease.generation,
+                written_fence=held.fence,
+                lease_owner=case((mine, null()), else_=Connection.lease_owner),
+                lease_until=case((mine, null()), else_=Connection.lease_until),
+                sent_at=case(
+                    (and_(mine, unmoved), null()), (unmoved, Connection.sent_at), else_=now
+                ),
+                doubtful_since=None,
+                refused_at=None,
+                next_attempt_at=self._clock.database_time(pause) if pause else None,
+                failures=0,
+            )
+        )
+
+    def saved(self, lease: Lease, held: Held) -> bool:
+        """Whether the row holds what `lease` bought: asked when a commit's own answer was lost."""
+        this = and_(Connection.id == lease.connection_id, Connection.written_fence == held.fence)
+        return self._row(select(Connection.id).where(this)) is not None
+
+    def leave_in_doubt(self, lease: Lease, held: Held) -> None:
+        """Our answer came too late for a newer sibling: let the next caller refresh at once."""
+        newer = and_(
+            Connection.id == lease.connection_id,
+            Connection.parent_generation == lease.generation,
+            Connection.written_fence > held.fence,
+            Connection.lease_owner.is_(None),
+        )
+        self._count(update(Connection).where(newer).values(sent_at=self._clock.database_time()))
+
+    def give_back(
+        self, lease: Lease, held: Held, pause: float, *, spent: bool, refused: bool = False
+    ) -> bool:
+        """End the lease without a grant, for a pause in seconds; whether it was still ours.
+
+        `spent`: the token may be spent, so the doubt stays. `refused`: Katana did not take it.
+        """
+        refusal = {"refused_at": self._clock.database_time()} if refused else {}
+        whole = {} if spent or held.doubtful else {"sent_at": None}
+        return self._count(
+            update(Connection)
+            .where(_held_by(lease))
+            .values(
+                **_NO_LEASE,
+                **whole,
+                **refusal,
+                failures=Connection.failures + 1,
+                next_attempt_at=self._clock.database_time(pause),
+            )
+        )
+
+    def step_aside(self, lease: Lease) -> None:
+        """End the lease of one who sent nothing."""
+        unsent = case((Connection.doubtful_since.is_(None), null()), else_=Connection.sent_at)
+        self._count(update(Connection).where(_held_by(lease)).values(**_NO_LEASE, sent_at=unsent))
+
+    def end(self, lease: Lease, reason: Reason) -> bool:
+        """The verdict: only the user can mend this connection. Whether the row took it."""
+        return self._count(
+            update(Connection)
+            .where(_held_by(lease), Connection.generation == lease.generation)
+            .values(
+                status=Status.RECONNECT_NEEDED,
+                reason=reason,
+                **_NO_LEASE,
+                sent_at=None,
+                next_attempt_at=None,
+            )
+        )
+
+    def incident(self) -> bool:
+        """Whether Katana refuses so many connections in a row that the fault must be its own."""
+        return self._refusals()[0] >= INCIDENT_REFUSALS
+
+    def probing_allowed(self) -> bool:
+        """Whether a refresh may be sent: always, but during an incident only once in a while."""
+        refusals, quiet = self._refusals()
+        return refusals < INCIDENT_REFUSALS or quiet
+
+    def record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
+        """Add to the connection's history."""
+        self._count(events.entry(self._clock, lease.user_id, lease.connection_id, kind, detail))
+
+    def _refusals(self) -> tuple[int, bool]:
+        """How many were refused since the last success, and whether the last is a while ago."""
+        last_success = select(func.max(Connection.refreshed_at)).scalar_subquery()
+        row = self._row(
+            select(
+                func.count(),
+                func.coalesce(
+                    func.max(Connection.refused_at) < self._clock.database_time(-PROBE_SECONDS),
+                    True,
+                ),
+            ).where(
+                Connection.refused_at > self._clock.database_time(-INCIDENT_SECONDS),
+                Connection.refused_at > last_success,
+            )
+        )
+        return (row[0], bool(row[1])) if row else (0, True)
+
+    def _row(self, statement: Executable) -> tuple[Any, ...] | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(statement).one_or_none()
+            return tuple(row) if row else None
+
+    def _count(self, statement: Executable) -> bool:
+        with self._engine.connect() as connection:
+            result: CursorResult[Any] = connection.execute(statement)
+            return result.rowcount == 1
+
+
+_NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_until": None}
+
+
+def _held_by(lease: Lease) -> ColumnElement[bool]:
+    return and_(Connection.id == lease.connection_id, Connection.lease_owner == lease.owner)

@@ -1,0 +1,153 @@
+"""Connect, disconnect, name: one commit each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app.clock import Clock
+from app.connections import events, grants
+from app.connections.attempts import hash_of
+from app.connections.vault import Vault
+from app.db import db
+from app.errors import LoginError, SealBroken
+from app.katana.oauth import Grant, KatanaLogin
+from app.models import Connection, EventKind, Status
+
+NAME_CHARACTERS = 200
+
+
+class Revocation(StrEnum):
+    """What became of the grant at Katana when the user disconnected."""
+
+    REVOKED = "revoked"
+    NOT_OFFERED = "not_offered"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Connected:
+    """A grant that is now stored."""
+
+    connection_id: UUID
+    #: What the Katana account before this one was called, where there was one.
+    previous_factory: str | None
+
+
+class Lifecycle:
+    """Begins and ends connections."""
+
+    def __init__(self, login: KatanaLogin, vault: Vault, clock: Clock) -> None:
+        self._login = login
+        self._vault = vault
+        self._clock = clock
+
+    def connect(self, user_id: int, grant: Grant, state: str) -> Connected:
+        """Store the grant that the attempt with `state` brought, in the place of any earlier one.
+
+        The earlier grant is left alone at Katana: revoking it could end the user's consent, and
+        with it the new grant. It is never used again.
+        """
+        try:
+            connected = self._store(user_id, grant, state)
+        except IntegrityError:  # another tab has just stored this user's first connection
+            db.session.rollback()
+            connected = self._store(user_id, grant, state)
+        events.announce(user_id, connected.connection_id, EventKind.CONNECTED)
+        return connected
+
+    def disconnect(self, user_id: int) -> Revocation | None:
+        """Revoke the grant if Katana offers that, then forget it; None where there was none.
+
+        What Katana answers is told to the user and stops nothing: the tokens are deleted in any
+        case. A refresh in flight finds no row to save to.
+        """
+        connection = find(user_id)
+        if connection is None:
+            return None
+
+        connection_id, sealed = connection.id, connection.sealed_refresh_token
+        db.session.rollback()  # nothing stays open while Katana is asked
+        revocation = self._revoke(connection_id, user_id, sealed)
+        db.session.execute(delete(Connection).where(Connection.id == connection_id))
+        db.session.execute(
+            events.entry(self._clock, user_id, connection_id, EventKind.DISCONNECTED, revocation)
+        )
+        db.session.commit()
+        events.announce(user_id, connection_id, EventKind.DISCONNECTED, revocation)
+        return revocation
+
+    def name_factory(self, connection_id: UUID, name: str) -> None:
+        """Remember what Katana calls the connected account."""
+        connection = update(Connection).where(Connection.id == connection_id)
+        db.session.execute(connection.values(factory_name=name[:NAME_CHARACTERS]))
+        db.session.commit()
+
+    def _store(self, user_id: int, grant: Grant, state: str) -> Connected:
+        earlier = find(user_id)
+        connection_id = earlier.id if earlier else uuid4()
+        values = {
+            **grants.columns(self._vault, self._clock, grant, connection_id, user_id),
+            **_clean(state),
+            "connected_at": self._clock.database_time(),
+        }
+        if earlier is None:
+            new = insert(Connection).values(
+                id=connection_id, user_id=user_id, generation=1, **values
+            )
+            db.session.execute(new)
+        else:
+            # The number of the generation moves on and the fence with it, so that whoever is
+            # refreshing the earlier grant right now has nothing to save to any more.
+            db.session.execute(
+                update(Connection)
+                .where(Connection.id == connection_id)
+                .values(generation=Connection.generation + 1, fence=Connection.fence + 1, **values)
+            )
+        db.session.execute(events.entry(self._clock, user_id, connection_id, EventKind.CONNECTED))
+        connected = Connected(connection_id, earlier.factory_name if earlier else None)
+        db.session.commit()
+        return connected
+
+    def _revoke(self, connection_id: UUID, user_id: int, sealed: bytes) -> Revocation:
+        if self._login.settings.revoke_url is None:
+            return Revocation.NOT_OFFERED
+
+        try:
+            self._login.revoke(
+                self._vault.open(sealed, grants.refresh_place(connection_id, user_id))
+            )
+        except (LoginError, SealBroken):
+            return Revocation.FAILED
+        return Revocation.REVOKED
+
+
+def find(user_id: int) -> Connection | None:
+    """The user's connection, if there is one."""
+    return db.session.scalar(select(Connection).where(Connection.user_id == user_id))
+
+
+def finished(user_id: int, state: str) -> bool:
+    """Whether the attempt with this state made the user's connection: its callback is a repeat."""
+    this_one = (Connection.user_id == user_id) & (Connection.connected_by == hash_of(state))
+    return db.session.scalar(select(Connection.id).where(this_one)) is not None
+
+
+def _clean(state: str) -> Mapping[str, Any]:
+    return {
+        "status": Status.ACTIVE,
+        "reason": None,
+        "connected_by": hash_of(state),
+        "parent_generation": None,
+        "lease_owner": None,
+        "lease_until": None,
+        "sent_at": None,
+        "doubtful_since": None,
+        "refused_at": None,
+        "next_attempt_at": None,
+        "failures": 0,
+    }

@@ -1,0 +1,275 @@
+"""Give a fresh access token: one exchange however many ask, none lost through our fault.
+
+Katana spends a refresh token at its first use, and ends the whole grant when a spent one comes
+again. So one token is sent once, whoever asks, on whatever host, and however they crash. In the
+order of the code:
+
+1. *Use* the stored access token while it is good: one SELECT, no lock.
+2. *Claim* the lease before sending: one committed UPDATE whose WHERE only one caller can meet. It
+   also proves that the database can be written, before the token is spent.
+3. *Read again* under the lease: only what is read now is sent.
+4. *Send* with no transaction open, within a deadline that ends before the lease does, and not at
+   all where the claim lies too far back: a process that slept meanwhile must not send.
+5. *Save* as the very next statement after the answer, by compare-and-swap on the generation that
+   was sent, ordered by fence. The new tokens exist only here now, so saving goes on until the
+   database takes them.
+6. *Judge* a failure by what it says of the token: not spent, perhaps spent, or refused. Only a
+   refusal that is confirmed ends a connection. Everything else makes a pause that all workers
+   share.
+7. *Wait*, for those without the lease: until the generation moves, and not too long.
+
+What one caller leaves for the next stands in the row, so a caller that dies anywhere leaves
+nothing to repair: its lease runs out, `sent_at` says that the token may be spent, and the next
+caller sends it once more. If it was not spent, or Katana grants an overlap, the connection lives
+on. If it was, nobody could have saved it.
+
+Moments are the database's. Durations in this process are on a clock that no one can set.
+"""
+
+import logging
+import random
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.clock import Clock
+from app.connections import events, grants
+from app.connections.leases import LEASE_SECONDS, PROBE_SECONDS, Held, Lease, Leases, Seen
+from app.connections.vault import Vault
+from app.errors import (
+    AnswerLost,
+    ClientRefused,
+    GrantRefused,
+    LoginBusy,
+    LoginError,
+    NotConnected,
+    ReconnectNeeded,
+    SealBroken,
+    TryAgainLater,
+)
+from app.katana.oauth import ANSWER_SECONDS, Grant, KatanaLogin
+from app.models import EventKind, Reason, Status
+
+PATIENCE_SECONDS = 15  # how long a caller waits for somebody else's refresh
+SENDS = 2  # by one caller: the second confirms a refusal, or repeats a send in doubt
+SEND_BEFORE_SECONDS = LEASE_SECONDS - ANSWER_SECONDS - 5  # after the claim; five to save
+SETTLE_SECONDS = 2.0  # before a second send: a first may still be under way at Katana
+REFUSED_PAUSE_SECONDS = 5.0  # between refreshes that the API asks for by refusing good tokens
+PAUSE_SECONDS = 1.0  # after the first failure; doubles with each
+LONGEST_PAUSE_SECONDS = 300.0
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+BROKEN_SEAL_PAUSE_SECONDS = 60.0
+POLL_SECONDS = (0.02, 0.3)  # the first and the later looks for somebody else's refresh
+SAVE_AGAIN_SECONDS = (0.05, 2.0)
+
+logger = logging.getLogger(__name__)
+
+
+class Refresh:
+    """Gives access tokens, and renews them."""
+
+    def __init__(self, leases: Leases, login: KatanaLogin, vault: Vault, clock: Clock) -> None:
+        self._leases = leases
+        self._login = login
+        self._vault = vault
+        self._clock = clock
+
+    def fresh_access_token(self, connection_id: UUID, refused: str | None = None) -> str:
+        """An access token that is good as far as we know.
+
+        `refused` is the token that Katana's API answered 401 to: it is renewed however long it was
+        to live, once for all who had it. Raises NotConnected, ReconnectNeeded, TryAgainLater
+        (nothing is lost; it holds seconds to wait) or SealBroken.
+        """
+        until = self._clock.monotonic() + PATIENCE_SECONDS
+        sends = looks = 0
+        while True:
+            seen = self._look(connection_id)
+            token = self._usable(seen, refused)
+            if token and not seen.due:
+                return token
+
+            lease = self._claim(seen) if sends < SENDS else None
+            if lease:
+                sends += 1
+                token = self._renew(lease, paced=refused is not None) or token
+            if token:
+                return token
+
+            if not lease:
+                self._wait(seen, until, looks)
+                looks += 1
+
+    def _look(self, connection_id: UUID) -> Seen:
+        seen = self._leases.look(connection_id)
+        if seen is None:
+            raise NotConnected
+
+        if seen.status is Status.RECONNECT_NEEDED:
+            raise ReconnectNeeded(seen.reason or Reason.GRANT_ENDED)
+
+        return seen
+
+    def _usable(self, seen: Seen, refused: str | None) -> str | None:
+        if not seen.alive:
+            return None
+
+        place = grants.access_place(seen.id, seen.user_id)
+        token = self._vault.open(seen.sealed_access_token, place)
+        return token if token != refused else None
+
+    def _claim(self, seen: Seen) -> Lease | None:
+        if seen.leased or seen.pausing or not self._leases.probing_allowed():
+            return None
+
+        return self._leases.claim(seen)
+
+    def _renew(self, lease: Lease, *, paced: bool) -> str | None:
+        """The new access token; None where the row now says what to do instead."""
+        held = self._leases.read(lease)
+        if held is None:
+            self._leases.step_aside(lease)
+            return None
+
+        refresh_token = self._open(lease, held)
+        if self._clock.monotonic() - lease.claimed > SEND_BEFORE_SECONDS:
+            logger.warning("connection %s: woke up too late to send", lease.connection_id)
+            self._leases.step_aside(lease)
+            return None
+
+        try:
+            grant = self._login.refresh(refresh_token)
+        except LoginError as error:
+            self._judge(lease, held, error)
+            return None
+
+        return self._save(lease, held, grant, REFUSED_PAUSE_SECONDS if paced else 0)
+
+    def _open(self, lease: Lease, held: Held) -> str:
+        place = grants.refresh_place(lease.connection_id, lease.user_id)
+        try:
+            return self._vault.open(held.sealed_refresh_token, place)
+        except SealBroken:
+            # A wrong key says nothing of the grant: with the right one it will open.
+            self._leases.give_back(lease, held, BROKEN_SEAL_PAUSE_SECONDS, spent=False)
+            raise
+
+    def _save(self, lease: Lease, held: Held, grant: Grant, pause: float) -> str | None:
+        columns = grants.columns(
+            self._vault, self._clock, grant, lease.connection_id, lease.user_id
+        )
+        tries = 0
+        while True:
+            try:
+                # The first try is the statement right after the answer: nothing comes in between.
+                saved = self._leases.save(lease, held, columns, pause)
+                saved = saved or self._leases.saved(lease, held)
+                break
+            except (DBAPIError, PoolTimeout):
+                # This is the only copy of a living token, so there is no last try. A worker that
+                # is asked to stop finishes its requests first (`graceful_timeout`).
+                logger.exception("connection %s: not saved yet, trying on", lease.connection_id)
+                self._clock.sleep(_between(SAVE_AGAIN_SECONDS, tries))
+                tries += 1
+        if not saved:
+            self._let_go(lease, held, grant)
+            return None
+
+        self._tell(lease, EventKind.REFRESHED)
+        return grant.access_token
+
+    def _let_go(self, lease: Lease, held: Held, grant: Grant) -> None:
+        """Somebody disconnected, reconnected, or stored a newer answer while ours was coming."""
+        if self._leases.look(lease.connection_id):
+            # Not revoked: that could end the grant that the row now lives on.
+            self._leases.leave_in_doubt(lease, held)
+            return
+
+        if grant.refresh_token and self._login.settings.revoke_url:
+            try:
+                self._login.revoke(grant.refresh_token)
+            except LoginError as error:
+                logger.warning("a grant renewed during its disconnect stays valid: %s", error)
+
+    def _judge(self, lease: Lease, held: Held, error: LoginError) -> None:
+        if isinstance(error, GrantRefused):
+            self._judge_refusal(lease, held)
+            return
+
+        if isinstance(error, ClientRefused):
+            logger.error("%s: check KATANA_CLIENT_ID and KATANA_CLIENT_SECRET", error)
+        # Only a lost answer leaves a doubt: every other error says that the token was not taken.
+        lost = isinstance(error, AnswerLost)
+        if self._leases.give_back(lease, held, _pause(error, held), spent=lost):
+            self._tell(lease, EventKind.REFRESH_FAILED, _word(error))
+
+    def _judge_refusal(self, lease: Lease, held: Held) -> None:
+        if held.doubtful:
+            self._clock.sleep(SETTLE_SECONDS)  # whoever has the lost answer may save it now
+        seen = self._leases.look(lease.connection_id)
+        if seen is None or seen.generation != lease.generation:
+            # It was saved, and ours was a second use of its token: leave the doubt, so that the
+            # next caller finds out at once whether the grant still lives.
+            self._leases.give_back(lease, held, 0, spent=True)
+            return
+
+        if self._leases.incident():
+            logger.error("Katana refuses many connections in a row: none is ended, all pause")
+            pause = PROBE_SECONDS * _jitter(1, 2)
+            self._leases.give_back(lease, held, pause, spent=False, refused=True)
+            return
+
+        if held.refused_before or held.doubtful:
+            reason = Reason.GRANT_ENDED if held.refused_before else Reason.ANSWER_LOST
+            if self._leases.end(lease, reason):
+                self._tell(lease, EventKind.RECONNECT_NEEDED, reason)
+            return
+
+        if self._leases.give_back(lease, held, SETTLE_SECONDS, spent=False, refused=True):
+            self._tell(lease, EventKind.REFRESH_FAILED, _word(GrantRefused()))
+
+    def _tell(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
+        """For the history; the connection is right without it."""
+        try:
+            self._leases.record(lease, kind, detail)
+        except (DBAPIError, PoolTimeout):
+            logger.exception("connection %s: its history lacks: %s", lease.connection_id, kind)
+        events.announce(lease.user_id, lease.connection_id, kind, detail)
+
+    def _wait(self, seen: Seen, until: float, looks: int) -> None:
+        left = until - self._clock.monotonic()
+        pausing = seen.pausing.total_seconds()
+        if left <= 0 or pausing > left:
+            raise TryAgainLater(pausing or SETTLE_SECONDS)
+        if not seen.leased and not pausing and not self._leases.probing_allowed():
+            raise TryAgainLater(PROBE_SECONDS)
+
+        self._clock.sleep(max(pausing, _between(POLL_SECONDS, looks)))
+
+
+def _pause(error: LoginError, held: Held) -> float:
+    """Seconds until anybody asks Katana for this connection again."""
+    if isinstance(error, AnswerLost) and not held.doubtful:
+        return SETTLE_SECONDS
+
+    pause = min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2.0 ** min(held.failures, 20))
+    if isinstance(error, LoginBusy) and error.retry_after is not None:
+        pause = max(pause, min(error.retry_after, LONGEST_RETRY_AFTER_SECONDS))
+    return pause * _jitter(1, 1.5)
+
+
+def _between(seconds: tuple[float, float], step: int) -> float:
+    """From the first towards the second, half as much again with each step."""
+    least, most = seconds
+    return min(most, least * 1.5 ** min(step, 50)) * _jitter(0.5, 1)
+
+
+def _jitter(least: float, most: float) -> float:
+    """A factor, so that callers do not march in step."""
+    return random.uniform(least, most)  # noqa: S311  nothing secret hangs on it
+
+
+def _word(error: LoginError) -> str:
+    """`AnswerLost` as `answer_lost`."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in type(error).__name__).lstrip("_")

@@ -1,0 +1,185 @@
+"""Katana's API: one way to send a request, pages, limits, one retry after a 401.
+
+Sources: developer.katanamrp.com/reference (api-authentication, api-rate-limiting, api-pagination,
+api-errors). What those pages leave open is read tolerantly: both error shapes, numbers as text,
+lists bare or in `data`.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+from requests import Response, Session
+
+from app.errors import ApiBusy, ApiForbidden, ApiRefused, ApiUnauthorized, ApiUnavailable
+from app.katana.records import Customer, Factory, Product, SalesOrder, Stock
+from app.katana.transport import NeverSent, NoAnswer, harden
+
+ANSWER_SECONDS = 10.0
+ANSWER_BYTES = 8 * 1024 * 1024
+PAGE_SIZE = 250  # Katana silently cuts a larger one to this
+BUSY_SECONDS = 60.0  # the length of Katana's window, where it does not say how long to wait
+
+Record = TypeVar("Record")
+Query = Mapping[str, int | str | Sequence[int]]
+
+
+class AccessToken(Protocol):
+    """Gives a good access token; `refused` is the one that Katana has just answered 401 to."""
+
+    def __call__(self, refused: str | None = None) -> str: ...
+
+
+def new_session() -> Session:
+    """A pool of connections to Katana's API, to be shared by all threads of a process."""
+    session = Session()
+    harden(session, body_bytes=ANSWER_BYTES)
+    return session
+
+
+class KatanaApi:
+    """Katana's API for one connection.
+
+    Every method raises ApiUnauthorized, ApiForbidden, ApiBusy, ApiRefused or ApiUnavailable, and
+    what `access_token` raises.
+    """
+
+    def __init__(self, base_url: str, session: Session, access_token: AccessToken) -> None:
+        self._base_url = base_url
+        self._session = session
+        self._access_token = access_token
+
+    def factory(self) -> Factory:
+        """The connected account."""
+        return _read(Factory.read, _record(self.request("GET", "/factory")))
+
+    def sales_orders(self, limit: int) -> tuple[SalesOrder, ...]:
+        """The latest sales orders, newest first, at most `limit`."""
+        orders = islice(self.records("/sales_orders", limit=limit), limit)
+        return tuple(_read(SalesOrder.read, order) for order in orders)
+
+    def customers(self, ids: Sequence[int]) -> tuple[Customer, ...]:
+        """The customers with these ids."""
+        customers = self.records("/customers", ids=ids) if ids else ()
+        return tuple(_read(Customer.read, customer) for customer in customers)
+
+    def products(self, limit: int) -> tuple[Product, ...]:
+        """The latest products, newest first, at most `limit`."""
+        products = islice(self.records("/products", limit=limit), limit)
+        return tuple(_read(Product.read, product) for product in products)
+
+    def stock(self, variant_ids: Sequence[int]) -> tuple[Stock, ...]:
+        """How much there is of these variants, a row for each location."""
+        rows = self.records("/inventory", variant_id=variant_ids) if variant_ids else ()
+        return tuple(_read(Stock.read, row) for row in rows)
+
+    def records(self, path: str, **query: int | str | Sequence[int]) -> Iterator[Mapping[str, Any]]:
+        """The records of a list, page after page, each page asked for when it is needed."""
+        page, pages = 1, 1
+        while page <= pages:
+            response = self.request("GET", path, query={"limit": PAGE_SIZE, **query, "page": page})
+            yield from _records(response)
+            page, pages = page + 1, _pages(response)
+
+    def request(
+        self, method: str, path: str, *, query: Query | None = None, body: Any = None
+    ) -> Response:
+        """Katana's answer to one request, a good one.
+
+        After a 401 it is sent once more, with a token renewed: a refused request has done nothing,
+        so that is safe for a POST too. Nothing else is ever sent twice.
+        """
+        token = self._access_token()
+        response = self._send(method, path, token, query, body)
+        if response.status_code == 401:
+            response = self._send(method, path, self._access_token(refused=token), query, body)
+        if not response.ok:
+            raise _failure(method, path, response)
+
+        return response
+
+    def _send(self, method: str, path: str, token: str, query: Query | None, body: Any) -> Response:
+        try:
+            return self._session.request(
+                method,
+                self._base_url + path,
+                params=query,
+                json=body,
+                headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+                timeout=ANSWER_SECONDS,
+                allow_redirects=False,
+            )
+        except (NeverSent, NoAnswer) as error:
+            raise ApiUnavailable(f"{method} {path}: {type(error).__name__}") from None
+
+
+def _failure(method: str, path: str, response: Response) -> Exception:
+    status = response.status_code
+    text = f"{method} {path}: Katana answered {status} {_error_name(response)}".rstrip()
+    match status:
+        case 401:
+            return ApiUnauthorized(text)
+        case 403:
+            return ApiForbidden(text)
+        case 429:
+            return ApiBusy(text, _retry_after(response))
+        case _ if 400 <= status < 500:
+            return ApiRefused(text, status)
+    return ApiUnavailable(text)
+
+
+def _error_name(response: Response) -> str:
+    """The `name` of Katana's error, whether wrapped in `error` or flat: a word, or nothing."""
+    try:
+        error = _json(response)
+    except ApiUnavailable:
+        return ""
+    if isinstance(error, dict) and isinstance(error.get("error"), dict):
+        error = error["error"]
+    name = error.get("name") if isinstance(error, dict) else None
+    return name if isinstance(name, str) and name.isidentifier() and len(name) < 60 else ""
+
+
+def _retry_after(response: Response) -> float:
+    seconds = response.headers.get("Retry-After", "")
+    return float(seconds[:6]) if seconds.isascii() and seconds.isdigit() else BUSY_SECONDS
+
+
+def _pages(response: Response) -> int:
+    # Its numbers have been seen as text: "10" is more than "9".
+    try:
+        return int(json.loads(response.headers.get("X-Pagination", "{}")).get("total_pages", 1))
+    except (ValueError, AttributeError, TypeError):
+        return 1
+
+
+def _records(response: Response) -> Sequence[Mapping[str, Any]]:
+    body = _json(response)
+    records = body.get("data") if isinstance(body, dict) else body
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise ApiUnavailable("Katana answered with something that is no list of records")
+
+    return records
+
+
+def _record(response: Response) -> Mapping[str, Any]:
+    body = _json(response)
+    if not isinstance(body, dict):
+        raise ApiUnavailable("Katana answered with something that is no record")
+
+    return body
+
+
+def _read(read: Callable[[Mapping[str, Any]], Record], record: Mapping[str, Any]) -> Record:
+    try:
+        return read(record)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ApiUnavailable("Katana answered with a record that lacks what it must have") from None
+
+
+def _json(response: Response) -> Any:
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError):
+        raise ApiUnavailable("Katana answered with something that is no JSON") from None

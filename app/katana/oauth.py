@@ -1,0 +1,252 @@
+"""Katana's login: authorization URL, code for grant, refresh for grant, revoke.
+
+The only file that touches Authlib. Authlib writes the requests; it is not asked to keep tokens, to
+refresh by itself, or to judge an answer: its automatic refresh sends one refresh token as often as
+there are threads, and it takes `{}` for a token.
+
+Sources: developer.katanamrp.com/page/setting-up-oauth, RFC 6749 sections 4.1, 5 and 6, RFC 7636,
+RFC 7009.
+"""
+
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from authlib.common.security import generate_token
+from authlib.integrations.requests_client import OAuth2Session
+from requests import Response
+
+from app.config import KatanaSettings
+from app.errors import (
+    AnswerLost,
+    ClientRefused,
+    GrantRefused,
+    LoginBusy,
+    NotSent,
+    RequestRefused,
+)
+from app.katana.transport import NeverSent, NoAnswer, harden
+
+SCOPE = "offline_access"
+ANSWER_SECONDS = 10.0  # from the first byte sent to the last byte read, connecting included
+ANSWER_BYTES = 64 * 1024
+TOKEN_CHARACTERS = 8 * 1024
+STATED_LIFE_SECONDS = range(1, 366 * 24 * 3600)
+UNSTATED_LIFE_SECONDS = 300
+
+# Authlib writes the PKCE verifier to its log at DEBUG.
+logging.getLogger("authlib").setLevel(logging.INFO)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What Katana gave. `refresh_token` is None where a refresh leaves the old one in force."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    expires_in: int  # seconds
+    scope: str | None
+
+
+def new_code_verifier() -> str:
+    """A fresh PKCE verifier: 64 characters, about 380 bits (RFC 7636 section 4.1)."""
+    return generate_token(64)
+
+
+class KatanaLogin:
+    """Katana's login, as one registered client sees it."""
+
+    def __init__(self, settings: KatanaSettings) -> None:
+        self.settings = settings
+
+    def authorization_url(self, state: str, code_verifier: str) -> str:
+        """Where to send the browser of a user who wants to connect."""
+        with self._session() as session:
+            url, _ = session.create_authorization_url(
+                self.settings.authorize_url,
+                state=state,
+                code_verifier=code_verifier if self.settings.pkce else None,
+                redirect_uri=self.settings.redirect_uri,
+                scope=SCOPE,
+                audience=self.settings.audience,
+            )
+        return str(url)
+
+    def exchange(self, code: str, code_verifier: str) -> Grant:
+        """The grant for an authorization code.
+
+        Raises a LoginError; RequestRefused also where Katana gave no refresh token, without which
+        a connection would end with its first access token.
+        """
+        with self._session() as session:
+            grant = self._ask(
+                session.fetch_token,
+                grant_type="authorization_code",
+                code=code,
+                code_verifier=code_verifier if self.settings.pkce else None,
+            )
+        if grant.refresh_token is None:
+            raise RequestRefused(
+                f"no refresh token came: is the scope {SCOPE} allowed for this client?"
+            )
+
+        return grant
+
+    def refresh(self, refresh_token: str) -> Grant:
+        """The next grant for `refresh_token`, which is spent by asking. Raises a LoginError."""
+        with self._session() as session:
+            return self._ask(session.refresh_token, refresh_token=refresh_token)
+
+    def revoke(self, refresh_token: str) -> None:
+        """Tell Katana that `refresh_token` is done with (RFC 7009). Raises a LoginError."""
+        with self._session() as session:
+            try:
+                response = session.revoke_token(  # type: ignore[no-untyped-call]
+                    self.settings.revoke_url,
+                    token=refresh_token,
+                    timeout=ANSWER_SECONDS,
+                    allow_redirects=False,
+                )
+            except NeverSent as error:
+                raise NotSent(str(error)) from None
+            except NoAnswer as error:
+                raise AnswerLost(str(error)) from None
+        if response.status_code != 200:
+            raise _refusal(response, _object_or_none(response))
+
+    def _session(self) -> "_TokenSession":
+        # A new one for each request, hence a new socket: a pooled one that Katana has closed
+        # meanwhile fails in a way that cannot be told from a lost answer.
+        session = _TokenSession(
+            client_id=self.settings.client_id,
+            client_secret=self.settings.client_secret,
+            token_endpoint_auth_method="client_secret_post",  # noqa: S106  a method's name
+            revocation_endpoint_auth_method="client_secret_post",
+            redirect_uri=self.settings.redirect_uri,
+            code_challenge_method="S256" if self.settings.pkce else None,
+        )
+        harden(session, body_bytes=ANSWER_BYTES)
+        return session
+
+    def _ask(self, send: Any, **fields: Any) -> Grant:
+        try:
+            answer: Grant = send(
+                self.settings.access_token_url,
+                # Katana's page lists it for the refresh request too.
+                redirect_uri=self.settings.redirect_uri,
+                timeout=ANSWER_SECONDS,
+                allow_redirects=False,
+                **fields,
+            )
+        except NeverSent as error:
+            raise NotSent(str(error)) from None
+        except NoAnswer as error:
+            raise AnswerLost(str(error)) from None
+        return answer
+
+
+class _TokenSession(OAuth2Session):
+    """Authlib's session, with our reading of the answer in the place of its own."""
+
+    def parse_response_token(self, response: Response) -> Grant:
+        answer = _object_or_none(response)
+        if response.status_code == 200 and answer is not None and not answer.get("error"):
+            return _grant(answer)
+
+        raise _refusal(response, answer)
+
+    def _refresh_token(self, url: str, body: str = "", **request: Any) -> Grant:
+        # Authlib's own goes on to treat the answer as a dict of tokens that it keeps.
+        request.pop("refresh_token", None)
+        response = self._http_post(url, body=body, **request)  # type: ignore[attr-defined]
+        return self.parse_response_token(response)
+
+
+def _refusal(response: Response, answer: dict[str, Any] | None) -> Exception:
+    # Judged by the word, not by the status: Auth0 says 403 where RFC 6749 section 5.2 says 400.
+    status = response.status_code
+    code = answer.get("error") if answer else None
+    word = (
+        code
+        if isinstance(code, str) and code.isidentifier() and len(code) <= 40
+        else "no error code"
+    )
+    text = f"Katana's login answered {status}, {word}"
+    if status == 429 or word == "too_many_requests":
+        return LoginBusy(text, _seconds(response.headers.get("Retry-After")))
+    if word == "invalid_grant":
+        return GrantRefused(text)
+    if word in {"invalid_client", "unauthorized_client", "access_denied"} or status == 401:
+        return ClientRefused(text)
+    if 400 <= status < 500 and answer is not None:
+        return RequestRefused(text)
+    return AnswerLost(text)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    if retry_after is None or not retry_after.isascii() or not retry_after.isdigit():
+        return None
+    return float(retry_after[:9])
+
+
+def _object_or_none(response: Response) -> dict[str, Any] | None:
+    """The body as a JSON object, by the letter of RFC 8259: no repeated name, no NaN."""
+    try:
+        answer = json.loads(
+            response.content.decode("utf-8"),
+            object_pairs_hook=_distinct,
+            parse_constant=_no_constant,
+        )
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        raise ValueError("a name stands twice")
+    return names
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _grant(answer: dict[str, Any]) -> Grant:
+    token_type = answer.get("token_type")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        raise AnswerLost("Katana's login gave a token that is no bearer token")
+    if not _is_token(answer.get("access_token")):
+        raise AnswerLost("Katana's login gave no access token that can be used")
+
+    refresh_token, scope = answer.get("refresh_token"), answer.get("scope")
+    if refresh_token not in (None, "") and not _is_token(refresh_token):
+        raise AnswerLost("Katana's login gave no refresh token that can be used")
+
+    return Grant(
+        access_token=answer["access_token"],
+        refresh_token=refresh_token or None,
+        expires_in=_life(answer.get("expires_in")),
+        scope=scope[:500] if isinstance(scope, str) and scope.isprintable() else None,
+    )
+
+
+def _is_token(value: object) -> bool:
+    # Visible ASCII (RFC 6749 appendix A): anything else could break out of a header.
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= TOKEN_CHARACTERS
+        and all("!" <= c <= "~" for c in value)
+    )
+
+
+def _life(stated: object) -> int:
+    # Without a usable lifetime the token gets a short one: never an endless one, which nobody would
+    # renew.
+    if isinstance(stated, str) and stated.isascii() and stated.isdigit() and len(stated) < 10:
+        stated = int(stated)
+    if isinstance(stated, bool) or not isinstance(stated, int) or stated not in STATED_LIFE_SECONDS:
+        return UNSTATED_LIFE_SECONDS
+    return stated

@@ -1,0 +1,139 @@
+"""The few records of Katana's API that this app shows, read tolerantly from its JSON.
+
+Fields and types: developer.katanamrp.com/reference. Quantities come as text with five decimals,
+sums as numbers or as text; both become Decimal. A fork that needs more adds a class and its `read`
+here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Self
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Factory:
+    """The Katana account that a token belongs to. Katana gives it no id."""
+
+    name: str
+    currency: str
+
+    @classmethod
+    def read(cls, record: Json) -> Self:
+        return cls(
+            name=_text(record.get("display_name")) or _text(record.get("legal_name")),
+            currency=_text(record.get("base_currency_code")),
+        )
+
+
+@dataclass(frozen=True)
+class SalesOrder:
+    """An order that a customer has placed."""
+
+    id: int
+    number: str
+    customer_id: int | None
+    status: str
+    total: Decimal | None
+    currency: str
+    created_at: datetime | None
+
+    @classmethod
+    def read(cls, record: Json) -> Self:
+        return cls(
+            id=int(record["id"]),
+            number=_text(record.get("order_no")),
+            customer_id=_number(record.get("customer_id")),
+            status=_text(record.get("status")),
+            total=_decimal(record.get("total")),
+            currency=_text(record.get("currency")),
+            created_at=_moment(record.get("order_created_date") or record.get("created_at")),
+        )
+
+
+@dataclass(frozen=True)
+class Customer:
+    """Somebody who places orders."""
+
+    id: int
+    name: str
+
+    @classmethod
+    def read(cls, record: Json) -> Self:
+        return cls(id=int(record["id"]), name=_text(record.get("name")))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One form of a product: what stock is counted in."""
+
+    id: int
+    sku: str
+
+
+@dataclass(frozen=True)
+class Product:
+    """Something the factory makes or sells."""
+
+    id: int
+    name: str
+    unit: str
+    variants: tuple[Variant, ...]
+
+    @classmethod
+    def read(cls, record: Json) -> Self:
+        return cls(
+            id=int(record["id"]),
+            name=_text(record.get("name")),
+            unit=_text(record.get("uom")),
+            variants=tuple(
+                Variant(id=int(variant["id"]), sku=_text(variant.get("sku")))
+                for variant in record.get("variants") or ()
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Stock:
+    """How much of a variant lies at one location."""
+
+    variant_id: int
+    in_stock: Decimal
+    committed: Decimal
+    expected: Decimal
+
+    @classmethod
+    def read(cls, record: Json) -> Self:
+        return cls(
+            variant_id=int(record["variant_id"]),
+            in_stock=_decimal(record.get("quantity_in_stock")) or Decimal(0),
+            committed=_decimal(record.get("quantity_committed")) or Decimal(0),
+            expected=_decimal(record.get("quantity_expected")) or Decimal(0),
+        )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _decimal(value: object) -> Decimal | None:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(_text(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

@@ -1,0 +1,173 @@
+"""HTTP requests that end: by a deadline, within a size, at one place, telling whether they left.
+
+What `requests` does alone is not enough here. Its timeout counts from byte to byte, so an answer
+that drips never ends; it buffers a body of any size; it follows a 307 with the client secret in its
+hands; and its exceptions do not tell a request that never left from one whose answer was lost,
+which is the question on which a single-use refresh token depends.
+"""
+
+import io
+import socket
+import time
+from http.client import HTTPResponse
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+from requests import PreparedRequest, RequestException, Response, Session
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+
+CONNECT_SECONDS = 4
+
+
+class NeverSent(RequestException):
+    """No byte of the request has left."""
+
+
+class NoAnswer(RequestException):
+    """The request has left; its answer came late, broken, too large, or not at all."""
+
+
+def harden(session: Session, *, body_bytes: int) -> None:
+    """Make every request of `session` one that ends.
+
+    Call it with `timeout=total_seconds`. Raises NeverSent or NoAnswer and no other request error.
+    Cookies are refused: one session serves many users. Proxies, `.netrc` and certificate bundles
+    named in the environment are not read, so that nothing there can redirect a secret.
+    """
+    session.trust_env = False
+    session.get_redirect_target = _nowhere  # type: ignore[assignment, method-assign]
+    session.headers["User-Agent"] = "connect-to-katana"
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    adapter = _EndingAdapter(body_bytes)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+
+
+def _nowhere(_response: Response) -> None:
+    """The target of any redirect: a 307 would carry the client secret to another origin."""
+
+
+class _EndingAdapter(HTTPAdapter):
+    """Sends with one deadline for everything, and reads the whole body before it returns."""
+
+    def __init__(self, body_bytes: int) -> None:
+        self.body_bytes = body_bytes
+        super().__init__(pool_connections=10, pool_maxsize=50, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+    def send(  # type: ignore[override]
+        self, request: PreparedRequest, *, timeout: float, **kwargs: Any
+    ) -> Response:
+        deadline = time.monotonic() + timeout
+        kwargs["stream"] = True
+        try:
+            total = Timeout(connect=CONNECT_SECONDS, total=timeout)
+            response = super().send(request, timeout=total, **kwargs)  # type: ignore[arg-type]
+        except RequestException as error:
+            raise _outcome(error)(f"{request.method} {_place(request)}") from None
+        try:
+            self._read(response, deadline)
+        except (HTTPError, RequestException, OSError, ValueError) as error:
+            raise NoAnswer(f"{request.method} {_place(request)}: {type(error).__name__}") from None
+        finally:
+            response.close()
+        return response
+
+    def _read(self, response: Response, deadline: float) -> None:
+        body = bytearray()
+        for piece in response.iter_content(16 * 1024):
+            body += piece
+            if len(body) > self.body_bytes:
+                raise ValueError("too large")
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        response._content = bytes(body)
+
+
+def _place(request: PreparedRequest) -> str:
+    return (request.url or "").partition("?")[0]
+
+
+def _outcome(error: RequestException) -> type[RequestException]:
+    cause = error.args[0] if error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    return NeverSent if isinstance(reason, _ConnectFailed) else NoAnswer
+
+
+class _ConnectFailed(NewConnectionError):
+    """Name look-up, connect or TLS handshake failed, or took too long."""
+
+
+class _Ending:
+    """For a connection: nothing is sent after a late connect, and reading knows the deadline."""
+
+    sock: socket.socket
+    timeout: float
+
+    def connect(self) -> None:
+        began = time.monotonic()
+        try:
+            super().connect()  # type: ignore[misc]
+        except (HTTPError, OSError, ValueError) as error:
+            raise _ConnectFailed(self, type(error).__name__) from None  # type: ignore[arg-type]
+        # No timeout bounds a name look-up. A request sent after one that took long could
+        # outlive the lease that it was sent under.
+        if time.monotonic() - began > CONNECT_SECONDS:
+            self.close()  # type: ignore[attr-defined]
+            raise _ConnectFailed(self, "late")  # type: ignore[arg-type]
+
+    def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> HTTPResponse:
+        # urllib3 sets the time that is left as the socket's timeout right before it asks for the
+        # answer.
+        return HTTPResponse(_UntilDeadline(sock), *args, **kwargs)  # type: ignore[arg-type]
+
+
+class _Connection(_Ending, HTTPConnection):  # type: ignore[misc]
+    pass
+
+
+class _TlsConnection(_Ending, HTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection  # type: ignore[assignment]
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection  # type: ignore[assignment]
+
+
+class _UntilDeadline(io.RawIOBase):
+    """A socket's bytes until a fixed moment, however slowly they come."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._deadline = time.monotonic() + (sock.gettimeout() or 0)
+        self._file = sock.makefile(
+            "rb", buffering=0
+        )  # keeps the socket open until the body is read
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("deadline")
+
+        self._sock.settimeout(left)
+        return self._sock.recv_into(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
