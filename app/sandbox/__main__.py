@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     server = make_server(
         options.host, options.port, app, threaded=True, request_handler=QuietRequestHandler
     )
-    print(f"Katana sandbox: http://{options.host}:{server.port}/ shows its ledger", flush=True)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"Katana sandbox: http://{host}:{server.port}/ shows its ledger", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

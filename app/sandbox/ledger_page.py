@@ -4,12 +4,31 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, jsonify, render_template
 
+from app.sandbox.faults import TARGETS
 from app.sandbox.state import memory
 from app.sandbox.views import family_views
 
 bp = Blueprint("ledger_page", __name__)
 
-_ON_THE_PAGE = 500
+_REQUESTS_SHOWN = 500
+_LINKS_SHOWN = 12
+
+_ENDINGS = {
+    "reuse": "Killed: a spent token was used again",
+    "revoked": "Revoked by the app",
+    "ended": "Revoked here",
+}
+_FAULT_NAMES = {
+    "lose_answer": "answer lost",
+    "drop_before": "dropped unread",
+    "status": "failing status",
+    "slow": "slow",
+    "drip": "byte by byte",
+    "redirect": "redirected",
+    "omit": "fields omitted",
+    "body": "other body",
+    "invalid_grant": "spurious invalid_grant",
+}
 
 
 @bp.get("/")
@@ -18,10 +37,14 @@ def page() -> str:
     return render_template(
         "ledger.html",
         families=family_views(memory().families)[::-1],
-        requests=memory().ledger.entries()[: -_ON_THE_PAGE - 1 : -1],
+        requests=memory().ledger.entries()[: -_REQUESTS_SHOWN - 1 : -1],
         totals=memory().ledger.totals(),
         rules=memory().rules,
         faults=memory().faults.armed(),
+        targets=TARGETS,
+        fault_names=_FAULT_NAMES,
+        endings=_ENDINGS,
+        shown=_LINKS_SHOWN,
     )
 
 
