@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --require-hashes
 
 .DEFAULT_GOAL := help
 
@@ -24,6 +24,10 @@ test: $(VENV)/.dev  ## Run every test this machine can run
 .PHONY: test-slow
 test-slow: $(VENV)/.dev  ## Run the long tests too
 	@$(BIN)/python -m pytest -m "slow or not slow"
+
+.PHONY: coverage
+coverage: $(VENV)/.dev  ## Run the tests and name the lines and branches they miss
+	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
 .PHONY: check
 check: $(VENV)/.dev  ## Check format, lint and types
@@ -75,4 +79,4 @@ $(VENV)/.run: requirements.txt | $(BIN)/python
 $(VENV)/.dev: requirements-dev.txt | $(BIN)/python
 	@echo "Installing what tests and checks need (once) ..."
 	@$(PIP_INSTALL) -r requirements-dev.txt
-	@touch $@
+	@touch $(VENV)/.run $@

@@ -27,6 +27,7 @@ class Server:
     host: str
     port: int
     remedy: str
+    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def _popen(server: Server) -> subprocess.Popen[bytes]:
         cwd=ROOT,
         env={**os.environ, **server.environ},
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if server.quiet else None,
         start_new_session=True,
     )
 

@@ -125,6 +125,7 @@ def _sandbox(settings: config.Settings) -> Server:
         host=host,
         port=port,
         remedy="change the port in all four URLs of instance/sandbox.env",
+        quiet=True,  # it would name its address a second time
     )
 
 
