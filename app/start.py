@@ -40,6 +40,8 @@ def main() -> None:
         sys.exit(str(error))
     except UnicodeDecodeError:
         sys.exit(".env cannot be read: it must be a text file in UTF-8.")
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}.")
 
 
 def write_env() -> None:
@@ -79,7 +81,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _environment() -> dict[str, str]:
-    config.INSTANCE.mkdir(exist_ok=True)
+    config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
     if "KATANA_CLIENT_ID" not in config.read_environment():
         _write_private(SANDBOX_ENV, _sandbox_settings())
 

@@ -14,6 +14,7 @@ import flask_migrate
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import settings
 from playwright.sync_api import Browser, Page
 
 from app import create_app
@@ -26,6 +27,10 @@ from tests.sandbox import Sandbox, running_sandbox
 from tests.servers import Served, gunicorn, listening
 
 MakeMaker = Callable[..., Maker]
+
+# The same examples in every run, and none judged by how busy the machine is.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
