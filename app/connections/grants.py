@@ -17,13 +17,16 @@ ALLOWANCE_SECONDS = 5  # ... or this, whichever is less
 def columns(
     vault: Vault, clock: Clock, grant: Grant, connection_id: UUID, user_id: int
 ) -> Mapping[str, Any]:
-    """The values that store `grant`. Without a new refresh token the old one stays."""
-    sealed = {
-        "sealed_access_token": vault.seal(grant.access_token, access_place(connection_id, user_id))
-    }
+    """The values that store `grant`. A token that it lacks leaves the old one in its place."""
+    sealed = {}
     if grant.refresh_token is not None:
         place = refresh_place(connection_id, user_id)
         sealed["sealed_refresh_token"] = vault.seal(grant.refresh_token, place)
+    if grant.access_token is None:
+        return sealed
+
+    place = access_place(connection_id, user_id)
+    sealed["sealed_access_token"] = vault.seal(grant.access_token, place)
     used_for = usable_seconds(grant.expires_in)
     return {
         **sealed,

@@ -55,8 +55,9 @@ PATIENCE_SECONDS = 15  # how long a caller waits for somebody else's refresh
 SENDS = 2  # by one caller: the second confirms a refusal, or repeats a send in doubt
 SEND_BEFORE_SECONDS = LEASE_SECONDS - ANSWER_SECONDS - 5  # after the claim; five to save
 SETTLE_SECONDS = 2.0  # before a second send: a first may still be under way at Katana
-REFUSED_PAUSE_SECONDS = 5.0  # between refreshes that the API asks for by refusing good tokens
-PAUSE_SECONDS = 1.0  # after the first failure; doubles with each
+REFUSED_PAUSE_SECONDS = 3.0  # between refreshes that the API asks for by refusing good tokens
+PAUSE_SECONDS = 2.0  # after the first failure; doubles with each
+WORTH_WAITING_SECONDS = 3.5  # a longer pause is told to the user instead
 LONGEST_PAUSE_SECONDS = 300.0
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 BROKEN_SEAL_PAUSE_SECONDS = 60.0
@@ -98,7 +99,7 @@ class Refresh:
                 return token
 
             if not lease:
-                self._wait(seen, until, looks)
+                self._wait(seen, until, looks, sends)
                 looks += 1
 
     def _look(self, connection_id: UUID) -> Seen:
@@ -144,6 +145,9 @@ class Refresh:
             self._judge(lease, held, error)
             return None
 
+        if grant.access_token is None:
+            return self._save(lease, held, grant, SETTLE_SECONDS)
+
         return self._save(lease, held, grant, REFUSED_PAUSE_SECONDS if paced else 0)
 
     def _open(self, lease: Lease, held: Held) -> str:
@@ -176,7 +180,10 @@ class Refresh:
             self._let_go(lease, held, grant)
             return None
 
-        self._tell(lease, EventKind.REFRESHED)
+        if grant.access_token is None:
+            self._tell(lease, EventKind.REFRESH_FAILED, "no_access_token")
+        else:
+            self._tell(lease, EventKind.REFRESHED)
         return grant.access_token
 
     def _let_go(self, lease: Lease, held: Held, grant: Grant) -> None:
@@ -237,10 +244,10 @@ class Refresh:
             logger.exception("connection %s: its history lacks: %s", lease.connection_id, kind)
         events.announce(lease.user_id, lease.connection_id, kind, detail)
 
-    def _wait(self, seen: Seen, until: float, looks: int) -> None:
+    def _wait(self, seen: Seen, until: float, looks: int, sends: int) -> None:
         left = until - self._clock.monotonic()
         pausing = seen.pausing.total_seconds()
-        if left <= 0 or pausing > left:
+        if left <= 0 or pausing > WORTH_WAITING_SECONDS or (sends >= SENDS and not seen.leased):
             raise TryAgainLater(pausing or SETTLE_SECONDS)
         if not seen.leased and not pausing and not self._leases.probing_allowed():
             raise TryAgainLater(PROBE_SECONDS)

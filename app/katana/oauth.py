@@ -41,9 +41,14 @@ logging.getLogger("authlib").setLevel(logging.INFO)
 
 @dataclass(frozen=True)
 class Grant:
-    """What Katana gave. `refresh_token` is None where a refresh leaves the old one in force."""
+    """What Katana gave.
 
-    access_token: str = field(repr=False)
+    `refresh_token` is None where a refresh leaves the old one in force. `access_token` is None in
+    an answer that is good for nothing but its refresh token: that one is the only way on, so it is
+    kept.
+    """
+
+    access_token: str | None = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_in: int  # seconds
     scope: str | None
@@ -86,6 +91,8 @@ class KatanaLogin:
                 code=code,
                 code_verifier=code_verifier if self.settings.pkce else None,
             )
+        if grant.access_token is None:
+            raise AnswerLost("Katana's login gave no access token that can be used")
         if grant.refresh_token is None:
             raise RequestRefused(
                 f"no refresh token came: is the scope {SCOPE} allowed for this client?"
@@ -215,22 +222,25 @@ def _no_constant(name: str) -> None:
 
 
 def _grant(answer: dict[str, Any]) -> Grant:
-    token_type = answer.get("token_type")
-    if not isinstance(token_type, str) or token_type.lower() != "bearer":
-        raise AnswerLost("Katana's login gave a token that is no bearer token")
-    if not _is_token(answer.get("access_token")):
-        raise AnswerLost("Katana's login gave no access token that can be used")
+    access_token, refresh_token = answer.get("access_token"), answer.get("refresh_token")
+    if not _is_bearer(answer.get("token_type")) or not _is_token(access_token):
+        access_token = None
+    if refresh_token in (None, "") and access_token:
+        refresh_token = None
+    elif not _is_token(refresh_token):
+        raise AnswerLost("Katana's login gave no tokens that can be used")
 
-    refresh_token, scope = answer.get("refresh_token"), answer.get("scope")
-    if refresh_token not in (None, "") and not _is_token(refresh_token):
-        raise AnswerLost("Katana's login gave no refresh token that can be used")
-
+    scope = answer.get("scope")
     return Grant(
-        access_token=answer["access_token"],
-        refresh_token=refresh_token or None,
+        access_token=access_token,
+        refresh_token=refresh_token,
         expires_in=_life(answer.get("expires_in")),
         scope=scope[:500] if isinstance(scope, str) and scope.isprintable() else None,
     )
+
+
+def _is_bearer(token_type: object) -> bool:
+    return isinstance(token_type, str) and token_type.lower() == "bearer"  # RFC 6749 section 5.1
 
 
 def _is_token(value: object) -> bool:

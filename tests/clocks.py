@@ -1,0 +1,43 @@
+"""Clocks that a test holds in its hand."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, literal
+
+from app.clock import SystemClock
+from app.db import Timestamp
+
+
+class HeldClock:
+    """Stands still until it is moved; sleeping moves it. `slept` tells how long was waited."""
+
+    def __init__(self) -> None:
+        self.moment = datetime.now(UTC)
+        self.elapsed = 0.0
+        self.slept: list[float] = []
+
+    def database_time(self, plus: float = 0) -> ColumnElement[Any]:
+        return literal(self.moment + timedelta(seconds=plus), Timestamp)
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.move(seconds)
+
+    def move(self, seconds: float) -> None:
+        """Let time pass."""
+        self.moment += timedelta(seconds=seconds)
+        self.elapsed += seconds
+
+
+class LaterClock(SystemClock):
+    """Real time, with the database's clock read as so many seconds later."""
+
+    def __init__(self, later: float) -> None:
+        self.later = later
+
+    def database_time(self, plus: float = 0) -> ColumnElement[Any]:
+        return super().database_time(plus + self.later)

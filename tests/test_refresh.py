@@ -1,0 +1,492 @@
+"""fresh_access_token(): what it sends, what it stores, and how it judges what comes back."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from app.connections.leases import Held, Lease, Leases, Seen
+from app.connections.refresh import (
+    LONGEST_PAUSE_SECONDS,
+    PATIENCE_SECONDS,
+    REFUSED_PAUSE_SECONDS,
+    SEND_BEFORE_SECONDS,
+    SETTLE_SECONDS,
+)
+from app.connections.vault import Vault
+from app.errors import (
+    NotConnected,
+    ReconnectNeeded,
+    SealBroken,
+    TryAgainLater,
+)
+from app.katana.oauth import UNSTATED_LIFE_SECONDS, Grant, KatanaLogin
+from app.models import EventKind, Reason, Status
+from tests.clocks import HeldClock
+from tests.connected import Connected, Parts, refresh
+from tests.sandbox import Sandbox
+
+MakeConnected = Callable[..., Connected]
+
+
+@pytest.fixture
+def new_connected(
+    app: Flask, sandbox: Sandbox, environ: dict[str, str], clock: HeldClock
+) -> MakeConnected:
+    """Makes connected users."""
+    return lambda name="ada": Connected(app, sandbox, environ, name, clock)
+
+
+@pytest.fixture
+def connected(new_connected: MakeConnected) -> Connected:
+    """A connected user."""
+    return new_connected()
+
+
+@pytest.fixture
+def clock() -> HeldClock:
+    """Time stands still unless it is moved; waiting costs nothing."""
+    return HeldClock()
+
+
+@pytest.fixture
+def parts(connected: Connected) -> Parts:
+    """The real parts, with held time."""
+    return connected.parts()
+
+
+class Interrupted(KatanaLogin):
+    """The real login; things happen right before and right after it is asked."""
+
+    def __init__(
+        self,
+        login: KatanaLogin,
+        before: Callable[[], object] = lambda: None,
+        after: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__(login.settings)
+        self.before, self.after = before, after
+
+    def refresh(self, refresh_token: str) -> Grant:
+        self.before()
+        grant = super().refresh(refresh_token)
+        self.after()
+        return grant
+
+
+def test_a_good_token_is_used_as_it_is(connected: Connected, parts: Parts) -> None:
+    """While the token is good, Katana's login is not asked."""
+    first = refresh(parts).fresh_access_token(connected.id)
+    second = refresh(parts).fresh_access_token(connected.id)
+
+    assert first == second
+    assert connected.refreshes() == 0
+
+
+def test_an_expired_token_is_renewed_once(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """After its life the token is renewed, and the next refresh token is the one that is kept."""
+    first = refresh(parts).fresh_access_token(connected.id)
+    clock.move(61)
+
+    second = refresh(parts).fresh_access_token(connected.id)
+
+    assert second != first
+    assert refresh(parts).fresh_access_token(connected.id) == second
+    assert connected.refreshes() == 1
+    assert connected.row().generation == 2
+    assert connected.holds_the_living_token()
+    assert connected.history()[-1] == (EventKind.REFRESHED, None)
+
+
+def test_a_refresh_sends_exactly_the_documented_fields(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """The body holds the five fields of Katana's page and no other; no Authorization header."""
+    clock.move(61)
+    refresh(parts).fresh_access_token(connected.id)
+
+    (sent,) = connected.sandbox.ledger().of("refresh")
+
+    assert sent.fields == [
+        "client_id",
+        "client_secret",
+        "grant_type",
+        "redirect_uri",
+        "refresh_token",
+    ]
+    assert "authorization" not in sent.headers
+
+
+def test_a_token_is_renewed_ahead_of_its_end(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """In its last tenth or fifth the token is renewed by whoever comes by, before it is needed."""
+    first = refresh(parts).fresh_access_token(connected.id)
+    clock.move(54)
+
+    assert connected.row().expires_at > clock.moment
+    assert refresh(parts).fresh_access_token(connected.id) != first
+
+
+def test_renewing_ahead_that_fails_is_not_noticed(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """While the old token lives, a failed renewal gives it back without a wait."""
+    first = refresh(parts).fresh_access_token(connected.id)
+    connected.sandbox.fault("refresh", "status", status=503, times=0)
+    clock.move(54)
+
+    assert refresh(parts).fresh_access_token(connected.id) == first
+    assert clock.slept == []
+
+
+def test_a_refused_token_is_renewed_once_for_all_who_had_it(
+    connected: Connected, parts: Parts
+) -> None:
+    """R-1: a storm of 401s costs one refresh: who comes later gets the token that is there."""
+    refused = refresh(parts).fresh_access_token(connected.id)
+
+    renewed = {refresh(parts).fresh_access_token(connected.id, refused=refused) for _ in range(5)}
+
+    assert len(renewed) == 1
+    assert refused not in renewed
+    assert connected.refreshes() == 1
+
+
+def test_an_api_that_refuses_every_token_is_not_a_refresh_loop(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """I-5: refreshes that are asked for by refusals keep a distance."""
+    token = refresh(parts).fresh_access_token(connected.id)
+    for _ in range(10):
+        token = refresh(parts).fresh_access_token(connected.id, refused=token)
+
+    assert clock.elapsed >= 9 * REFUSED_PAUSE_SECONDS
+
+
+@pytest.mark.parametrize("overlap", [0, 30])
+def test_a_lost_answer_is_asked_for_once_more(
+    connected: Connected, parts: Parts, clock: HeldClock, overlap: int
+) -> None:
+    """R-2: with an overlap the connection heals in the same call, without one it is told as lost."""
+    connected.sandbox.rules(rotation_overlap_seconds=overlap)
+    connected.sandbox.fault("refresh", "lose_answer")
+    clock.move(61)
+
+    if overlap:
+        refresh(parts).fresh_access_token(connected.id)
+        assert connected.holds_the_living_token()
+        assert connected.family().state == "live"
+    else:
+        with pytest.raises(ReconnectNeeded, match="answer_lost"):
+            refresh(parts).fresh_access_token(connected.id)
+        assert connected.row().reason is Reason.ANSWER_LOST
+    assert connected.refreshes() == 2
+
+
+def test_a_lost_answer_is_asked_for_while_the_access_token_still_lives(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """R-0.7: a doubt is settled at once, since an overlap may be short."""
+    connected.sandbox.rules(rotation_overlap_seconds=30)
+    connected.sandbox.fault("refresh", "lose_answer")
+    clock.move(54)
+    first = refresh(parts).fresh_access_token(connected.id)
+    assert connected.refreshes() == 1
+
+    clock.move(SETTLE_SECONDS)
+    second = refresh(parts).fresh_access_token(connected.id)
+
+    assert second != first
+    assert connected.holds_the_living_token()
+
+
+def test_a_request_that_never_arrived_loses_nothing(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """R-2: closed before Katana did anything, the one repeat gets the tokens."""
+    connected.sandbox.fault("refresh", "drop_before")
+    clock.move(61)
+
+    refresh(parts).fresh_access_token(connected.id)
+
+    assert connected.holds_the_living_token()
+
+
+def test_one_refusal_is_not_believed(connected: Connected, parts: Parts, clock: HeldClock) -> None:
+    """R-13: a single invalid_grant that Katana did not mean ends nothing."""
+    connected.sandbox.fault("refresh", "invalid_grant")
+    clock.move(61)
+
+    refresh(parts).fresh_access_token(connected.id)
+
+    assert connected.row().status is Status.ACTIVE
+    assert connected.row().refused_at is None
+    assert connected.holds_the_living_token()
+
+
+def test_a_grant_that_katana_ended_needs_a_reconnect(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """R-18: refused twice, the connection says so, and Katana is not asked any more."""
+    connected.sandbox.kill(connected.family_id)
+    clock.move(61)
+
+    for _ in range(3):
+        with pytest.raises(ReconnectNeeded, match="grant_ended"):
+            refresh(parts).fresh_access_token(connected.id)
+
+    assert connected.refreshes() == 2
+    assert connected.row().status is Status.RECONNECT_NEEDED
+    assert connected.history()[-1] == (EventKind.RECONNECT_NEEDED, "grant_ended")
+
+
+FAULTS = [
+    ("status", {"status": 500}, "answer_lost"),
+    ("status", {"status": 502}, "answer_lost"),
+    ("status", {"status": 503}, "answer_lost"),
+    ("status", {"status": 429, "retry_after": "30"}, "login_busy"),
+    ("redirect", {"location": "http://127.0.0.1:9/elsewhere"}, "answer_lost"),
+    ("body", {"text": "<html>hello"}, "answer_lost"),
+    ("body", {"text": "[]"}, "answer_lost"),
+    ("body", {"text": '{"access_token": "a", "access_token": "b"}'}, "answer_lost"),
+    ("body", {"text": '{"token_type": "mac", "access_token": "a"}'}, "answer_lost"),
+    ("body", {"text": '{"token_type": "bearer", "access_token": "a\\r\\nb"}'}, "answer_lost"),
+    ("body", {"text": '{"error": "temporarily_unavailable"}'}, "answer_lost"),
+    ("omit", {"fields": ["access_token"]}, "no_access_token"),
+    ("omit", {"fields": ["token_type"]}, "no_access_token"),
+]
+
+
+@pytest.mark.parametrize(("fault", "details", "word"), FAULTS)
+@pytest.mark.one_database
+def test_trouble_at_katana_never_ends_a_connection(
+    connected: Connected,
+    parts: Parts,
+    clock: HeldClock,
+    fault: str,
+    details: dict[str, object],
+    word: str,
+) -> None:
+    """R-10, R-11: no answer but a confirmed refusal changes the status; all callers share a pause."""
+    connected.sandbox.fault("refresh", fault, times=0, **details)
+    clock.move(61)
+
+    with pytest.raises(TryAgainLater):
+        refresh(parts).fresh_access_token(connected.id)
+
+    row = connected.row()
+    assert row.status is Status.ACTIVE
+    assert row.next_attempt_at
+    assert row.next_attempt_at > clock.moment
+    assert (EventKind.REFRESH_FAILED, word) in connected.history()
+    asked = connected.refreshes()
+    assert asked <= 2
+    with pytest.raises(TryAgainLater):
+        refresh(parts).fresh_access_token(connected.id)
+    assert connected.refreshes() == asked
+
+
+def test_a_wrong_client_secret_is_nobodys_loss(
+    connected: Connected, clock: HeldClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R-13: our own credentials refused is an alarm for us; put right, the connection goes on."""
+    right = connected.parts()
+    wrong = replace(right.login.settings, client_secret="not the right one")
+    clock.move(61)
+
+    with pytest.raises(TryAgainLater):
+        refresh(replace(right, login=KatanaLogin(wrong))).fresh_access_token(connected.id)
+    assert "check KATANA_CLIENT_ID and KATANA_CLIENT_SECRET" in caplog.text
+    assert "not the right one" not in caplog.text
+    assert connected.row().status is Status.ACTIVE
+
+    clock.move(LONGEST_PAUSE_SECONDS * 2)
+    refresh(right).fresh_access_token(connected.id)
+    assert connected.holds_the_living_token()
+
+
+def test_a_closed_door_leaves_no_doubt(connected: Connected, clock: HeldClock) -> None:
+    """R-3: what was never sent cannot have spent the token."""
+    parts = connected.parts()
+    closed = replace(parts.login.settings, access_token_url="http://127.0.0.1:9/oauth/token")
+    clock.move(61)
+
+    with pytest.raises(TryAgainLater):
+        refresh(replace(parts, login=KatanaLogin(closed))).fresh_access_token(connected.id)
+
+    row = connected.row()
+    assert row.sent_at is None
+    assert row.doubtful_since is None
+    assert row.lease_owner is None
+
+
+def test_retry_after_is_kept_by_everybody(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """R-11: nobody asks before Katana's own time is over, and not for ever either."""
+    connected.sandbox.fault("refresh", "status", status=429, retry_after="120")
+    clock.move(61)
+    with pytest.raises(TryAgainLater) as told:
+        refresh(parts).fresh_access_token(connected.id)
+
+    assert told.value.retry_after >= 120
+    clock.move(119)
+    with pytest.raises(TryAgainLater):
+        refresh(parts).fresh_access_token(connected.id)
+    assert connected.refreshes() == 1
+    clock.move(120)
+    refresh(parts).fresh_access_token(connected.id)
+
+
+def test_an_answer_without_a_refresh_token_keeps_the_old_one(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """S-32: nothing given is nothing taken away."""
+    before = connected.stored_refresh_token()
+    connected.sandbox.fault("refresh", "omit", fields=["refresh_token"])
+    clock.move(61)
+
+    refresh(parts).fresh_access_token(connected.id)
+
+    assert connected.stored_refresh_token() == before
+
+
+def test_an_answer_without_a_lifetime_gets_a_short_one(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """S-31: never an endless life, which nobody would renew."""
+    connected.sandbox.fault("refresh", "omit", fields=["expires_in"])
+    clock.move(61)
+
+    refresh(parts).fresh_access_token(connected.id)
+
+    life = connected.row().expires_at - clock.moment
+    assert life <= timedelta(seconds=UNSTATED_LIFE_SECONDS)
+
+
+def test_who_wakes_up_too_late_does_not_send(connected: Connected, clock: HeldClock) -> None:
+    """R-7: a process that slept between claim and send must not send: its lease may be another's."""
+    parts = connected.parts()
+
+    class Sleepy(Leases):
+        def read(self, lease: Lease) -> Held | None:
+            held = super().read(lease)
+            clock.elapsed += SEND_BEFORE_SECONDS + 1
+            return held
+
+    clock.move(61)
+
+    with pytest.raises(TryAgainLater):
+        refresh(connected.parts(Sleepy)).fresh_access_token(connected.id)
+
+    assert connected.refreshes() == 0
+    assert connected.row().sent_at is None
+    refresh(parts).fresh_access_token(connected.id)
+
+
+def test_disconnecting_meanwhile_is_final(connected: Connected, clock: HeldClock) -> None:
+    """R-14, I-10: tokens that arrive after the disconnect are stored nowhere, and are taken back."""
+    parts = connected.parts()
+    login = Interrupted(parts.login, after=connected.disconnect)
+    clock.move(61)
+
+    with pytest.raises(NotConnected):
+        refresh(replace(parts, login=login)).fresh_access_token(connected.id)
+
+    with pytest.raises(AssertionError, match="gone"):
+        connected.row()
+    assert connected.family().state == "dead"
+
+
+def test_reconnecting_meanwhile_wins(connected: Connected, clock: HeldClock) -> None:
+    """R-14: the new grant is not overwritten by an answer to the old one."""
+    parts = connected.parts()
+    clock.move(61)
+    refresh(
+        replace(parts, login=Interrupted(parts.login, after=connected.connect))
+    ).fresh_access_token(connected.id)
+
+    connected.family_id = max(family.id for family in connected.sandbox.ledger().families)
+    assert connected.holds_the_living_token()
+    assert connected.row().parent_generation is None
+
+
+def test_reconnecting_before_the_send_stops_it(connected: Connected, clock: HeldClock) -> None:
+    """R-0.2: only what is read under the lease is sent, not what was seen before it."""
+
+    class Overtaken(Leases):
+        def claim(self, seen: Seen) -> Lease | None:
+            lease = super().claim(seen)
+            connected.connect()
+            return lease
+
+    clock.move(61)
+
+    refresh(connected.parts(Overtaken)).fresh_access_token(connected.id)
+
+    assert connected.refreshes() == 0
+
+
+def test_a_token_that_does_not_open_ends_nothing(connected: Connected, clock: HeldClock) -> None:
+    """S-42: with a wrong key nothing is sent and nothing is lost; with the right one it goes on."""
+    parts = connected.parts()
+    wrong = Vault([replace(connected.settings.token_keys[0], key=b"0123456789abcdef" * 2)])
+    clock.move(61)
+
+    with pytest.raises(SealBroken):
+        refresh(replace(parts, vault=wrong)).fresh_access_token(connected.id)
+
+    assert connected.refreshes() == 0
+    assert connected.row().status is Status.ACTIVE
+    clock.move(61)
+    refresh(parts).fresh_access_token(connected.id)
+
+
+def test_katana_refusing_everybody_ends_nobody(
+    new_connected: MakeConnected, clock: HeldClock
+) -> None:
+    """R-13: so many refusals in a row are Katana's trouble: all pause, none is marked, all go on."""
+    everybody = [new_connected(f"maker{n}") for n in range(8)]
+    sandbox = everybody[0].sandbox
+    sandbox.fault("refresh", "invalid_grant", times=0)
+    clock.move(61)
+    # All are refused for the first time before anyone is for the second.
+    for one in everybody:
+        lease = one.parts().leases.claim(one.parts().leases.look(one.id))  # type: ignore[arg-type]
+        held = one.parts().leases.read(lease)  # type: ignore[arg-type]
+        one.parts().leases.give_back(lease, held, 1, spent=False, refused=True)  # type: ignore[arg-type]
+
+    for _ in range(5):
+        clock.move(120)
+        for one in everybody:
+            with pytest.raises(TryAgainLater):
+                refresh(one.parts()).fresh_access_token(one.id)
+    assert {one.row().status for one in everybody} == {Status.ACTIVE}
+    assert len(sandbox.ledger().of("refresh")) <= 6
+
+    sandbox.clear_faults()
+    clock.move(120)
+    for one in everybody:
+        refresh(one.parts()).fresh_access_token(one.id)
+    assert all(one.holds_the_living_token() for one in everybody)
+
+
+def test_a_caller_waits_for_another_and_not_for_ever(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """A holder that never comes back costs a caller some seconds, and nobody the connection."""
+    clock.move(61)
+    seen = parts.leases.look(connected.id)
+    assert seen
+    assert parts.leases.claim(seen)
+
+    with pytest.raises(TryAgainLater):
+        refresh(parts).fresh_access_token(connected.id)
+
+    assert sum(clock.slept) == pytest.approx(PATIENCE_SECONDS, abs=1)
+    assert connected.refreshes() == 0
