@@ -1,7 +1,6 @@
 """The command `python -m app.sandbox`: serve the sandbox on a loopback address."""
 
 import argparse
-import ipaddress
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app.sandbox import create_sandbox
+from app.sandbox.page_security import LOOPBACK_HOSTS
 
 _NEEDED = ("KATANA_CLIENT_ID", "KATANA_CLIENT_SECRET", "KATANA_REDIRECT_URI")
 
@@ -37,8 +37,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     server = make_server(
         options.host, options.port, app, threaded=True, request_handler=QuietRequestHandler
     )
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    print(f"Katana sandbox: http://{host}:{server.port}/ shows its ledger", flush=True)
+    print(f"Katana sandbox: http://{options.host}:{server.port}/ shows its ledger", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
@@ -48,24 +47,9 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m app.sandbox", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", type=loopback_host)
+    parser.add_argument("--host", default="127.0.0.1", choices=LOOPBACK_HOSTS)
     parser.add_argument("--port", default=8001, type=int)
     return parser.parse_args(argv)
-
-
-def loopback_host(host: str) -> str:
-    """Return the host if only this machine can reach it; anybody may press the ledger's buttons.
-
-    :raise ArgumentTypeError: it is not a loopback host.
-    """
-    try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise argparse.ArgumentTypeError("the sandbox listens on loopback hosts only")
-
-    return host
 
 
 if __name__ == "__main__":

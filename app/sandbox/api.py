@@ -5,10 +5,11 @@ from math import ceil
 
 from flask import Blueprint, Response, g, jsonify, request
 
-from app.sandbox.filters import Record, matching, whole_number_in_query
+from app.sandbox.filters import matching, whole_number_in_query
 from app.sandbox.limits import Allowance
 from app.sandbox.recording import bearer_token, note
 from app.sandbox.refusals import ApiRefusal, api_refusal
+from app.sandbox.shapes import Record
 from app.sandbox.state import memory, sandbox
 from app.sandbox.stock import Stock
 

@@ -8,25 +8,10 @@ from app.sandbox.consents import Asked
 from app.sandbox.state import Client
 
 # What Auth0 lets a strict third-party application send; it refuses everything else.
-_ALLOWED = {
-    "acr_values",
-    "audience",
-    "client_id",
-    "code_challenge",
-    "code_challenge_method",
-    "connection",
-    "display",
-    "login_hint",
-    "max_age",
-    "nonce",
-    "prompt",
-    "redirect_uri",
-    "resource",
-    "response_type",
-    "scope",
-    "state",
-    "ui_locales",
-}
+_ALLOWED = re.compile(
+    r"acr_values|audience|client_id|code_challenge(_method)?|connection|display|login_hint|max_age"
+    r"|nonce|prompt|redirect_uri|resource|response_type|scope|state|ui_locales|ext-.+"
+)
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -78,7 +63,7 @@ def _check_names(args: MultiDict[str, str]) -> None:
     for name, values in args.lists():
         if len(values) > 1:
             raise RedirectedRefusal("invalid_request", "A parameter was given more than once")
-        if name not in _ALLOWED and not name.startswith("ext-"):
+        if not _ALLOWED.fullmatch(name):
             raise RedirectedRefusal("invalid_request", "A parameter is not allowed")
 
 

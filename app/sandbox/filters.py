@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
 from app.sandbox.clock import iso
 from app.sandbox.refusals import invalid_query
-
-Record = dict[str, Any]
+from app.sandbox.shapes import Record
 
 # Filters by id: name in the query, and the field that it looks at.
 _BY_ID = {"ids": "id", "variant_id": "variant_id", "customer_id": "customer_id"}

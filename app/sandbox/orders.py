@@ -1,13 +1,11 @@
-"""Sixty-four sales orders for an invented factory, oldest first, in the shape of Katana's own."""
+"""Sixty-four sales orders for an invented factory, oldest first."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from app.sandbox.clock import iso
 from app.sandbox.factories import Factory
-
-Record = dict[str, Any]
+from app.sandbox.shapes import Record, shaped
 
 _HOW_MANY = 64
 
@@ -26,80 +24,50 @@ def _order(
     factory: Factory, n: int, customer: Record, variants: Sequence[Record], now: datetime
 ) -> Record:
     age = _HOW_MANY - 1 - n
+    is_done = age > 10
     created = now - timedelta(hours=3 + 29 * age, minutes=17 * age)
     order_id = factory.first_id * 10 + n
-    rows = [
-        _row(factory, order_id, m, variants[(n * 7 + m * 3) % len(variants)], created, n)
-        for m in range(1 + n % 3)
-    ]
+    bought = [variants[(n * 7 + m * 3) % len(variants)] for m in range(1 + n % 3)]
+    rows = [_row(factory, order_id, m, variant, created) for m, variant in enumerate(bought)]
     total = sum(row["total"] for row in rows)
-    return {
-        "id": order_id,
-        "customer_id": customer["id"],
-        "order_no": f"SO-{n + 1}",
-        "source": "api" if n % 4 else "manual",
-        "status": _status(age),
-        "invoicing_status": "invoiced" if age > 10 else "notInvoiced",
-        "order_created_date": iso(created),
-        "delivery_date": iso(created + timedelta(days=14)),
-        "picked_date": iso(created + timedelta(days=6)) if age > 10 else None,
-        "location_id": factory.first_id + 1,
-        "currency": factory.currency,
-        "conversion_rate": 1,
-        "conversion_date": None,
-        "total": total,
-        "total_in_base_currency": total,
-        "additional_info": "",
-        "customer_ref": None,
-        "tracking_number": None,
-        "tracking_number_url": None,
-        "product_availability": _availability(age),
-        "product_expected_date": None,
-        "ingredient_availability": "NOT_APPLICABLE",
-        "ingredient_expected_date": None,
-        "production_status": "DONE" if age > 10 else "NOT_APPLICABLE",
-        "ecommerce_order_type": None,
-        "ecommerce_store_name": None,
-        "ecommerce_order_id": None,
-        "billing_address_id": None,
-        "shipping_address_id": None,
-        "custom_fields": {},
-        "addresses": [],
-        "shipping_fee": None,
-        "sales_order_rows": rows,
-        "created_at": iso(created),
-        "updated_at": iso(created),
-    }
+    return shaped(
+        "sales_order",
+        created,
+        id=order_id,
+        customer_id=customer["id"],
+        order_no=f"SO-{n + 1}",
+        source="api" if n % 4 else "manual",
+        status=_status(age),
+        invoicing_status="invoiced" if is_done else "notInvoiced",
+        order_created_date=iso(created),
+        delivery_date=iso(created + timedelta(days=14)),
+        picked_date=iso(created + timedelta(days=6)) if is_done else None,
+        location_id=factory.first_id + 1,
+        currency=factory.currency,
+        total=total,
+        total_in_base_currency=total,
+        product_availability=_availability(age),
+        production_status="DONE" if is_done else "NOT_APPLICABLE",
+        sales_order_rows=[row | {"product_availability": _availability(age)} for row in rows],
+    )
 
 
-def _row(
-    factory: Factory, order_id: int, m: int, variant: Record, created: datetime, n: int
-) -> Record:
-    quantity, price = 1 + (n * 3 + m) % 4, variant["sales_price"]
-    return {
-        "id": order_id * 10 + m,
-        "sales_order_id": order_id,
-        "variant_id": variant["id"],
-        "quantity": quantity,
-        "price_per_unit": price,
-        "price_per_unit_in_base_currency": price,
-        "tax_rate_id": factory.first_id + 3,
-        "location_id": factory.first_id + 1,
-        "total": quantity * price,
-        "total_in_base_currency": quantity * price,
-        "total_discount": "0.00",
-        "product_availability": _availability(_HOW_MANY - 1 - n),
-        "product_expected_date": None,
-        "linked_manufacturing_order_id": None,
-        "conversion_rate": 1,
-        "conversion_date": None,
-        "serial_numbers": [],
-        "batch_transactions": [],
-        "traceability": [],
-        "attributes": [],
-        "created_at": iso(created),
-        "updated_at": iso(created),
-    }
+def _row(factory: Factory, order_id: int, m: int, variant: Record, created: datetime) -> Record:
+    quantity, price = 1 + (order_id * 3 + m) % 4, variant["sales_price"]
+    return shaped(
+        "sales_order_row",
+        created,
+        id=order_id * 10 + m,
+        sales_order_id=order_id,
+        variant_id=variant["id"],
+        quantity=quantity,
+        price_per_unit=price,
+        price_per_unit_in_base_currency=price,
+        tax_rate_id=factory.first_id + 3,
+        location_id=factory.first_id + 1,
+        total=quantity * price,
+        total_in_base_currency=quantity * price,
+    )
 
 
 def _status(age: int) -> str:

@@ -4,13 +4,17 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, render_template, request
 
+# Whoever reaches the sandbox may press its buttons, so that only this machine may reach it.
+# No `::1`: Werkzeug cannot compare an IPv6 address with its trusted hosts.
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost")
+
 _SAME_SITE_ONLY = ("/authorize/decision", "/rules", "/faults", "/expire", "/kill", "/reset")
 
 
 def init_app(app: Flask) -> None:
     """Refuse presses from other sites, and send the headers with every answer."""
     # Naming the hosts ends DNS rebinding: a page elsewhere cannot become same-origin with us.
-    app.config["TRUSTED_HOSTS"] = ["localhost", "127.0.0.1", "[::1]"]
+    app.config["TRUSTED_HOSTS"] = LOOPBACK_HOSTS
     app.before_request(refuse_other_sites)
     app.after_request(add_headers)
 

@@ -8,12 +8,12 @@ from flask import current_app
 
 from app.sandbox.clock import Clock
 from app.sandbox.consents import Consents
+from app.sandbox.families import Families
 from app.sandbox.faults import Faults
 from app.sandbox.ledger import Ledger
 from app.sandbox.limits import Limits
 from app.sandbox.rules import Rules
 from app.sandbox.stock import Stock, stock_of_all
-from app.sandbox.tokens import Families
 
 
 @dataclass(frozen=True)

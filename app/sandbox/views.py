@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from app.sandbox.clock import iso
 from app.sandbox.factories import FACTORIES
-from app.sandbox.tokens import AccessToken, Families, Family, RefreshToken, fingerprint
+from app.sandbox.families import Families
+from app.sandbox.tokens import AccessToken, Family, RefreshToken, fingerprint
 
 _NAMES = {factory.key: factory.display_name for factory in FACTORIES}
 
