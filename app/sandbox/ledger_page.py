@@ -11,6 +11,7 @@ from app.sandbox.views import family_views
 bp = Blueprint("ledger_page", __name__)
 
 _REQUESTS_SHOWN = 500
+_FAMILIES_SHOWN = 20
 _LINKS_SHOWN = 12
 
 _ENDINGS = {
@@ -34,9 +35,11 @@ _FAULT_NAMES = {
 @bp.get("/")
 def page() -> str:
     """Show every family, the latest requests, and the buttons."""
+    families = family_views(memory().families)
     return render_template(
         "ledger.html",
-        families=family_views(memory().families)[::-1],
+        families=families[: -_FAMILIES_SHOWN - 1 : -1],
+        families_hidden=max(0, len(families) - _FAMILIES_SHOWN),
         requests=memory().ledger.entries()[: -_REQUESTS_SHOWN - 1 : -1],
         totals=memory().ledger.totals(),
         rules=memory().rules,
