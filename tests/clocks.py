@@ -1,5 +1,6 @@
 """Clocks that a test holds in its hand."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ class HeldClock:
 
     def __init__(self) -> None:
         self.moment = datetime.now(UTC)
-        self.elapsed = 0.0
+        self.elapsed = time.monotonic()  # the transport looks at the real clock
         self.slept: list[float] = []
 
     def database_time(self, plus: float = 0) -> ColumnElement[Any]:

@@ -167,8 +167,16 @@ class Leases:
         )
         return Held(*row) if row else None
 
-    def save(self, lease: Lease, held: Held, columns: Mapping[str, Any], pause: float) -> bool:
-        """Store what `lease` bought, `pause` seconds to go until the next; whether the row took it.
+    def save(
+        self,
+        lease: Lease,
+        held: Held,
+        columns: Mapping[str, Any],
+        *,
+        pause: float = 0,
+        failures: int = 0,
+    ) -> bool:
+        """Store what `lease` bought; whether the row took it. Nobody asks for `pause` seconds.
 
         It does where the generation is still the one sent. Where another answer to the same token
         is stored, the one that was sent later wins (its token is the newer one), and the row is
@@ -194,12 +202,14 @@ class Leases:
                 lease_owner=case((mine, null()), else_=Connection.lease_owner),
                 lease_until=case((mine, null()), else_=Connection.lease_until),
                 sent_at=case(
-                    (and_(mine, unmoved), null()), (unmoved, Connection.sent_at), else_=now
+                    (and_(mine, unmoved), null()),
+                    (and_(unmoved, Connection.status == Status.ACTIVE), Connection.sent_at),
+                    else_=now,
                 ),
                 doubtful_since=None,
                 refused_at=None,
                 next_attempt_at=self._clock.database_time(pause) if pause else None,
-                failures=0,
+                failures=failures,
             )
         )
 

@@ -53,7 +53,6 @@ from app.models import EventKind, Reason, Status
 
 PATIENCE_SECONDS = 15  # how long a caller waits for somebody else's refresh
 SENDS = 2  # by one caller: the second confirms a refusal, or repeats a send in doubt
-SEND_BEFORE_SECONDS = LEASE_SECONDS - ANSWER_SECONDS - 5  # after the claim; five to save
 SETTLE_SECONDS = 2.0  # before a second send: a first may still be under way at Katana
 REFUSED_PAUSE_SECONDS = 3.0  # between refreshes that the API asks for by refusing good tokens
 PAUSE_SECONDS = 2.0  # after the first failure; doubles with each
@@ -69,6 +68,9 @@ logger = logging.getLogger(__name__)
 
 class Refresh:
     """Gives access tokens, and renews them."""
+
+    #: How long after its claim a holder may still send: the answer must come, and be saved, in time.
+    send_before_seconds: float = LEASE_SECONDS - ANSWER_SECONDS - 5
 
     def __init__(self, leases: Leases, login: KatanaLogin, vault: Vault, clock: Clock) -> None:
         self._leases = leases
@@ -134,21 +136,22 @@ class Refresh:
             return None
 
         refresh_token = self._open(lease, held)
-        if self._clock.monotonic() - lease.claimed > SEND_BEFORE_SECONDS:
+        send_before = lease.claimed + self.send_before_seconds
+        if self._clock.monotonic() > send_before:
             logger.warning("connection %s: woke up too late to send", lease.connection_id)
             self._leases.step_aside(lease)
             return None
 
         try:
-            grant = self._login.refresh(refresh_token)
+            grant = self._login.refresh(refresh_token, send_before)
         except LoginError as error:
             self._judge(lease, held, error)
             return None
 
         if grant.access_token is None:
-            return self._save(lease, held, grant, SETTLE_SECONDS)
+            return self._save(lease, held, grant, pause=_pause(held), failures=held.failures + 1)
 
-        return self._save(lease, held, grant, REFUSED_PAUSE_SECONDS if paced else 0)
+        return self._save(lease, held, grant, pause=REFUSED_PAUSE_SECONDS if paced else 0)
 
     def _open(self, lease: Lease, held: Held) -> str:
         place = grants.refresh_place(lease.connection_id, lease.user_id)
@@ -159,7 +162,9 @@ class Refresh:
             self._leases.give_back(lease, held, BROKEN_SEAL_PAUSE_SECONDS, spent=False)
             raise
 
-    def _save(self, lease: Lease, held: Held, grant: Grant, pause: float) -> str | None:
+    def _save(
+        self, lease: Lease, held: Held, grant: Grant, *, pause: float, failures: int = 0
+    ) -> str | None:
         columns = grants.columns(
             self._vault, self._clock, grant, lease.connection_id, lease.user_id
         )
@@ -167,8 +172,9 @@ class Refresh:
         while True:
             try:
                 # The first try is the statement right after the answer: nothing comes in between.
-                saved = self._leases.save(lease, held, columns, pause)
-                saved = saved or self._leases.saved(lease, held)
+                saved = self._leases.save(
+                    lease, held, columns, pause=pause, failures=failures
+                ) or self._leases.saved(lease, held)
                 break
             except (DBAPIError, PoolTimeout):
                 # This is the only copy of a living token, so there is no last try. A worker that
@@ -208,7 +214,7 @@ class Refresh:
             logger.error("%s: check KATANA_CLIENT_ID and KATANA_CLIENT_SECRET", error)
         # Only a lost answer leaves a doubt: every other error says that the token was not taken.
         lost = isinstance(error, AnswerLost)
-        if self._leases.give_back(lease, held, _pause(error, held), spent=lost):
+        if self._leases.give_back(lease, held, _pause_after(error, held), spent=lost):
             self._tell(lease, EventKind.REFRESH_FAILED, _word(error))
 
     def _judge_refusal(self, lease: Lease, held: Held) -> None:
@@ -255,15 +261,19 @@ class Refresh:
         self._clock.sleep(max(pausing, _between(POLL_SECONDS, looks)))
 
 
-def _pause(error: LoginError, held: Held) -> float:
+def _pause_after(error: LoginError, held: Held) -> float:
     """Seconds until anybody asks Katana for this connection again."""
     if isinstance(error, AnswerLost) and not held.doubtful:
         return SETTLE_SECONDS
-
-    pause = min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2.0 ** min(held.failures, 20))
     if isinstance(error, LoginBusy) and error.retry_after is not None:
-        pause = max(pause, min(error.retry_after, LONGEST_RETRY_AFTER_SECONDS))
-    return pause * _jitter(1, 1.5)
+        asked = min(error.retry_after, LONGEST_RETRY_AFTER_SECONDS)
+        return max(_pause(held), asked * _jitter(1, 1.1))
+    return _pause(held)
+
+
+def _pause(held: Held) -> float:
+    longest = PAUSE_SECONDS * 2.0 ** min(held.failures, 20)
+    return min(LONGEST_PAUSE_SECONDS, longest) * _jitter(1, 1.5)
 
 
 def _between(seconds: tuple[float, float], step: int) -> float:

@@ -100,9 +100,12 @@ class KatanaLogin:
 
         return grant
 
-    def refresh(self, refresh_token: str) -> Grant:
-        """The next grant for `refresh_token`, which is spent by asking. Raises a LoginError."""
-        with self._session() as session:
+    def refresh(self, refresh_token: str, send_before: float | None = None) -> Grant:
+        """The next grant for `refresh_token`, which is spent by asking. Raises a LoginError.
+
+        `send_before` is a moment of the monotonic clock; after it nothing is sent (NotSent).
+        """
+        with self._session(send_before) as session:
             return self._ask(session.refresh_token, refresh_token=refresh_token)
 
     def revoke(self, refresh_token: str) -> None:
@@ -122,7 +125,7 @@ class KatanaLogin:
         if response.status_code != 200:
             raise _refusal(response, _object_or_none(response))
 
-    def _session(self) -> "_TokenSession":
+    def _session(self, send_before: float | None = None) -> "_TokenSession":
         # A new one for each request, hence a new socket: a pooled one that Katana has closed
         # meanwhile fails in a way that cannot be told from a lost answer.
         session = _TokenSession(
@@ -133,7 +136,7 @@ class KatanaLogin:
             redirect_uri=self.settings.redirect_uri,
             code_challenge_method="S256" if self.settings.pkce else None,
         )
-        harden(session, body_bytes=ANSWER_BYTES)
+        harden(session, body_bytes=ANSWER_BYTES, send_before=send_before)
         return session
 
     def _ask(self, send: Any, **fields: Any) -> Grant:

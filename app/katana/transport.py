@@ -30,9 +30,10 @@ class NoAnswer(RequestException):
     """The request has left; its answer came late, broken, too large, or not at all."""
 
 
-def harden(session: Session, *, body_bytes: int) -> None:
+def harden(session: Session, *, body_bytes: int, send_before: float | None = None) -> None:
     """Make every request of `session` one that ends.
 
+    Nothing is sent on a new connection after `send_before`, a moment of the monotonic clock.
     Call it with `timeout=total_seconds`. Raises NeverSent or NoAnswer and no other request error.
     Cookies are refused: one session serves many users. Proxies, `.netrc` and certificate bundles
     named in the environment are not read, so that nothing there can redirect a secret.
@@ -41,7 +42,7 @@ def harden(session: Session, *, body_bytes: int) -> None:
     session.get_redirect_target = _nowhere  # type: ignore[assignment, method-assign]
     session.headers["User-Agent"] = "connect-to-katana"
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    adapter = _EndingAdapter(body_bytes)
+    adapter = _EndingAdapter(body_bytes, send_before)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
 
@@ -53,13 +54,19 @@ def _nowhere(_response: Response) -> None:
 class _EndingAdapter(HTTPAdapter):
     """Sends with one deadline for everything, and reads the whole body before it returns."""
 
-    def __init__(self, body_bytes: int) -> None:
+    def __init__(self, body_bytes: int, send_before: float | None) -> None:
         self.body_bytes = body_bytes
+        self.send_before = send_before
         super().__init__(pool_connections=10, pool_maxsize=50, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.send_before = self.send_before  # type: ignore[attr-defined]
+        return pool
 
     def send(  # type: ignore[override]
         self, request: PreparedRequest, *, timeout: float, **kwargs: Any
@@ -108,17 +115,16 @@ class _Ending:
     """For a connection: nothing is sent after a late connect, and reading knows the deadline."""
 
     sock: socket.socket
-    timeout: float
+    send_before: float | None = None
 
     def connect(self) -> None:
-        began = time.monotonic()
         try:
             super().connect()  # type: ignore[misc]
         except (HTTPError, OSError, ValueError) as error:
             raise _ConnectFailed(self, type(error).__name__) from None  # type: ignore[arg-type]
-        # No timeout bounds a name look-up. A request sent after one that took long could
-        # outlive the lease that it was sent under.
-        if time.monotonic() - began > CONNECT_SECONDS:
+        # This late, since no timeout bounds a name look-up, and a process may have slept: a request
+        # sent now would outlive the lease that it is sent under.
+        if self.send_before is not None and time.monotonic() > self.send_before:
             self.close()  # type: ignore[attr-defined]
             raise _ConnectFailed(self, "late")  # type: ignore[arg-type]
 
@@ -136,11 +142,22 @@ class _TlsConnection(_Ending, HTTPSConnection):  # type: ignore[misc]
     pass
 
 
-class _Pool(HTTPConnectionPool):
+class _EndingPool:
+    """For a pool: its connections know until when they may send."""
+
+    send_before: float | None = None
+
+    def _new_conn(self) -> Any:
+        connection = super()._new_conn()  # type: ignore[misc]
+        connection.send_before = self.send_before
+        return connection
+
+
+class _Pool(_EndingPool, HTTPConnectionPool):
     ConnectionCls = _Connection  # type: ignore[assignment]
 
 
-class _TlsPool(HTTPSConnectionPool):
+class _TlsPool(_EndingPool, HTTPSConnectionPool):
     ConnectionCls = _TlsConnection  # type: ignore[assignment]
 
 

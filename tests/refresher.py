@@ -1,0 +1,129 @@
+"""A process that asks for fresh access tokens: many of them at once, or one that dies or sleeps at a step.
+
+Started as `python -m tests.refresher` with the app's settings in its environment and a task, as JSON, on
+its standard input. It says "ready" when it is, starts at the first byte that follows, and prints one line
+of JSON for each token or failure.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from app import create_app
+from app.clock import SystemClock
+from app.config import load
+from app.connections.leases import Held, Lease, Leases, Seen
+from app.connections.refresh import Refresh
+from app.connections.vault import Vault
+from app.db import db
+from app.errors import AnswerLost, ConnectError
+from app.katana.oauth import Grant, KatanaLogin
+
+#: Where a process can be struck, in the order of a refresh.
+STEPS = (
+    "after_claim",
+    "before_send",
+    "after_send",
+    "after_answer",
+    "before_commit",
+    "after_commit",
+)
+
+
+class Strike:
+    """Sends this process a signal when it comes to a step, once."""
+
+    def __init__(self, step: str | None, signal_number: int) -> None:
+        self.step = step
+        self.signal_number = signal_number
+
+    def at(self, step: str) -> None:
+        """Strike, if this is the step."""
+        if step == self.step:
+            self.step = None
+            print(json.dumps({"struck": step}), flush=True)
+            os.kill(os.getpid(), self.signal_number)
+
+
+class StruckLeases(Leases):
+    """The real statements, with steps before and after them."""
+
+    strike: Strike
+
+    def claim(self, seen: Seen) -> Lease | None:
+        lease = super().claim(seen)
+        if lease:
+            self.strike.at("after_claim")
+        return lease
+
+    def save(self, lease: Lease, held: Held, columns: Mapping[str, Any], **how: Any) -> bool:
+        self.strike.at("before_commit")
+        saved = super().save(lease, held, columns, **how)
+        self.strike.at("after_commit")
+        return saved
+
+
+class StruckLogin(KatanaLogin):
+    """The real login, with steps before and after it is asked.
+
+    "after_send" is where Katana has done its work and the answer is lost on the way: the sandbox is told
+    to lose it.
+    """
+
+    strike: Strike
+
+    def refresh(self, refresh_token: str, send_before: float | None = None) -> Grant:
+        self.strike.at("before_send")
+        try:
+            grant = super().refresh(refresh_token, send_before)
+        except AnswerLost:
+            self.strike.at("after_send")
+            raise
+        self.strike.at("after_answer")
+        return grant
+
+
+def main() -> None:
+    """Do the task."""
+    task = json.loads(sys.stdin.readline())
+    settings = load(os.environ)
+    app = create_app(os.environ)
+    clock = SystemClock()
+    strike = Strike(task.get("step"), getattr(signal, task.get("signal", "SIGKILL")))
+    with app.app_context():
+        leases = StruckLeases(db.engine, clock)
+    login = StruckLogin(settings.katana)
+    leases.strike = login.strike = strike
+    refresh = Refresh(leases, login, Vault(settings.token_keys), clock)
+    refresh.send_before_seconds = task.get("send_before_seconds", refresh.send_before_seconds)
+    connection_id, threads = UUID(task["connection_id"]), task.get("threads", 1)
+    barrier = threading.Barrier(threads)
+
+    def ask() -> None:
+        barrier.wait()
+        try:
+            token = refresh.fresh_access_token(connection_id, task.get("refused"))
+            said = {"token": token}
+        except ConnectError as error:
+            said = {"error": type(error).__name__}
+        with printing:
+            print(json.dumps(said), flush=True)
+
+    printing = threading.Lock()
+    leases.look(connection_id)  # the pool is warm before the start
+    print(json.dumps({"ready": True}), flush=True)
+    sys.stdin.readline()
+    asking = [threading.Thread(target=ask) for _ in range(threads)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Starts refreshing processes, and reads what they say."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from uuid import UUID
+
+from app.config import ROOT
+
+END_SECONDS = 90
+
+
+class Refresher:
+    """One process of tests/refresher.py."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def said(self) -> dict[str, Any]:
+        """The next thing that it says; waits for it."""
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line, f"the process ended with {self.process.wait(END_SECONDS)}"
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def start(self) -> None:
+        """Let it ask, now that it is ready."""
+        assert self.process.stdin
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def rest(self) -> list[dict[str, Any]]:
+        """All that it says until it ends."""
+        out, _ = self.process.communicate(timeout=END_SECONDS)
+        return [json.loads(line) for line in out.splitlines()]
+
+
+@contextmanager
+def refreshing(
+    environ: Mapping[str, str], connection_id: UUID, **task: object
+) -> Iterator[Refresher]:
+    """A process with this task, ready to start."""
+    process = subprocess.Popen(
+        (sys.executable, "-m", "tests.refresher"),
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", **environ},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    process.stdin.write(json.dumps({"connection_id": str(connection_id), **task}) + "\n")
+    process.stdin.flush()
+    refresher = Refresher(process)
+    try:
+        yield refresher
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask_all_at_once(
+    environ: Mapping[str, str], connection_id: UUID, *, processes: int, **task: object
+) -> list[dict[str, Any]]:
+    """What many processes, with the same task and started at once, say."""
+    with ExitStack() as stack:
+        refreshers = [
+            stack.enter_context(refreshing(environ, connection_id, **task))
+            for _ in range(processes)
+        ]
+        for refresher in refreshers:
+            assert refresher.said() == {"ready": True}
+        for refresher in refreshers:
+            refresher.start()
+        return [said for refresher in refreshers for said in refresher.rest()]

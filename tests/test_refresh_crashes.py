@@ -1,0 +1,138 @@
+"""A process dies or sleeps in the middle of a refresh (R-4, R-6, R-7): the sandbox's ledger is the oracle."""
+
+import os
+import signal
+import time
+
+import pytest
+from flask import Flask
+
+from app.connections.leases import LEASE_SECONDS
+from app.errors import ReconnectNeeded
+from app.models import Reason, Status
+from tests.clocks import LaterClock
+from tests.connected import Connected, Parts, refresh
+from tests.refresher import STEPS
+from tests.refreshers import Refresher, refreshing
+from tests.sandbox import Sandbox
+
+#: Where the token is spent and its answer is nowhere: without an overlap no client could save it.
+LOST = {"after_send", "after_answer", "before_commit"}
+
+
+@pytest.fixture
+def connected(app: Flask, sandbox: Sandbox, environ: dict[str, str]) -> Connected:
+    """A connected user whose access token has run out."""
+    connected = Connected(app, sandbox, environ)
+    connected.expire()
+    return connected
+
+
+def later(connected: Connected) -> Parts:
+    """The parts of somebody who comes when the dead process's lease has run out."""
+    connected.clock = LaterClock(LEASE_SECONDS + 1)
+    return connected.parts()
+
+
+@pytest.mark.parametrize("overlap", [0, 30])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_process_killed_at_any_step_loses_nothing_that_could_be_saved(
+    connected: Connected, environ: dict[str, str], step: str, overlap: int
+) -> None:
+    """SIGKILL at each step: the next caller goes on, or says why it cannot."""
+    connected.sandbox.rules(rotation_overlap_seconds=overlap)
+    if step == "after_send":
+        connected.sandbox.fault("refresh", "lose_answer")
+    with refreshing(environ, connected.id, step=step, signal="SIGKILL") as refresher:
+        assert refresher.said() == {"ready": True}
+        refresher.start()
+        assert refresher.said() == {"struck": step}
+        assert refresher.process.wait() == -signal.SIGKILL
+
+    parts = later(connected)
+    if step in LOST and overlap == 0:
+        with pytest.raises(ReconnectNeeded):
+            refresh(parts).fresh_access_token(connected.id)
+        assert connected.row().reason is Reason.ANSWER_LOST
+        return
+
+    refresh(parts).fresh_access_token(connected.id)
+    assert connected.holds_the_living_token()
+    assert connected.family().state == "live"
+
+
+@pytest.mark.parametrize("step", ["after_claim", "before_send"])
+def test_a_process_that_wakes_up_after_its_lease_does_not_send(
+    connected: Connected, environ: dict[str, str], step: str
+) -> None:
+    """R-7: stopped past its lease while another refreshed, it sends nothing and uses what is there."""
+    with refreshing(
+        environ, connected.id, step=step, signal="SIGSTOP", send_before_seconds=0.5
+    ) as sleeper:
+        fall_asleep(sleeper, step)
+        asleep_since = time.monotonic()
+        token = refresh(later(connected)).fresh_access_token(connected.id)
+        while time.monotonic() < asleep_since + 0.5:
+            connected.row()
+        sleeper.process.send_signal(signal.SIGCONT)
+
+        assert sleeper.said() == {"token": token}
+    assert connected.refreshes() == 1
+    assert connected.holds_the_living_token()
+
+
+@pytest.mark.parametrize("step", ["after_answer", "before_commit"])
+def test_an_answer_in_a_sleeping_hand_is_not_thrown_away(
+    connected: Connected, environ: dict[str, str], step: str
+) -> None:
+    """R-0.6: nobody came while it slept, so its answer is the only living token: it is saved."""
+    with refreshing(environ, connected.id, step=step, signal="SIGSTOP") as sleeper:
+        fall_asleep(sleeper, step)
+        connected.change(lease_until=-1)
+        sleeper.process.send_signal(signal.SIGCONT)
+
+        assert "token" in sleeper.said()
+    assert connected.holds_the_living_token()
+    assert connected.family().state == "live"
+
+
+def test_two_answers_to_one_token_end_with_the_newer_one(
+    connected: Connected, environ: dict[str, str]
+) -> None:
+    """R-0.6, R-0.7: in an overlap both get tokens; the later one's stay, and are renewed at once."""
+    connected.sandbox.rules(rotation_overlap_seconds=30)
+    with refreshing(environ, connected.id, step="before_commit", signal="SIGSTOP") as sleeper:
+        fall_asleep(sleeper, "before_commit")
+        refresh(later(connected)).fresh_access_token(connected.id)
+        stored = connected.stored_refresh_token()
+        sleeper.process.send_signal(signal.SIGCONT)
+        assert "token" in sleeper.said()
+
+    assert connected.stored_refresh_token() != stored
+    assert connected.holds_the_living_token()
+    assert connected.family().state == "live"
+    assert connected.refreshes() == 3
+
+
+def test_a_verdict_is_put_to_the_test_when_the_lost_answer_turns_up(
+    connected: Connected, environ: dict[str, str]
+) -> None:
+    """R-7: without an overlap the second send ended the grant; the row ends by saying so."""
+    with refreshing(environ, connected.id, step="before_commit", signal="SIGSTOP") as sleeper:
+        fall_asleep(sleeper, "before_commit")
+        with pytest.raises(ReconnectNeeded):
+            refresh(later(connected)).fresh_access_token(connected.id)
+        sleeper.process.send_signal(signal.SIGCONT)
+        sleeper.said()
+
+    with pytest.raises(ReconnectNeeded):
+        refresh(later(connected)).fresh_access_token(connected.id, refused="the killed one")
+    assert connected.row().status is Status.RECONNECT_NEEDED
+
+
+def fall_asleep(refresher: Refresher, step: str) -> None:
+    """Start it, and wait until it is stopped at `step`."""
+    assert refresher.said() == {"ready": True}
+    refresher.start()
+    assert refresher.said() == {"struck": step}
+    os.waitpid(refresher.process.pid, os.WUNTRACED)
