@@ -122,18 +122,38 @@ def test_imports_go_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", modules("app"), ids=str)
 def test_what_the_app_imports_is_a_direct_requirement(path: Path) -> None:
     """A package that the app imports is not left to another package to bring along."""
-    listed = direct("requirements.in")
+    listed = direct("requirements.in").keys()
     distributions = packages_distributions()
 
-    for name in {name.split(".")[0] for name in imported_names(path)}:
-        if name == "app" or name in sys.stdlib_module_names:
-            continue
-        owners = {canonicalize_name(owner) for owner in distributions.get(name, [name])}
+    imported = {name.split(".")[0] for name in imported_names(path)}
+    foreign = imported - {"app"} - sys.stdlib_module_names
 
-        assert owners & listed.keys(), (
-            f"{path} imports {name}: add {' or '.join(sorted(owners))} to requirements.in, "
-            "with its reason, and run `make lock`."
-        )
+    unlisted = {
+        name
+        for name in foreign
+        if listed.isdisjoint(map(canonicalize_name, distributions.get(name, [name])))
+    }
+
+    assert not unlisted, (
+        f"{path} imports {', '.join(sorted(unlisted))}: add what it comes from to "
+        "requirements.in, with its reason, and run `make lock`."
+    )
+
+
+def test_no_requirement_is_idle() -> None:
+    """What nothing imports is not installed, but for what is loaded by its name."""
+    by_name = {"gunicorn", "psycopg"}
+    imported = {name for path in modules("app") for name in imported_names(path)}
+    distributions = packages_distributions()
+    used = {
+        canonicalize_name(owner)
+        for name in imported
+        for owner in distributions.get(name.split(".")[0], [])
+    }
+
+    idle = direct("requirements.in").keys() - used - by_name
+
+    assert not idle, f"Take {', '.join(sorted(idle))} out of requirements.in and run `make lock`."
 
 
 def test_every_setting_is_in_the_example() -> None:
