@@ -1,0 +1,29 @@
+"""The pages: what a browser sees of this app, closed to everybody who is not signed in."""
+
+from flask import Flask
+from requests import Session
+
+from app.config import Settings
+from app.web import (
+    accounts,
+    connect,
+    dashboard,
+    display,
+    error_pages,
+    health,
+    live,
+    security,
+    throttle,
+)
+
+
+def init_app(app: Flask, settings: Settings, session: Session) -> None:
+    """Give `app` its pages; `session` is what they ask Katana's API through."""
+    accounts.init_app(app)
+    security.init_app(app, settings)
+    throttle.init_app(app, settings)  # after security: a forged form uses up nobody's tries
+    live.init_app(app, settings, session)
+    display.init_app(app)
+    error_pages.init_app(app)
+    for bp in (accounts.bp, connect.bp, dashboard.bp, health.bp):
+        app.register_blueprint(bp)

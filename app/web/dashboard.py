@@ -1,0 +1,58 @@
+"""The first page, and the dashboard: a user's own Katana, read live."""
+
+import logging
+
+from flask import Blueprint, Response, make_response, render_template
+from flask_login import current_user  # type: ignore[import-untyped]
+
+from app.connections import events, lifecycle
+from app.db import db
+from app.errors import ConnectError, NotConnected, ReconnectNeeded
+from app.models import Status
+from app.web import error_pages, live
+from app.web.explanations import Explanation
+
+bp = Blueprint("dashboard", __name__)
+logger = logging.getLogger(__name__)
+
+
+@bp.get("/")
+def landing() -> str:
+    """What this is."""
+    return render_template("landing.html")
+
+
+@bp.get("/dashboard")
+def dashboard() -> Response:
+    """The connection, what Katana shows through it, and what happened to it."""
+    seen, trouble = _ask_katana(current_user.id)
+    page = render_template(
+        "dashboard.html",
+        connection=lifecycle.find(current_user.id),  # read after asking, which may have changed it
+        overview=seen,
+        trouble=trouble,
+        history=events.history(current_user.id),
+    )
+    response = make_response(page)
+    if trouble and trouble.retry_after:
+        response.status_code = 503
+        response.headers["Retry-After"] = str(trouble.retry_after)
+    return response
+
+
+def _ask_katana(user_id: int) -> tuple[live.Overview | None, Explanation | None]:
+    """What Katana shows, or why it shows nothing; neither where the row itself says that."""
+    connection = lifecycle.find(user_id)
+    if connection is None or connection.status is Status.RECONNECT_NEEDED:
+        return None, None
+
+    connection_id, nameless = connection.id, connection.factory_name is None
+    db.session.rollback()  # no transaction is open while Katana is asked
+    try:
+        if nameless:
+            live.name_factory(connection_id)
+        return live.overview(live.katana_api(connection_id)), None
+    except (NotConnected, ReconnectNeeded):
+        return None, None
+    except ConnectError as error:
+        return None, error_pages.explain(error)

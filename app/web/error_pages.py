@@ -1,0 +1,103 @@
+"""Let every failure end in a page, and in the log where somebody has to look at it.
+
+None of these pages asks who is signed in: the database may be what failed.
+"""
+
+import logging
+import secrets
+from dataclasses import replace
+
+from flask import Flask, Response, g, has_request_context, make_response, render_template
+from flask_limiter import RateLimitExceeded
+from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
+
+from app.errors import ConnectError
+from app.web import throttle
+from app.web.explanations import (
+    ANYTHING_ELSE,
+    DATABASE_AWAY,
+    FAILURES,
+    FORGED,
+    STATUSES,
+    Explanation,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def init_app(app: Flask) -> None:
+    """Show these pages for what goes wrong in `app`."""
+    app.logger.addFilter(_add_reference)
+    app.register_error_handler(ConnectError, _failed)
+    app.register_error_handler(HTTPException, _refused)
+    app.register_error_handler(SecurityError, _wrong_host)
+    app.register_error_handler(CSRFError, _forged)
+    app.register_error_handler(RateLimitExceeded, _too_often)
+    for away in (OperationalError, InterfaceError, PoolTimeout):
+        app.register_error_handler(away, _database_away)
+
+
+def explain(error: ConnectError) -> Explanation:
+    """What `error` is to a browser; it is logged as well."""
+    told = next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
+    level = logging.ERROR if told.ours else logging.WARNING
+    logger.log(level, "%s: %s", type(error).__name__, error)
+    seconds = getattr(error, "retry_after", None)
+    return replace(told, retry_after=max(1, round(seconds))) if seconds else told
+
+
+def _failed(error: ConnectError) -> Response:
+    return _page(explain(error))
+
+
+def _refused(error: HTTPException) -> Response:
+    """Also what nobody foresaw: Flask hands that over as a 500, once it is in the log."""
+    told = STATUSES.get(error.code or 500, replace(ANYTHING_ELSE, status=error.code or 500))
+    page = _page(told, reference=_reference() if told.ours else None)
+    if isinstance(error, MethodNotAllowed):
+        page.headers["Allow"] = ", ".join(error.valid_methods or ())
+    return page
+
+
+def _forged(_error: CSRFError) -> Response:
+    return _page(FORGED)
+
+
+def _too_often(_error: RateLimitExceeded) -> Response:
+    return _page(replace(STATUSES[429], retry_after=throttle.seconds_left()))
+
+
+def _database_away(error: Exception) -> Response:
+    logger.error("the database does not answer: %s", type(error).__name__)
+    return _page(DATABASE_AWAY)
+
+
+def _wrong_host(error: SecurityError) -> Response:
+    # A page would hold links, and to what host? Flask builds none for one that it does not trust.
+    return Response("This app is not at this address.\n", 400, content_type="text/plain")
+
+
+def _page(told: Explanation, reference: str | None = None) -> Response:
+    html = render_template("error.html", told=told, reference=reference)
+    page = make_response(html, told.status)
+    page.headers["Referrer-Policy"] = "no-referrer"
+    if told.retry_after:
+        page.headers["Retry-After"] = str(told.retry_after)
+    return page
+
+
+def _add_reference(record: logging.LogRecord) -> bool:
+    """Put the reference that the page shows before what Flask logs of an error."""
+    if has_request_context() and record.levelno >= logging.ERROR:
+        record.msg = f"[reference {_reference()}] {record.msg}"
+    return True
+
+
+def _reference() -> str:
+    """A few letters by which a user's page and a line of the log find each other."""
+    if "reference" not in g:
+        g.reference = secrets.token_hex(4)
+    return str(g.reference)

@@ -1,0 +1,169 @@
+"""What every failure is to a browser: a status and a user's words. The one place that knows both.
+
+The words say what happened, what became of the connection, and what to do. They repeat nothing of
+the request.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app import errors
+
+MINUTE = 60  # seconds
+UNCHANGED = "Nothing was connected or changed."
+KEPT = "Your connection is kept."
+IN_THE_LOG = "The people who run this app can see why in its log."
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A failure as a browser gets it."""
+
+    status: int
+    title: str
+    text: str
+    #: Seconds, where trying again makes sense.
+    retry_after: int | None = None
+    #: Whether somebody who runs this app has to look at it.
+    ours: bool = False
+
+
+FAILURES: Mapping[type[Exception], Explanation] = {
+    errors.AttemptRefused: Explanation(
+        400,
+        "This way back from Katana is closed",
+        "It was used already, is too old, or began in another browser or account. "
+        f"{UNCHANGED} To connect, begin again from your dashboard.",
+    ),
+    errors.NotSent: Explanation(
+        503,
+        "Katana cannot be reached",
+        f"Katana's login does not answer. {UNCHANGED} Try again in a minute.",
+        MINUTE,
+    ),
+    errors.AnswerLost: Explanation(
+        502,
+        "Katana's answer did not arrive",
+        f"Katana's login gave no answer that can be used. {UNCHANGED} Try again in a minute.",
+        MINUTE,
+    ),
+    errors.LoginBusy: Explanation(
+        503,
+        "Katana is busy",
+        f"Katana's login asks for a pause. {UNCHANGED} Try again in a minute.",
+        MINUTE,
+    ),
+    errors.GrantRefused: Explanation(
+        400,
+        "Katana did not accept the approval",
+        f"An approval works once, and only for a short time. {UNCHANGED} "
+        "Connect again from your dashboard to get a new one.",
+    ),
+    errors.ClientRefused: Explanation(
+        502,
+        "This app is not set up right",
+        f"Katana does not accept this app's own credentials. {UNCHANGED} {IN_THE_LOG}",
+        ours=True,
+    ),
+    errors.RequestRefused: Explanation(
+        502,
+        "This app is not set up right",
+        f"Katana did not grant what this app asked for. {UNCHANGED} {IN_THE_LOG}",
+        ours=True,
+    ),
+    errors.TryAgainLater: Explanation(
+        503,
+        "Katana does not answer",
+        f"Your orders and stock cannot be shown right now. {KEPT} Load the page again in a minute.",
+        MINUTE,
+    ),
+    errors.ApiUnavailable: Explanation(
+        503,
+        "Katana does not answer",
+        f"Your orders and stock cannot be shown right now. {KEPT} Load the page again in a minute.",
+        MINUTE,
+    ),
+    errors.ApiBusy: Explanation(
+        503,
+        "Katana asks for a pause",
+        f"Katana takes only so many requests a minute. {KEPT} Load the page again in a minute.",
+        MINUTE,
+    ),
+    errors.ApiForbidden: Explanation(
+        403,
+        "Katana does not let this app in",
+        "Connected apps need Katana's Professional plan or a higher one, and your Katana user must "
+        f"be allowed to see orders and stock. {KEPT}",
+    ),
+    errors.ApiUnauthorized: Explanation(
+        502,
+        "Katana does not accept the connection",
+        "Katana refuses access that it has only just renewed. If this goes on, disconnect and "
+        "connect again.",
+    ),
+    errors.ApiRefused: Explanation(
+        502,
+        "Katana did not understand this app",
+        f"Katana refused what this app asked for. {KEPT} {IN_THE_LOG}",
+        ours=True,
+    ),
+    errors.SealBroken: Explanation(
+        500,
+        "The keys to your Katana do not open here",
+        f"This is not your doing. {KEPT} {IN_THE_LOG}",
+        ours=True,
+    ),
+    errors.ReconnectNeeded: Explanation(
+        409,
+        "Katana must be connected again",
+        "Katana has ended this app's access. Reconnect from your dashboard.",
+    ),
+    errors.NotConnected: Explanation(
+        409,
+        "Katana is not connected",
+        "There is no connection any more. Connect again from your dashboard.",
+    ),
+    errors.ConnectError: Explanation(500, "Something went wrong here", IN_THE_LOG, ours=True),
+}
+
+DATABASE_AWAY = Explanation(
+    503,
+    "This app takes a short break",
+    "It cannot reach its own records right now. Nothing is lost. Try again in a minute.",
+    MINUTE,
+    ours=True,
+)
+FORGED = Explanation(
+    400,
+    "This form was open for too long",
+    "You may have signed in or out since. Nothing was changed. "
+    "Go back, load the page again, and send the form once more.",
+)
+STATUSES: Mapping[int, Explanation] = {
+    401: Explanation(
+        401,
+        "You are not signed in",
+        "Your session has ended, or you began in another browser. Nothing was changed. "
+        "Sign in and try again.",
+    ),
+    403: Explanation(
+        403, "This is not allowed", "The form came from another site. Nothing was changed."
+    ),
+    404: Explanation(
+        404, "There is no such page", "The address may be mistyped, or the page has gone."
+    ),
+    405: Explanation(405, "This page does not work that way", "Nothing was changed."),
+    413: Explanation(413, "That is too much", "What was sent is larger than this app takes."),
+    429: Explanation(
+        429, "Too many tries", "Take a short break, then try again. Nothing was changed.", MINUTE
+    ),
+    500: Explanation(
+        500,
+        "Something went wrong here",
+        "It is not your doing, and nothing of yours is lost. Try again in a moment.",
+        ours=True,
+    ),
+}
+ANYTHING_ELSE = Explanation(
+    400, "This did not work", "The request was not one that this app understands."
+)

@@ -1,0 +1,40 @@
+"""Whether the process is up, and whether it can do its work. No details: everybody may ask."""
+
+from functools import cache
+
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Blueprint
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.config import ROOT
+from app.db import db
+
+bp = Blueprint("health", __name__)
+PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
+
+
+@bp.get("/healthz")
+def up() -> tuple[str, int, dict[str, str]]:
+    """The process answers."""
+    return "ok\n", 200, PLAIN
+
+
+@bp.get("/readyz")
+def ready() -> tuple[str, int, dict[str, str]]:
+    """The database answers, and its tables are those of this code."""
+    try:
+        at_head = _migrated_to() == _newest()
+    except SQLAlchemyError:
+        at_head = False
+    return ("ok\n", 200, PLAIN) if at_head else ("not ready\n", 503, PLAIN)
+
+
+def _migrated_to() -> frozenset[str]:
+    with db.engine.connect() as connection:
+        return frozenset(MigrationContext.configure(connection).get_current_heads())
+
+
+@cache
+def _newest() -> frozenset[str]:
+    return frozenset(ScriptDirectory(str(ROOT / "migrations")).get_heads())

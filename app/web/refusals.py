@@ -1,0 +1,68 @@
+"""What Katana's authorization page may answer instead of a code, in our words.
+
+Only the codes of RFC 6749 section 4.1.2.1 are told apart, and no text from the URL is ever shown:
+anybody can write a URL.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no code: for the user, and for the log."""
+
+    title: str
+    text: str
+    name: str = "another code"
+    status: int = 400
+    #: Whether the people who run this app have to do something.
+    ours: bool = False
+
+
+NOT_SET_UP = (
+    "This app is not set up right for Katana. The people who run it can see why in its log."
+)
+
+CANCELLED = Refusal(
+    "You did not connect",
+    "Katana was not connected, and nothing was changed. You can connect whenever you like.",
+    "access_denied",
+    status=200,
+)
+KNOWN = {
+    CANCELLED.name: CANCELLED,
+    "server_error": Refusal(
+        "Katana had a problem",
+        "Something went wrong on Katana's page, so nothing was connected or changed. Try again.",
+        "server_error",
+    ),
+    "temporarily_unavailable": Refusal(
+        "Katana is busy",
+        "Katana cannot take your approval right now. Nothing was changed. Try again in a minute.",
+        "temporarily_unavailable",
+    ),
+    "invalid_request": Refusal(
+        "Katana did not understand this app", NOT_SET_UP, "invalid_request", ours=True
+    ),
+    "unauthorized_client": Refusal(
+        "Katana does not know this app", NOT_SET_UP, "unauthorized_client", ours=True
+    ),
+    "unsupported_response_type": Refusal(
+        "Katana did not understand this app", NOT_SET_UP, "unsupported_response_type", ours=True
+    ),
+    "invalid_scope": Refusal(
+        "Katana does not give this app the access it asks for",
+        NOT_SET_UP,
+        "invalid_scope",
+        ours=True,
+    ),
+}
+UNKNOWN = Refusal(
+    "Katana was not connected",
+    "Katana ended the approval and did not say why. Nothing was changed. Try again.",
+)
+
+
+def refusal(error: str | None) -> Refusal:
+    """The refusal that Katana's `error` stands for."""
+    return KNOWN.get(error or "", UNKNOWN)

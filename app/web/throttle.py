@@ -1,0 +1,110 @@
+"""How often the same thing may be tried: passwords, sign-ups, connects, callbacks."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+
+from flask import Flask, Response, request
+from flask_limiter import Limiter
+from flask_login import current_user  # type: ignore[import-untyped]
+
+from app.config import Settings
+from app.web.counters import DatabaseCounters
+
+# Wrong passwords. The first limit stops whoever sits at one address. The second stops a crowd of
+# addresses, and does not keep the owner out: it does not hold where the account signed in lately.
+ACCOUNT_AT_ADDRESS = "10 per 5 minutes"
+ACCOUNT_ANYWHERE = "30 per 5 minutes; 100 per hour"
+ADDRESS = "30 per minute"
+KNOWN_SECONDS = 30 * 24 * 3600
+# New accounts; and refused ones, since each of those asks whether an address has an account.
+SIGN_UPS = "60 per minute; 300 per hour"
+REFUSED_SIGN_UPS = "20 per 5 minutes"
+# Nobody presses a button as often as this.
+CONNECTS = "1000 per hour"
+JUNK_CALLBACKS = "120 per minute"
+
+View = Callable[..., Any]
+
+limiter = Limiter(key_func=lambda: _address())
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Make the limits hold for `app`, across all its workers."""
+    (own,) = DatabaseCounters.STORAGE_SCHEME
+    app.config["RATELIMIT_STORAGE_URI"] = settings.ratelimit_storage_uri or f"{own}://"
+    limiter.init_app(app)
+
+
+def sign_ins(view: View) -> View:
+    """Limit wrong passwords."""
+    here = limiter.limit(ACCOUNT_AT_ADDRESS, key_func=_account_here, deduct_when=_refused)
+    anywhere = limiter.limit(
+        ACCOUNT_ANYWHERE, key_func=_account, deduct_when=_refused, exempt_when=_is_known
+    )
+    address = limiter.limit(ADDRESS, key_func=_address, deduct_when=_refused)
+    return here(anywhere(address(view)))
+
+
+def sign_ups(view: View) -> View:
+    """Limit new accounts."""
+    refused = limiter.limit(REFUSED_SIGN_UPS, key_func=_address, deduct_when=_refused)
+    return limiter.limit(SIGN_UPS, key_func=_address)(refused(view))
+
+
+def connects(view: View) -> View:
+    """Limit attempts to connect."""
+    return limiter.limit(CONNECTS, key_func=_visitor)(view)
+
+
+def callbacks(view: View) -> View:
+    """Limit callbacks that nobody began; one visitor's junk stops no other."""
+    return limiter.limit(JUNK_CALLBACKS, key_func=_visitor, deduct_when=_refused)(view)
+
+
+def remember() -> None:
+    """Know from now on that the account in the form signs in from this address."""
+    limiter.storage.incr(f"known/{_account_here()}", KNOWN_SECONDS)
+
+
+def seconds_left() -> int:
+    """How long the limit that was just met still holds."""
+    limit = limiter.current_limit
+    return max(1, round(limit.reset_at - time.time())) if limit else 60
+
+
+def _is_known() -> bool:
+    return limiter.storage.get(f"known/{_account_here()}") > 0
+
+
+def _refused(response: Response) -> bool:
+    return response.status_code in {400, 401, 422}
+
+
+def _account_here() -> str:
+    return f"{_account()}@{_address()}"
+
+
+def _account() -> str:
+    # Hashed: this table need not tell who has an account.
+    email = request.form.get("email", "").strip().lower()
+    return hashlib.sha256(email.encode()).hexdigest()[:32]
+
+
+def _visitor() -> str:
+    return f"user-{current_user.id}" if current_user.is_authenticated else _address()
+
+
+def _address() -> str:
+    """The visitor's address; of IPv6 the network, since one household has 2^64 addresses."""
+    try:
+        address = ip_address(request.remote_addr or "")
+    except ValueError:
+        return "nowhere"
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ip_network((address, 64), strict=False))
