@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NoReturn, Self
 
 from app.config import ROOT
 
@@ -30,12 +30,41 @@ class Server:
     quiet: bool = False
 
 
-@dataclass(frozen=True)
-class Child:
-    """A server that was started."""
+class Servers:
+    """Servers that are started one by one and end together, the last one first."""
 
-    server: Server
-    process: subprocess.Popen[bytes]
+    def __init__(self) -> None:
+        self._running: list[tuple[Server, subprocess.Popen[bytes]]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A second Ctrl-C must not leave a server behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for _server, process in reversed(self._running):
+            _end(process)
+
+    def start(self, server: Server) -> None:
+        """Start `server`; whether it answers shows later."""
+        self._running.append((server, _popen(server)))
+
+    def wait_for_answers(self) -> None:
+        """Return once all answer HTTP; leave with a sentence if one ends before."""
+        while not all(_answers(server) for server, _ in self._running):
+            self._require_all_alive()
+            time.sleep(POLL_SECONDS)
+
+    def wait_for_an_end(self) -> NoReturn:
+        """Leave with a sentence as soon as one has ended."""
+        while True:
+            self._require_all_alive()
+            time.sleep(4 * POLL_SECONDS)
+
+    def _require_all_alive(self) -> None:
+        for server, process in self._running:
+            if process.poll() is not None:
+                sys.exit(f"{server.name} has ended (status {process.returncode}).")
 
 
 def require_free_port(server: Server) -> None:
@@ -47,35 +76,6 @@ def require_free_port(server: Server) -> None:
         sys.exit(f"Port {server.port} needs an administrator: {server.remedy} to one above 1023.")
     except OSError:
         sys.exit(f"Port {server.port} is taken: stop the program there, or {server.remedy}.")
-
-
-@contextmanager
-def started(servers: Sequence[Server]) -> Iterator[list[Child]]:
-    """The running servers; all are ended on the way out, the last one first."""
-    children: list[Child] = []
-    try:
-        for server in servers:
-            children.append(Child(server, _popen(server)))
-        yield children
-    finally:
-        # A second Ctrl-C must not leave a server behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for child in reversed(children):
-            _end(child.process)
-
-
-def wait_for_answers(children: Sequence[Child]) -> None:
-    """Return once every server answers HTTP; leave with a sentence if one ends before."""
-    while not all(_answers(child.server) for child in children):
-        _require_all_alive(children)
-        time.sleep(POLL_SECONDS)
-
-
-def wait_for_an_end(children: Sequence[Child]) -> None:
-    """Leave with a sentence as soon as one server has ended."""
-    while True:
-        _require_all_alive(children)
-        time.sleep(4 * POLL_SECONDS)
 
 
 def _popen(server: Server) -> subprocess.Popen[bytes]:
@@ -110,9 +110,3 @@ def _answers(server: Server) -> bool:
     finally:
         connection.close()
     return True
-
-
-def _require_all_alive(children: Sequence[Child]) -> None:
-    for child in children:
-        if child.process.poll() is not None:
-            sys.exit(f"{child.server.name} has ended (status {child.process.returncode}).")

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import config, create_app
 from app.errors import ConfigurationError
-from app.processes import Server, require_free_port, started, wait_for_an_end, wait_for_answers
+from app.processes import Server, Servers, require_free_port
 
 ENV = config.ROOT / ".env"
 SANDBOX_ENV = config.INSTANCE / "sandbox.env"
@@ -61,17 +61,19 @@ def run() -> None:
     """Serve the app, and the sandbox while there is no client id, until one of them ends."""
     environ = _environment()
     settings = config.load(environ)
-    sandbox = [_sandbox(settings)] if _is_sandboxed(environ) else []
-    servers = [*sandbox, _app(settings)]
-    for server in servers:
-        require_free_port(server)
-
-    _migrate(environ)
+    app = _app(settings)
+    sandbox = _sandbox(settings) if _is_sandboxed(environ) else None
+    require_free_port(app)
     # The app comes last and is ended first: a refresh under way still gets the sandbox's answer.
-    with started(servers) as children:
-        wait_for_answers(children)
+    with Servers() as servers:
+        if sandbox:
+            require_free_port(sandbox)
+            servers.start(sandbox)
+        _migrate(environ)
+        servers.start(app)
+        servers.wait_for_answers()
         _say_where(settings, sandbox)
-        wait_for_an_end(children)
+        servers.wait_for_an_end()
 
 
 def _arguments() -> argparse.Namespace:
@@ -163,13 +165,12 @@ def _migrate(environ: Mapping[str, str]) -> None:
         )
 
 
-def _say_where(settings: config.Settings, sandbox: list[Server]) -> None:
+def _say_where(settings: config.Settings, sandbox: Server | None) -> None:
     uri = urlsplit(settings.katana.redirect_uri)
     print(f"\n  Open {uri.scheme}://{uri.netloc}")
-    for server in sandbox:
-        print(
-            f"  The sandbox stands in for Katana; its ledger is at http://{server.host}:{server.port}"
-        )
+    if sandbox:
+        ledger = f"http://{sandbox.host}:{sandbox.port}"
+        print(f"  The sandbox stands in for Katana; its ledger is at {ledger}")
     print("  Ctrl-C ends everything.\n", flush=True)
 
 
