@@ -47,7 +47,8 @@ class Strike:
         if step == self.step:
             self.step = None
             print(json.dumps({"struck": step}), flush=True)
-            os.kill(os.getpid(), self.signal_number)
+            # To this very thread, which then does not run a step further.
+            signal.pthread_kill(threading.get_ident(), self.signal_number)
 
 
 class StruckLeases(Leases):
