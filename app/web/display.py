@@ -6,7 +6,7 @@ from decimal import Decimal
 from flask import Flask
 from markupsafe import Markup
 
-from app.models import ConnectionEvent, EventKind
+from app.models import Connection, ConnectionEvent, EventKind, Reason
 
 DAY = "%-d %b %Y"
 EVENTS = {
@@ -16,6 +16,16 @@ EVENTS = {
     EventKind.RECONNECT_NEEDED: "Access ended",
     EventKind.DISCONNECTED: "Disconnected",
 }
+REASONS = {
+    Reason.GRANT_ENDED: (
+        "Katana has ended this app's access, so your orders and stock cannot be shown until you "
+        "reconnect."
+    ),
+    Reason.ANSWER_LOST: (
+        "An answer from Katana was lost on the way, and this app's access with it, so your orders "
+        "and stock cannot be shown until you reconnect."
+    ),
+}
 DETAILS = {
     "not_sent": "Katana could not be reached; tried again later",
     "answer_lost": "Katana's answer did not arrive",
@@ -24,16 +34,18 @@ DETAILS = {
     "login_busy": "Katana was busy; tried again later",
     "request_refused": "Katana refused the request",
     "grant_ended": "Katana has withdrawn its permission",
-    "revoked": "keys deleted here, permission withdrawn at Katana",
-    "not_offered": "keys deleted here",
-    "failed": "keys deleted here, not confirmed by Katana",
+    "revoked": "Keys deleted here, permission withdrawn at Katana",
+    "not_offered": "Keys deleted here",
+    "failed": "Keys deleted here, not confirmed by Katana",
 }
 
 
 def init_app(app: Flask) -> None:
     """Give the templates their filters."""
-    for filter_ in (moment, clock_time, day, money, quantity, status, event, event_detail):
-        app.add_template_filter(filter_)
+    values = (moment, clock_time, day, money, quantity, status)
+    connections = (reason, next_renewal, event, event_detail, went_wrong)
+    for shown in (*values, *connections):
+        app.add_template_filter(shown)
 
 
 def moment(at: datetime) -> Markup:
@@ -66,6 +78,16 @@ def status(katana_status: str) -> str:
     return katana_status.replace("_", " ").capitalize()
 
 
+def reason(why: Reason | None) -> str:
+    """Why a connection must be made again, as a sentence."""
+    return REASONS[why or Reason.GRANT_ENDED]
+
+
+def next_renewal(connection: Connection) -> datetime:
+    """When access is renewed next, or when that is tried again after it failed."""
+    return max(connection.renew_at, connection.next_attempt_at or connection.renew_at)
+
+
 def event(happened: ConnectionEvent) -> str:
     """What happened."""
     return EVENTS[happened.kind]
@@ -74,6 +96,11 @@ def event(happened: ConnectionEvent) -> str:
 def event_detail(happened: ConnectionEvent) -> str:
     """Why, or with what outcome; empty where there is nothing to add."""
     return DETAILS.get(happened.detail or "", "")
+
+
+def went_wrong(happened: ConnectionEvent) -> bool:
+    """Whether it was nothing that anybody wanted."""
+    return happened.kind in {EventKind.REFRESH_FAILED, EventKind.RECONNECT_NEEDED}
 
 
 def _time(at: datetime, shown: str) -> Markup:

@@ -14,7 +14,7 @@ PREFIX = f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$"
 _at_once = BoundedSemaphore(4)
 
 #: The commonest passwords that are long enough to get this far.
-COMMON = """
+_COMMON = """
     0123456789 1234567890 0987654321 9876543210 12345678910 123456789a 1234567891 123123123123
     1q2w3e4r5t q1w2e3r4t5 1qaz2wsx3edc 1qazxsw23edc zaq12wsxcde3 qazwsxedcrfv qwertyuiop
     qwertyuiop123 qwerty123456 qwerty12345 qwertyqwerty asdfghjkl123 asdfghjklzxcvbnm abcdefghij
@@ -23,7 +23,7 @@ COMMON = """
     iloveyou123 iloveyouforever letmein123 letmein1234 welcome123 welcome1234 changeme123
     administrator admin12345 admin123456 trustno1trustno1 princess123 football123 baseball123
     sunshine123 superman123 dragon12345 monkey12345 michael123 charlie123 liverpool1 chocolate1
-""".split()
+"""
 
 
 def fault(password: str, email: str) -> str | None:
@@ -34,7 +34,7 @@ def fault(password: str, email: str) -> str | None:
     if len(password) > LONGEST:
         return f"Use at most {LONGEST} characters."
 
-    if password.lower() in COMMON or len(set(password)) < SHORTEST // 2:
+    if password.lower() in _COMMON.split() or len(set(password)) < SHORTEST // 2:
         return "This password is among the first that somebody would try. Choose another one."
 
     if len(_beyond_the_obvious(password, email)) < SHORTEST:

@@ -25,7 +25,7 @@ NOT_SET_UP = (
 
 CANCELLED = Refusal(
     "You did not connect",
-    "Katana was not connected, and nothing was changed. You can connect whenever you like.",
+    "You cancelled on Katana's page, so nothing was changed. Connect whenever you like.",
     "access_denied",
     status=200,
 )
