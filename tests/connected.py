@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 from app.clock import Clock, SystemClock
 from app.config import Settings, load
 from app.connections import grants
+from app.connections.incidents import Incidents
 from app.connections.leases import Leases
 from app.connections.lifecycle import Lifecycle
 from app.connections.refresh import Refresh
@@ -28,6 +29,7 @@ class Parts:
     """What a refresh is made of; a test puts others in their places."""
 
     leases: Leases
+    incidents: Incidents
     login: KatanaLogin
     vault: Vault
     clock: Clock
@@ -77,7 +79,13 @@ class Connected:
         """The real parts, on this app's database."""
         login = KatanaLogin(self.settings.katana)
         with self.app.app_context():
-            return Parts(leases(db.engine, self.clock), login, self.vault, self.clock)
+            return Parts(
+                leases(db.engine, self.clock),
+                Incidents(db.engine, self.clock),
+                login,
+                self.vault,
+                self.clock,
+            )
 
     def row(self) -> Connection:
         """The connection as it is stored."""
@@ -144,4 +152,4 @@ class Connected:
 
 def refresh(parts: Parts) -> Refresh:
     """Refreshing with these parts."""
-    return Refresh(parts.leases, parts.login, parts.vault, parts.clock)
+    return Refresh(parts.leases, parts.incidents, parts.login, parts.vault, parts.clock)

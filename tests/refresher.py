@@ -1,8 +1,8 @@
-"""A process that asks for fresh access tokens: many of them at once, or one that dies or sleeps at a step.
+"""A process that asks for fresh access tokens: many at once, or one that is struck at a step.
 
-Started as `python -m tests.refresher` with the app's settings in its environment and a task, as JSON, on
-its standard input. It says "ready" when it is, starts at the first byte that follows, and prints one line
-of JSON for each token or failure.
+Started as `python -m tests.refresher` with the app's settings in its environment and a task, as
+JSON, on its standard input. It says "ready" when it is, starts at the first byte that follows, and
+prints one line of JSON for each token or failure.
 """
 
 import json
@@ -17,6 +17,7 @@ from uuid import UUID
 from app import create_app
 from app.clock import SystemClock
 from app.config import load
+from app.connections.incidents import Incidents
 from app.connections.leases import Held, Lease, Leases, Seen
 from app.connections.refresh import Refresh
 from app.connections.vault import Vault
@@ -72,8 +73,8 @@ class StruckLeases(Leases):
 class StruckLogin(KatanaLogin):
     """The real login, with steps before and after it is asked.
 
-    "after_send" is where Katana has done its work and the answer is lost on the way: the sandbox is told
-    to lose it.
+    "after_send" is where Katana has done its work and the answer is lost on the way: the sandbox is
+    told to lose it.
     """
 
     strike: Strike
@@ -97,10 +98,10 @@ def main() -> None:
     clock = SystemClock()
     strike = Strike(task.get("step"), getattr(signal, task.get("signal", "SIGKILL")))
     with app.app_context():
-        leases = StruckLeases(db.engine, clock)
+        leases, incidents = StruckLeases(db.engine, clock), Incidents(db.engine, clock)
     login = StruckLogin(settings.katana)
     leases.strike = login.strike = strike
-    refresh = Refresh(leases, login, Vault(settings.token_keys), clock)
+    refresh = Refresh(leases, incidents, login, Vault(settings.token_keys), clock)
     refresh.send_before_seconds = task.get("send_before_seconds", refresh.send_before_seconds)
     connection_id, threads = UUID(task["connection_id"]), task.get("threads", 1)
     barrier = threading.Barrier(threads)

@@ -7,13 +7,18 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from app.connections.leases import Held, Lease, Leases, Seen
+from app.connections.leases import (
+    LONGEST_LEASE_SECONDS,
+    Held,
+    Lease,
+    Leases,
+    Seen,
+)
 from app.connections.refresh import (
     LONGEST_PAUSE_SECONDS,
     PATIENCE_SECONDS,
     REFUSED_PAUSE_SECONDS,
     SETTLE_SECONDS,
-    Refresh,
 )
 from app.connections.vault import Vault
 from app.errors import (
@@ -173,7 +178,7 @@ def test_an_api_that_refuses_every_token_is_not_a_refresh_loop(
 def test_a_lost_answer_is_asked_for_once_more(
     connected: Connected, parts: Parts, clock: HeldClock, overlap: int
 ) -> None:
-    """R-2: with an overlap the connection heals in the same call, without one it is told as lost."""
+    """R-2: with an overlap the connection heals in the same call; without one it is lost."""
     connected.sandbox.rules(rotation_overlap_seconds=overlap)
     connected.sandbox.fault("refresh", "lose_answer")
     clock.move(61)
@@ -273,7 +278,7 @@ def test_trouble_at_katana_never_ends_a_connection(
     details: dict[str, object],
     word: str,
 ) -> None:
-    """R-10, R-11: no answer but a confirmed refusal changes the status; all callers share a pause."""
+    """R-10, R-11: only a confirmed refusal changes the status; all callers share a pause."""
     connected.sandbox.fault("refresh", fault, times=0, **details)
     clock.move(61)
 
@@ -371,13 +376,13 @@ def test_an_answer_without_a_lifetime_gets_a_short_one(
 
 
 def test_who_wakes_up_too_late_does_not_send(connected: Connected, clock: HeldClock) -> None:
-    """R-7: a process that slept between claim and send must not send: its lease may be another's."""
+    """R-7: who slept between claim and send must not send: the lease may be another's."""
     parts = connected.parts()
 
     class Sleepy(Leases):
         def read(self, lease: Lease) -> Held | None:
             held = super().read(lease)
-            clock.elapsed += Refresh.send_before_seconds + 1
+            clock.elapsed += LONGEST_LEASE_SECONDS
             return held
 
     clock.move(61)
@@ -391,7 +396,7 @@ def test_who_wakes_up_too_late_does_not_send(connected: Connected, clock: HeldCl
 
 
 def test_disconnecting_meanwhile_is_final(connected: Connected, clock: HeldClock) -> None:
-    """R-14, I-10: tokens that arrive after the disconnect are stored nowhere, and are taken back."""
+    """R-14, I-10: tokens that arrive after the disconnect are stored nowhere, and revoked."""
     parts = connected.parts()
     login = Interrupted(parts.login, after=connected.disconnect)
     clock.move(61)
@@ -451,7 +456,7 @@ def test_a_token_that_does_not_open_ends_nothing(connected: Connected, clock: He
 def test_katana_refusing_everybody_ends_nobody(
     new_connected: MakeConnected, clock: HeldClock
 ) -> None:
-    """R-13: so many refusals in a row are Katana's trouble: all pause, none is marked, all go on."""
+    """R-13: many refusals in a row are Katana's trouble: all pause, none ends, all go on."""
     everybody = [new_connected(f"maker{n}") for n in range(8)]
     sandbox = everybody[0].sandbox
     sandbox.fault("refresh", "invalid_grant", times=0)

@@ -1,4 +1,4 @@
-"""A process dies or sleeps in the middle of a refresh (R-4, R-6, R-7): the sandbox's ledger is the oracle."""
+"""A process dies or sleeps in mid-refresh (R-4, R-6, R-7); the sandbox's ledger is the oracle."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import time
 import pytest
 from flask import Flask
 
-from app.connections.leases import LEASE_SECONDS
+from app.connections.leases import LONGEST_LEASE_SECONDS
 from app.errors import ReconnectNeeded
 from app.models import Reason, Status
 from tests.clocks import LaterClock
@@ -30,7 +30,7 @@ def connected(app: Flask, sandbox: Sandbox, environ: dict[str, str]) -> Connecte
 
 def later(connected: Connected) -> Parts:
     """The parts of somebody who comes when the dead process's lease has run out."""
-    connected.clock = LaterClock(LEASE_SECONDS + 1)
+    connected.clock = LaterClock(LONGEST_LEASE_SECONDS + 1)
     return connected.parts()
 
 
@@ -65,7 +65,7 @@ def test_a_process_killed_at_any_step_loses_nothing_that_could_be_saved(
 def test_a_process_that_wakes_up_after_its_lease_does_not_send(
     connected: Connected, environ: dict[str, str], step: str
 ) -> None:
-    """R-7: stopped past its lease while another refreshed, it sends nothing and uses what is there."""
+    """R-7: stopped past its lease while another refreshed, it sends nothing."""
     with refreshing(
         environ, connected.id, step=step, signal="SIGSTOP", send_before_seconds=0.5
     ) as sleeper:
@@ -85,7 +85,7 @@ def test_a_process_that_wakes_up_after_its_lease_does_not_send(
 def test_an_answer_in_a_sleeping_hand_is_not_thrown_away(
     connected: Connected, environ: dict[str, str], step: str
 ) -> None:
-    """R-0.6: nobody came while it slept, so its answer is the only living token: it is saved."""
+    """R-0.6: nobody came meanwhile, so its answer is the only living token: it is saved."""
     with refreshing(environ, connected.id, step=step, signal="SIGSTOP") as sleeper:
         fall_asleep(sleeper, step)
         connected.change(lease_until=-1)

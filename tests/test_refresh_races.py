@@ -20,7 +20,7 @@ def connected(app: Flask, sandbox: Sandbox, environ: dict[str, str]) -> Connecte
 def test_at_expiry_one_refresh_serves_everybody(
     connected: Connected, environ: dict[str, str]
 ) -> None:
-    """32 callers in 4 processes: one request reaches Katana, each gets its token, the family lives."""
+    """32 callers in 4 processes: one request reaches Katana, all get its token."""
     for round_ in range(1, 4):
         connected.expire()
 

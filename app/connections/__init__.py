@@ -28,7 +28,8 @@ from sqlalchemy import Engine
 from app.clock import Clock, SystemClock
 from app.config import Settings
 from app.connections.attempts import Attempts
-from app.connections.leases import Leases
+from app.connections.incidents import Incidents
+from app.connections.leases import Leases, lease_seconds
 from app.connections.lifecycle import Lifecycle
 from app.connections.refresh import Refresh
 from app.connections.vault import Vault
@@ -50,12 +51,13 @@ def build(settings: Settings, engine: Engine, clock: Clock | None = None) -> Con
     """The parts on this database, with this Katana."""
     clock = clock or SystemClock()
     login, vault = KatanaLogin(settings.katana), Vault(settings.token_keys)
+    leases = Leases(engine, clock, lease_seconds(settings.katana.rotation_overlap_seconds))
     return Connections(
         login=login,
         vault=vault,
         attempts=Attempts(vault, clock),
         lifecycle=Lifecycle(login, vault, clock),
-        refresh=Refresh(Leases(engine, clock), login, vault, clock),
+        refresh=Refresh(leases, Incidents(engine, clock), login, vault, clock),
     )
 
 

@@ -29,10 +29,9 @@ from app.connections import events
 from app.db import single_statements
 from app.models import Connection, EventKind, Reason, Status
 
-LEASE_SECONDS = 45  # a dead holder blocks nobody longer
-INCIDENT_REFUSALS = 5  # so many different connections refused, and none renewed in between,
-INCIDENT_SECONDS = 3600  # ... within this time: Katana's trouble, not that of so many users
-PROBE_SECONDS = 60  # during an incident one connection in this time is tried
+LONGEST_LEASE_SECONDS = 60  # a dead holder blocks nobody longer
+SHORTEST_LEASE_SECONDS = 20  # time for Katana's answer, and to save it
+REFUSAL_COUNTS_SECONDS = 3600  # a second refusal within this time confirms the first
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,10 @@ class Held:
 class Leases:
     """The connections' table, as far as refreshing is concerned."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, lease_seconds: float = LONGEST_LEASE_SECONDS
+    ) -> None:
+        self.lease_seconds = lease_seconds
         self._engine = single_statements(engine)
         self._clock = clock
 
@@ -144,7 +146,7 @@ class Leases:
             )
             .values(
                 lease_owner=lease.owner,
-                lease_until=self._clock.database_time(LEASE_SECONDS),
+                lease_until=self._clock.database_time(self.lease_seconds),
                 fence=Connection.fence + 1,
                 doubtful_since=func.coalesce(Connection.doubtful_since, Connection.sent_at),
                 sent_at=now,
@@ -159,7 +161,8 @@ class Leases:
                 Connection.fence,
                 Connection.sealed_refresh_token,
                 func.coalesce(
-                    Connection.refused_at > self._clock.database_time(-INCIDENT_SECONDS), False
+                    Connection.refused_at > self._clock.database_time(-REFUSAL_COUNTS_SECONDS),
+                    False,
                 ),
                 Connection.doubtful_since.is_not(None),
                 Connection.failures,
@@ -268,35 +271,9 @@ class Leases:
             )
         )
 
-    def incident(self) -> bool:
-        """Whether Katana refuses so many connections in a row that the fault must be its own."""
-        return self._refusals()[0] >= INCIDENT_REFUSALS
-
-    def probing_allowed(self) -> bool:
-        """Whether a refresh may be sent: always, but during an incident only once in a while."""
-        refusals, quiet = self._refusals()
-        return refusals < INCIDENT_REFUSALS or quiet
-
     def record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
         """Add to the connection's history."""
         self._count(events.entry(self._clock, lease.user_id, lease.connection_id, kind, detail))
-
-    def _refusals(self) -> tuple[int, bool]:
-        """How many were refused since the last success, and whether the last is a while ago."""
-        last_success = select(func.max(Connection.refreshed_at)).scalar_subquery()
-        row = self._row(
-            select(
-                func.count(),
-                func.coalesce(
-                    func.max(Connection.refused_at) < self._clock.database_time(-PROBE_SECONDS),
-                    True,
-                ),
-            ).where(
-                Connection.refused_at > self._clock.database_time(-INCIDENT_SECONDS),
-                Connection.refused_at > last_success,
-            )
-        )
-        return (row[0], bool(row[1])) if row else (0, True)
 
     def _row(self, statement: Executable) -> tuple[Any, ...] | None:
         with self._engine.connect() as connection:
@@ -310,6 +287,18 @@ class Leases:
 
 
 _NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_until": None}
+
+
+def lease_seconds(overlap: int) -> float:
+    """How long a lease lasts where Katana takes a spent token again for `overlap` seconds.
+
+    Without an overlap as long as may be: a second send could only end the grant, and a slow holder
+    may still save. With one, the next caller takes over while the overlap can still heal.
+    """
+    if overlap == 0:
+        return LONGEST_LEASE_SECONDS
+
+    return min(LONGEST_LEASE_SECONDS, max(SHORTEST_LEASE_SECONDS, overlap - 5))
 
 
 def _held_by(lease: Lease) -> ColumnElement[bool]:

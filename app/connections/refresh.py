@@ -35,7 +35,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.clock import Clock
 from app.connections import events, grants
-from app.connections.leases import LEASE_SECONDS, PROBE_SECONDS, Held, Lease, Leases, Seen
+from app.connections.incidents import PROBE_SECONDS, Incidents
+from app.connections.leases import Held, Lease, Leases, Seen
 from app.connections.vault import Vault
 from app.errors import (
     AnswerLost,
@@ -53,6 +54,7 @@ from app.models import EventKind, Reason, Status
 
 PATIENCE_SECONDS = 15  # how long a caller waits for somebody else's refresh
 SENDS = 2  # by one caller: the second confirms a refusal, or repeats a send in doubt
+SAVE_SECONDS = 5  # of the lease, for the statement after the answer
 SETTLE_SECONDS = 2.0  # before a second send: a first may still be under way at Katana
 REFUSED_PAUSE_SECONDS = 3.0  # between refreshes that the API asks for by refusing good tokens
 PAUSE_SECONDS = 2.0  # after the first failure; doubles with each
@@ -69,11 +71,18 @@ logger = logging.getLogger(__name__)
 class Refresh:
     """Gives access tokens, and renews them."""
 
-    #: How long after its claim a holder may still send: the answer must come, and be saved, in time.
-    send_before_seconds: float = LEASE_SECONDS - ANSWER_SECONDS - 5
-
-    def __init__(self, leases: Leases, login: KatanaLogin, vault: Vault, clock: Clock) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        incidents: Incidents,
+        login: KatanaLogin,
+        vault: Vault,
+        clock: Clock,
+    ) -> None:
+        #: How long after its claim a holder may send: the answer must come, and be saved, in time.
+        self.send_before_seconds = leases.lease_seconds - ANSWER_SECONDS - SAVE_SECONDS
         self._leases = leases
+        self._incidents = incidents
         self._login = login
         self._vault = vault
         self._clock = clock
@@ -123,7 +132,7 @@ class Refresh:
         return token if token != refused else None
 
     def _claim(self, seen: Seen) -> Lease | None:
-        if seen.leased or seen.pausing or not self._leases.probing_allowed():
+        if seen.leased or seen.pausing or not self._incidents.may_send():
             return None
 
         return self._leases.claim(seen)
@@ -227,7 +236,7 @@ class Refresh:
             self._leases.give_back(lease, held, 0, spent=True)
             return
 
-        if self._leases.incident():
+        if self._incidents.under_way():
             logger.error("Katana refuses many connections in a row: none is ended, all pause")
             pause = PROBE_SECONDS * _jitter(1, 2)
             self._leases.give_back(lease, held, pause, spent=False, refused=True)
@@ -255,7 +264,7 @@ class Refresh:
         pausing = seen.pausing.total_seconds()
         if left <= 0 or pausing > WORTH_WAITING_SECONDS or (sends >= SENDS and not seen.leased):
             raise TryAgainLater(pausing or SETTLE_SECONDS)
-        if not seen.leased and not pausing and not self._leases.probing_allowed():
+        if not seen.leased and not pausing and not self._incidents.may_send():
             raise TryAgainLater(PROBE_SECONDS)
 
         self._clock.sleep(max(pausing, _between(POLL_SECONDS, looks)))

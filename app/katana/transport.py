@@ -154,11 +154,11 @@ class _EndingPool:
 
 
 class _Pool(_EndingPool, HTTPConnectionPool):
-    ConnectionCls = _Connection  # type: ignore[assignment]
+    ConnectionCls = _Connection
 
 
 class _TlsPool(_EndingPool, HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection  # type: ignore[assignment]
+    ConnectionCls = _TlsConnection
 
 
 class _UntilDeadline(io.RawIOBase):

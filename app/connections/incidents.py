@@ -1,0 +1,47 @@
+"""Katana's own trouble, told from the end of a user's grant.
+
+When many different connections are refused and none is renewed in between, the users have not all
+left in the same minute: Katana errs. Then no connection is ended, and only one is tried every now
+and then, until one succeeds.
+"""
+
+from sqlalchemy import Engine, func, select
+
+from app.clock import Clock
+from app.db import single_statements
+from app.models import Connection
+
+REFUSALS = 5  # different connections, none renewed in between, ...
+WITHIN_SECONDS = 3600  # ... within this time
+PROBE_SECONDS = 60  # during an incident one connection in this time is tried
+
+
+class Incidents:
+    """Reads from the connections whether there is an incident."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = single_statements(engine)
+        self._clock = clock
+
+    def under_way(self) -> bool:
+        """Whether Katana refuses so many in a row that the fault must be its own."""
+        refusals, _ = self._refusals()
+        return refusals >= REFUSALS
+
+    def may_send(self) -> bool:
+        """Whether a refresh may be sent: always, but during an incident only as a probe."""
+        refusals, quiet = self._refusals()
+        return refusals < REFUSALS or quiet
+
+    def _refusals(self) -> tuple[int, bool]:
+        """How many were refused since the last success, and whether the last is a while ago."""
+        last_success = select(func.max(Connection.refreshed_at)).scalar_subquery()
+        latest = func.max(Connection.refused_at)
+        quiet = latest < self._clock.database_time(-PROBE_SECONDS)
+        counted = select(func.count(), func.coalesce(quiet, True)).where(
+            Connection.refused_at > self._clock.database_time(-WITHIN_SECONDS),
+            Connection.refused_at > last_success,
+        )
+        with self._engine.connect() as connection:
+            refusals, is_quiet = connection.execute(counted).one()
+        return int(refusals), bool(is_quiet)
