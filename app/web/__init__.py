@@ -13,13 +13,14 @@ from app.web import (
     health,
     live,
     security,
+    sessions,
     throttle,
 )
 
 
 def init_app(app: Flask, settings: Settings, session: Session) -> None:
     """Give `app` its pages; `session` is what they ask Katana's API through."""
-    accounts.init_app(app)
+    sessions.init_app(app)
     security.init_app(app, settings)
     throttle.init_app(app, settings)  # after security: a forged form uses up nobody's tries
     live.init_app(app, settings, session)

@@ -13,8 +13,9 @@ EMAIL_CHARACTERS = 254
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s.\x00-\x1f\x7f]+(\.[^@\s.\x00-\x1f\x7f]+)+")
 
 
-def _normal(email: str | None) -> str | None:
-    return email.strip().lower() if email else email
+def normal(email: str | None) -> str:
+    """The one way in which an e-mail address is stored and compared."""
+    return (email or "").strip().lower()
 
 
 class AccountForm(Form):
@@ -24,10 +25,15 @@ class AccountForm(Form):
 
     email = EmailField(
         "E-mail address",
-        filters=[_normal],
+        filters=[normal],
         validators=[InputRequired("Enter your e-mail address.")],
     )
     password = PasswordField("Password", validators=[InputRequired("Enter your password.")])
+
+    def validate_email(self, field: Field) -> None:
+        """Refuse what cannot be an e-mail address."""
+        if len(field.data) > EMAIL_CHARACTERS or not EMAIL.fullmatch(field.data):
+            raise ValidationError("Enter an e-mail address like name@example.com.")
 
     def refuse(self, field: Field, sentence: str) -> None:
         """Say next to `field` why the form was not taken."""
@@ -44,11 +50,6 @@ class SignUpForm(AccountForm):
     """For who has none yet."""
 
     template = "sign_up.html"
-
-    def validate_email(self, field: Field) -> None:
-        """Refuse what cannot be an e-mail address."""
-        if len(field.data) > EMAIL_CHARACTERS or not EMAIL.fullmatch(field.data):
-            raise ValidationError("Enter an e-mail address like name@example.com.")
 
     def validate_password(self, field: Field) -> None:
         """Refuse a password that is easily guessed."""

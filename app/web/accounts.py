@@ -1,65 +1,21 @@
-"""Who is signed in: sign up, sign in, sign out. The part of the pages that most forks replace.
+"""Accounts: sign up, sign in, sign out. Most forks put their own in the place of this file.
 
-The rest of the app knows of it only `current_user`, with `id`, `email` and `session_id`. A fork
-with users of its own keeps `user_sessions`, or another row that ends with the browser session:
-connect attempts hang on it.
-
-The cookie holds a random value, the database its hash. Flask's signed cookie alone would know no
-sign-out: a copy of it stays good for ever.
+All that the rest of the app needs of it is `sessions.begin(user_id)`, once somebody has shown who
+they are. With this file go `account_forms.py`, `passwords.py` and their templates.
 """
 
-import hashlib
-import secrets
-from dataclasses import dataclass, field
-
-from flask import Blueprint, Flask, flash, redirect, render_template, request, session, url_for
-from flask_login import (  # type: ignore[import-untyped]
-    LoginManager,
-    UserMixin,
-    current_user,
-    login_user,
-)
-from sqlalchemy import delete, insert, select, update
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user  # type: ignore[import-untyped]
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from werkzeug.wrappers import Response
 
-from app.clock import SystemClock
 from app.db import db
-from app.models import User, UserSession
-from app.web import passwords, throttle
+from app.models import User
+from app.web import passwords, sessions, throttle
 from app.web.account_forms import AccountForm, SignInForm, SignUpForm
 
-IDLE_SECONDS = 24 * 3600
-LONGEST_SECONDS = 14 * 24 * 3600
-SEEN_EVERY_SECONDS = 300  # so that not every page load writes
-
 bp = Blueprint("accounts", __name__)
-now = SystemClock().database_time
-
-
-@dataclass(frozen=True)
-class SignedIn(UserMixin):  # type: ignore[misc]
-    """A user in one browser session."""
-
-    id: int
-    email: str
-    session_id: int
-    token: str = field(repr=False)
-
-    def get_id(self) -> str:
-        """What stands in the cookie."""
-        return self.token
-
-
-def init_app(app: Flask) -> None:
-    """Let `current_user` tell who is signed in."""
-    logins = LoginManager()
-    # It would compare a header that anybody can send; the row in `user_sessions` is the protection.
-    logins.session_protection = None
-    logins.user_loader(_signed_in)
-    # No context processor: an error page must come out while the database is away.
-    logins.init_app(app, add_context_processor=False)
-    app.jinja_env.globals["current_user"] = current_user
 
 
 @bp.get("/sign-up")
@@ -84,7 +40,8 @@ def sign_up_submit() -> tuple[str, int] | Response:
         form.refuse(form.email, "No account can be made with this address. Perhaps you have one.")
         return _page(form), 422
 
-    return _begin(user_id)
+    sessions.begin(user_id)
+    return _to_dashboard()
 
 
 @bp.get("/sign-in")
@@ -107,13 +64,14 @@ def sign_in_submit() -> tuple[str, int] | Response:
         return _page(form), 422
 
     throttle.remember()
-    return _begin(user_id)
+    sessions.begin(user_id)
+    return _to_dashboard()
 
 
 @bp.post("/sign-out")
 def sign_out() -> Response:
-    """End this browser's session, for every copy of its cookie."""
-    _end()
+    """End this browser's session."""
+    sessions.end()
     flash("You are signed out.")
     response = redirect(url_for("dashboard.landing"), 303)
     # Not "cookies": that would sign the user out of every app on the same domain.
@@ -130,9 +88,9 @@ def _to_dashboard() -> Response:
 
 
 def _new_user(email: str, password: str) -> int | None:
-    new = insert(User).values(
-        email=email, password_hash=passwords.hashed(password), created_at=now()
-    )
+    """The new user's id; None where the address has an account."""
+    password_hash = passwords.hashed(password)
+    new = insert(User).values(email=email, password_hash=password_hash, created_at=sessions.now())
     try:
         user_id = db.session.scalar(new.returning(User.id))
         db.session.commit()
@@ -143,10 +101,10 @@ def _new_user(email: str, password: str) -> int | None:
 
 
 def _user_with(email: str, password: str) -> int | None:
-    user = db.session.execute(
-        select(User.id, User.password_hash).where(User.email == email)
-    ).one_or_none()
-    db.session.rollback()  # hashing takes its time: nothing stays open meanwhile
+    """The id of the user with this address and password; looking for nobody takes as long."""
+    found = select(User.id, User.password_hash).where(User.email == email)
+    user = db.session.execute(found).one_or_none()
+    db.session.rollback()  # hashing takes its time: no transaction stays open meanwhile
     if not passwords.matches(password, user.password_hash if user else None) or user is None:
         return None
 
@@ -155,55 +113,3 @@ def _user_with(email: str, password: str) -> int | None:
         db.session.execute(better.values(password_hash=passwords.hashed(password)))
         db.session.commit()
     return int(user.id)
-
-
-def _begin(user_id: int) -> Response:
-    """Sign in: a new session in which nothing of the one before is left."""
-    _end()
-    token = secrets.token_urlsafe(32)
-    db.session.execute(delete(UserSession).where(UserSession.expires_at < now()))
-    db.session.execute(
-        insert(UserSession).values(
-            token_hash=_hash_of(token),
-            user_id=user_id,
-            created_at=now(),
-            last_seen_at=now(),
-            expires_at=now(LONGEST_SECONDS),
-        )
-    )
-    db.session.commit()
-    login_user(_signed_in(token))
-    return _to_dashboard()
-
-
-def _end() -> None:
-    token = session.get("_user_id", "")
-    session.clear()
-    db.session.execute(delete(UserSession).where(UserSession.token_hash == _hash_of(token)))
-    db.session.commit()
-
-
-def _signed_in(token: str) -> SignedIn | None:
-    row = db.session.execute(
-        select(
-            User.id,
-            User.email,
-            UserSession.id.label("session_id"),
-            (UserSession.last_seen_at < now(-SEEN_EVERY_SECONDS)).label("unseen"),
-        )
-        .join(User, User.id == UserSession.user_id)
-        .where(
-            UserSession.token_hash == _hash_of(token),
-            UserSession.last_seen_at > now(-IDLE_SECONDS),
-            UserSession.expires_at > now(),
-        )
-    ).one_or_none()
-    if row and row.unseen:
-        seen = update(UserSession).where(UserSession.id == row.session_id)
-        db.session.execute(seen.values(last_seen_at=now()))
-    db.session.commit()  # a page may go on to ask Katana, with no transaction open
-    return SignedIn(row.id, row.email, row.session_id, token) if row else None
-
-
-def _hash_of(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,7 +1,5 @@
 """The first page, and the dashboard: a user's own Katana, read live."""
 
-import logging
-
 from flask import Blueprint, Response, make_response, render_template
 from flask_login import current_user  # type: ignore[import-untyped]
 
@@ -13,7 +11,6 @@ from app.web import error_pages, live
 from app.web.explanations import Explanation
 
 bp = Blueprint("dashboard", __name__)
-logger = logging.getLogger(__name__)
 
 
 @bp.get("/")

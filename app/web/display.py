@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from app.models import Connection, ConnectionEvent, EventKind, Reason
 
-DAY = "%-d %b %Y"
 EVENTS = {
     EventKind.CONNECTED: "Connected",
     EventKind.REFRESHED: "Access renewed",
@@ -50,7 +49,7 @@ def init_app(app: Flask) -> None:
 
 def moment(at: datetime) -> Markup:
     """Day and time."""
-    return _time(at, f"{at:{DAY}, %H:%M} UTC")
+    return _time(at, f"{_day(at)}, {at:%H:%M} UTC")
 
 
 def clock_time(at: datetime) -> Markup:
@@ -60,7 +59,7 @@ def clock_time(at: datetime) -> Markup:
 
 def day(at: datetime | None) -> Markup | str:
     """The day alone."""
-    return _time(at, f"{at:{DAY}}") if at else ""
+    return _time(at, _day(at)) if at else ""
 
 
 def money(amount: Decimal | None, currency: str) -> str:
@@ -101,6 +100,10 @@ def event_detail(happened: ConnectionEvent) -> str:
 def went_wrong(happened: ConnectionEvent) -> bool:
     """Whether it was nothing that anybody wanted."""
     return happened.kind in {EventKind.REFRESH_FAILED, EventKind.RECONNECT_NEEDED}
+
+
+def _day(at: datetime) -> str:
+    return f"{at.day} {at:%b %Y}"
 
 
 def _time(at: datetime, shown: str) -> Markup:

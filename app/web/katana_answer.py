@@ -33,7 +33,7 @@ def read(parameters: "MultiDict[str, str]") -> KatanaAnswer:
         raise AttemptRefused("a callback names something twice")
 
     values = {name: value for name, (value,) in given.items()}
-    if not all(value.isprintable() and 0 < len(value) <= CHARACTERS for value in values.values()):
+    if not all(_is_sound(value) for value in values.values()):
         raise AttemptRefused("a callback holds an empty, endless or unprintable value")
 
     if "state" not in values or ("code" in values) == ("error" in values):
@@ -45,3 +45,8 @@ def read(parameters: "MultiDict[str, str]") -> KatanaAnswer:
         error=values.get("error"),
         iss=values.get("iss"),
     )
+
+
+def _is_sound(value: str) -> bool:
+    # What may stand in any of them is visible ASCII and the space (RFC 6749 appendix A).
+    return 0 < len(value) <= CHARACTERS and value.isascii() and value.isprintable()

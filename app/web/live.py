@@ -40,7 +40,6 @@ class StockLine:
     unit: str
     in_stock: Decimal
     committed: Decimal
-    expected: Decimal
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,6 @@ def _stock(api: KatanaApi) -> Sequence[StockLine]:
             unit=product.unit,
             in_stock=_sum(row.in_stock for row in rows if row.variant_id == variant.id),
             committed=_sum(row.committed for row in rows if row.variant_id == variant.id),
-            expected=_sum(row.expected for row in rows if row.variant_id == variant.id),
         )
         for product, variant in shown
     ]
