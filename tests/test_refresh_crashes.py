@@ -99,7 +99,7 @@ def test_an_answer_in_a_sleeping_hand_is_not_thrown_away(
 def test_two_answers_to_one_token_end_with_the_newer_one(
     connected: Connected, environ: dict[str, str]
 ) -> None:
-    """R-0.6, R-0.7: in an overlap both get tokens; the later one's stay, and are renewed at once."""
+    """R-0.6, R-0.7: both get tokens; the later one's stay, and are renewed at once."""
     connected.sandbox.rules(rotation_overlap_seconds=30)
     with refreshing(environ, connected.id, step="before_commit", signal="SIGSTOP") as sleeper:
         fall_asleep(sleeper, "before_commit")
@@ -118,6 +118,7 @@ def test_a_verdict_is_put_to_the_test_when_the_lost_answer_turns_up(
     connected: Connected, environ: dict[str, str]
 ) -> None:
     """R-7: without an overlap the second send ended the grant; the row ends by saying so."""
+    connected.sandbox.rules(access_token_seconds=600)
     with refreshing(environ, connected.id, step="before_commit", signal="SIGSTOP") as sleeper:
         fall_asleep(sleeper, "before_commit")
         with pytest.raises(ReconnectNeeded):
