@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --require-hashes
 
+# Tests mostly wait for each other's processes, so more than a few side by side gain nothing.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -19,15 +22,15 @@ run: $(VENV)/.run  ## Start the app; without Katana credentials also the sandbox
 
 .PHONY: test
 test: $(VENV)/.dev  ## Run every test this machine can run
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 .PHONY: test-slow
 test-slow: $(VENV)/.dev  ## Run the long tests too
-	@$(BIN)/python -m pytest -m "slow or not slow"
+	@$(PYTEST) -m "slow or not slow"
 
 .PHONY: coverage
 coverage: $(VENV)/.dev  ## Run the tests and name the lines and branches they miss
-	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+	@$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 .PHONY: check
 check: $(VENV)/.dev  ## Check format, lint and types
