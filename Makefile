@@ -6,6 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --require-hashes
 
+# What must be there. Python comes first: where it was upgraded away, the virtual environment is made
+# anew before its stamps are looked at.
+TO_RUN := $(BIN)/python $(VENV)/.run
+TO_TEST := $(BIN)/python $(VENV)/.dev
+
 # Tests start processes and wait for them: two at a time take a third less time, on two cores.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
@@ -16,36 +21,36 @@ help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(VENV)/.run  ## Start the app; without Katana credentials also the sandbox
+run: $(TO_RUN)  ## Start the app; without Katana credentials also the sandbox
 	@$(BIN)/python -m app.start
 
 .PHONY: test
-test: $(VENV)/.dev  ## Run every test this machine can run
+test: $(TO_TEST)  ## Run every test this machine can run
 	@$(PYTEST)
 
 .PHONY: test-slow
-test-slow: $(VENV)/.dev  ## Run the long tests too
+test-slow: $(TO_TEST)  ## Run the long tests too
 	@$(PYTEST) -m "slow or not slow"
 
 .PHONY: coverage
-coverage: $(VENV)/.dev  ## Run the tests and name the lines and branches they miss
+coverage: $(TO_TEST)  ## Run the tests and name the lines and branches they miss
 	@$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 .PHONY: check
-check: $(VENV)/.dev  ## Check format, lint and types
+check: $(TO_TEST)  ## Check format, lint and types
 	@$(BIN)/python -m ruff format --check --quiet .
 	@$(BIN)/python -m ruff check --quiet .
 	@$(BIN)/python -m mypy
 
 .PHONY: format
-format: $(VENV)/.dev  ## Format the code and fix what lint can fix
+format: $(TO_TEST)  ## Format the code and fix what lint can fix
 	@$(BIN)/python -m ruff format --quiet .
 	@$(BIN)/python -m ruff check --quiet --fix .
 
 .PHONY: dev
-dev: $(VENV)/.dev  ## Prepare the virtual environment for tests and checks
+dev: $(TO_TEST)  ## Prepare the virtual environment for tests and checks
 
-.env: | $(VENV)/.run  ## Write .env with fresh secrets, for a server of your own
+.env: | $(TO_RUN)  ## Write .env with fresh secrets, for a server of your own
 	@$(BIN)/python -m app.start --env-only
 
 # uv resolves for every platform at once, which pip cannot; it is needed here only.
@@ -62,8 +67,7 @@ clean:  ## Remove the virtual environment and every cache; keeps .env and instan
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps make a second `make` cost nothing. .venv/bin/python is a target of its own because a
-# Python that was upgraded away leaves a dangling link there, which make sees as missing.
+# A Python that was upgraded away leaves a dangling link here, which make sees as missing.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed and '$(PYTHON)' is not: name another one," \
@@ -74,6 +78,7 @@ $(BIN)/python:
 	@echo "Making a virtual environment in $(VENV) (once) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 
+# The stamps make a second `make` cost nothing.
 $(VENV)/.run: requirements.txt | $(BIN)/python
 	@echo "Installing what the app needs (once) ..."
 	@$(PIP_INSTALL) -r requirements.txt
