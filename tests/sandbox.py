@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 import requests
 
 from app.sandbox import create_sandbox
+from app.sandbox.clock import Clock
 from tests.pages import Page
 from tests.servers import serving
 
@@ -154,11 +155,14 @@ class Sandbox:
 
 
 @contextmanager
-def running_sandbox(redirect_uri: str) -> Iterator[Sandbox]:
+def running_sandbox(redirect_uri: str, clock: Clock | None = None) -> Iterator[Sandbox]:
     """A sandbox of its own on a free port, with one client whose callback is `redirect_uri`."""
     client_id, client_secret = f"client-{token_hex(4)}", token_hex(32)
     app = create_sandbox(
-        client_id=client_id, client_secret=client_secret, redirect_uri=redirect_uri
+        client_id=client_id,
+        client_secret=client_secret,
+        redirect_uri=redirect_uri,
+        clock=clock,
     )
     with serving(app) as url:
         sandbox = Sandbox(url, client_id, client_secret)

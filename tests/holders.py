@@ -1,0 +1,155 @@
+"""Callers of the real refresh code that go one step at a time, as a test tells them.
+
+A step ends right before each statement to the database, before the request to Katana, after its
+answer, and before a wait. Between steps a caller can be left asleep, or killed: from inside the
+code that looks like a crash, since nothing of it runs any more.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from app.connections.leases import Held, Lease, Leases, Seen
+from app.connections.refresh import Refresh
+from app.errors import ConnectError
+from app.katana.oauth import Grant, KatanaLogin
+from app.models import EventKind, Reason
+from tests.clocks import HeldClock
+from tests.connected import Connected
+
+STEP_SECONDS = 30
+
+
+class Killed(BaseException):
+    """Ends a caller where it stands; no `except` of the app catches it."""
+
+
+class Holder:
+    """One caller of fresh_access_token(), in a thread that runs only while `step()` waits for it."""
+
+    def __init__(self, connected: Connected, refused: str | None = None) -> None:
+        self.at = "start"
+        self.token: str | None = None
+        self.error: ConnectError | None = None
+        self.wakes: float = 0
+        self._connected = connected
+        self._refused = refused
+        self._killed = False
+        self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def done(self) -> bool:
+        """Whether it has nothing more to do."""
+        return self.at == "done"
+
+    def step(self) -> None:
+        """Let it run to its next step."""
+        if self.at == "asleep":
+            clock = self._clock
+            clock.move(max(0, self.wakes - clock.monotonic()))
+        self._go.release()
+        assert self._back.acquire(timeout=STEP_SECONDS), f"stuck at {self.at}"
+
+    def kill(self) -> None:
+        """Let it run no further."""
+        self._killed = True
+        self._go.release()
+        self._thread.join(STEP_SECONDS)
+        assert not self._thread.is_alive(), f"does not die at {self.at}"
+        self.at = "done"
+
+    def pause(self, at: str) -> None:
+        """Called by the code that runs: a step is over."""
+        self.at = at
+        self._back.release()
+        self._go.acquire()
+        if self._killed:
+            raise Killed
+
+    @property
+    def _clock(self) -> HeldClock:
+        clock = self._connected.clock
+        assert isinstance(clock, HeldClock)
+        return clock
+
+    def _run(self) -> None:
+        self._go.acquire()
+        if self._killed:
+            return
+
+        try:
+            self.token = self._refresh().fresh_access_token(self._connected.id, self._refused)
+        except ConnectError as error:
+            self.error = error
+        except Killed:
+            return
+        self.at = "done"
+        self._back.release()
+
+    def _refresh(self) -> Refresh:
+        parts = self._connected.parts(SteppingLeases)
+        leases, clock = parts.leases, SteppingClock(self, self._clock)
+        assert isinstance(leases, SteppingLeases)
+        leases.pause = self.pause
+        login = SteppingLogin(parts.login.settings)
+        login.pause = self.pause
+        return Refresh(leases, parts.incidents, login, parts.vault, clock)
+
+
+class SteppingLeases(Leases):
+    """The real statements, a step before each that matters."""
+
+    pause: Callable[[str], None]
+
+    def claim(self, seen: Seen) -> Lease | None:
+        self.pause("claim")
+        return super().claim(seen)
+
+    def read(self, lease: Lease) -> Held | None:
+        self.pause("read")
+        return super().read(lease)
+
+    def save(self, lease: Lease, held: Held, columns: Mapping[str, Any], **how: Any) -> bool:
+        self.pause("save")
+        return super().save(lease, held, columns, **how)
+
+    def give_back(self, lease: Lease, held: Held, pause: float, **how: Any) -> bool:
+        self.pause("give back")
+        return super().give_back(lease, held, pause, **how)
+
+    def end(self, lease: Lease, reason: Reason) -> bool:
+        self.pause("end")
+        return super().end(lease, reason)
+
+    def record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
+        self.pause("record")
+        super().record(lease, kind, detail)
+
+
+class SteppingLogin(KatanaLogin):
+    """The real login, a step before it is asked and one after it has answered."""
+
+    pause: Callable[[str], None]
+
+    def refresh(self, refresh_token: str, send_before: float | None = None) -> Grant:
+        self.pause("send")
+        grant = super().refresh(refresh_token)
+        self.pause("answered")
+        return grant
+
+
+class SteppingClock:
+    """The held clock of all, on which a wait is a step."""
+
+    def __init__(self, holder: Holder, clock: HeldClock) -> None:
+        self._holder = holder
+        self._clock = clock
+        self.database_time = clock.database_time
+        self.monotonic = clock.monotonic
+
+    def sleep(self, seconds: float) -> None:
+        self._holder.wakes = self._clock.monotonic() + seconds
+        self._holder.pause("asleep")
