@@ -8,7 +8,6 @@ code that looks like a crash, since nothing of it runs any more.
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
-from uuid import UUID
 
 from app.connections.leases import Held, Lease, Leases, Seen
 from app.connections.refresh import Refresh
@@ -26,7 +25,7 @@ class Killed(BaseException):
 
 
 class Holder:
-    """One caller of fresh_access_token(), in a thread that runs only while `step()` waits for it."""
+    """One caller of fresh_access_token(), in a thread that runs only while step() waits for it."""
 
     def __init__(self, connected: Connected, refused: str | None = None) -> None:
         self.at = "start"

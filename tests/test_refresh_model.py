@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from app.connections.leases import LONGEST_LEASE_SECONDS
-from app.errors import ReconnectNeeded, TryAgainLater
+from app.errors import ReconnectNeeded
 from app.models import Connection, Status
 from tests.clocks import HeldClock
 from tests.connected import Connected, refresh

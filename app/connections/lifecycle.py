@@ -93,6 +93,7 @@ class Lifecycle:
         values = {
             **grants.columns(self._vault, self._clock, grant, connection_id, user_id),
             **_clean(state),
+            "factory_name": None,  # another account may have been connected
             "connected_at": self._clock.database_time(),
         }
         if earlier is None:

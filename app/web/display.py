@@ -31,6 +31,7 @@ DETAILS = {
     "grant_refused": "Katana refused; asked once more to be sure",
     "client_refused": "Katana did not accept this app's credentials",
     "login_busy": "Katana was busy; tried again later",
+    "no_access_token": "Katana's answer lacked something; asked again later",
     "request_refused": "Katana refused the request",
     "grant_ended": "Katana has withdrawn its permission",
     "revoked": "Keys deleted here, permission withdrawn at Katana",
