@@ -32,8 +32,8 @@ FAILURES: Mapping[type[Exception], Explanation] = {
     errors.AttemptRefused: Explanation(
         400,
         "This way back from Katana is closed",
-        "It was used already, is too old, or began in another browser or account. "
-        f"{UNCHANGED} To connect, begin again from your dashboard.",
+        "It was used already, is too old, or began in another browser or account. Your dashboard "
+        "shows whether Katana is connected; if it is not, begin again from there.",
     ),
     errors.NotSent: Explanation(
         503,
