@@ -40,8 +40,9 @@ SETTINGS: Mapping[str, str] = {
     "RATELIMIT_STORAGE_URI": "",
     "LOG_LEVEL": "INFO",
 }
+# Each is long enough not to turn up in a random secret by chance.
 PLACEHOLDER = re.compile(
-    r"change.?me|example|placeholder|your.|secret.?key|xxx|dummy", re.IGNORECASE
+    r"change.?me|example|placeholder|your[-_. ]|secret.?key|^x+$|x{6}|dummy", re.IGNORECASE
 )
 KEY_BYTES = 32
 SECRET_KEY_CHARACTERS = 32
@@ -94,13 +95,13 @@ class Settings:
         return urlsplit(self.katana.redirect_uri).scheme == "https"
 
 
-def read_environment() -> dict[str, str]:
-    """The environment, over `.env`, over the sandbox's settings while no client id is set."""
-    known = _given(dotenv_values(ROOT / ".env")) | _given(os.environ)
+def read_environment(environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> dict[str, str]:
+    """`environ` over `.env`; while neither has a client id, the sandbox's settings over both."""
+    known = _given(dotenv_values(root / ".env")) | _given(environ)
     if "KATANA_CLIENT_ID" in known:
         return known
 
-    return known | _given(dotenv_values(INSTANCE / "sandbox.env"))
+    return known | _given(dotenv_values(root / INSTANCE.name / "sandbox.env"))
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -172,7 +173,7 @@ def _settings(read: "_Reader") -> Settings:
             rotation_overlap_seconds=read.whole("KATANA_ROTATION_OVERLAP_SECONDS", most=3600),
         ),
         secret_key=read.secret("SECRET_KEY", characters=SECRET_KEY_CHARACTERS),
-        secret_key_fallbacks=read.words("SECRET_KEY_FALLBACKS"),
+        secret_key_fallbacks=read.secrets("SECRET_KEY_FALLBACKS", characters=SECRET_KEY_CHARACTERS),
         token_keys=read.token_keys("TOKEN_ENCRYPTION_KEYS"),
         database_url=read.database_url("DATABASE_URL"),
         trusted_hosts=read.words("TRUSTED_HOSTS") or (urlsplit(redirect_uri).hostname or "",),
@@ -204,11 +205,14 @@ class _Reader:
 
     def secret(self, name: str, characters: int) -> str:
         value = self.required(name)
-        if value and (len(value) < characters or len(set(value)) < characters // 4):
-            self.fault(
-                name, f"is too easy to guess: give it at least {characters} random characters."
-            )
+        if value:
+            self._check_strength(name, value, characters)
         return value
+
+    def secrets(self, name: str, characters: int) -> tuple[str, ...]:
+        for value in self.words(name):
+            self._check_strength(name, value, characters)
+        return self.words(name)
 
     def words(self, name: str) -> tuple[str, ...]:
         return tuple(word for word in map(str.strip, self.values[name].split(",")) if word)
@@ -220,7 +224,7 @@ class _Reader:
 
     def whole(self, name: str, most: int) -> int:
         value = self.values[name]
-        if not value.isascii() or not value.isdigit() or int(value) > most:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) > most:
             self.fault(name, f"must be a whole number from 0 to {most}.")
             return 0
         return int(value)
@@ -233,6 +237,7 @@ class _Reader:
             self.fault(name, "is not set.")
         elif trouble := _trouble_with_url(value):
             self.fault(name, trouble)
+            return ""
         return value
 
     def log_level(self, name: str) -> str:
@@ -257,6 +262,12 @@ class _Reader:
         if len({key.kid for key in keys}) < len(keys):
             self.fault(name, "names two keys alike.")
         return keys
+
+    def _check_strength(self, name: str, value: str, characters: int) -> None:
+        if len(value) < characters or len(set(value)) < characters // 4:
+            self.fault(
+                name, f"is too easy to guess: give it at least {characters} random characters."
+            )
 
     def _token_key(self, name: str) -> Callable[[str], TokenKey | None]:
         def read(word: str) -> TokenKey | None:
@@ -285,6 +296,6 @@ def _trouble_with_url(value: str) -> str | None:
         return "must begin with https://."
     if url.scheme == "http" and url.hostname not in LOOPBACK_HOSTS:
         return "must be https: plain http is for this machine only."
-    if url.fragment or url.username or "\\" in value or any(c.isspace() for c in value):
-        return "must hold no fragment, user name or space."
+    if url.fragment or "@" in url.netloc or not re.fullmatch(r"[!-\[\]-~]+", value):
+        return "must hold no fragment, user name, backslash or space, and plain letters only."
     return None
