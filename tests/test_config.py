@@ -1,0 +1,349 @@
+"""Settings: what is read from where, what is refused, and what is never said aloud."""
+
+import base64
+import secrets
+from pathlib import Path
+
+import pytest
+
+from app.config import (
+    KEY_BYTES,
+    ROOT,
+    SECRET_KEY_CHARACTERS,
+    SETTINGS,
+    TokenKey,
+    for_flask,
+    load,
+    read_environment,
+)
+from app.errors import ConfigurationError
+
+CANARY = "canary"  # part of every wrong value below: no message may repeat one
+KEY = bytes(range(KEY_BYTES))
+SOUND = {
+    "KATANA_CLIENT_ID": "workshop",
+    "KATANA_CLIENT_SECRET": "0123456789abcdefghijklmnop",
+    "KATANA_REDIRECT_URI": "https://workshop.test/katana/callback",
+    "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz",
+    "TOKEN_ENCRYPTION_KEYS": f"k1:{base64.urlsafe_b64encode(KEY).decode()}",
+}
+WEAK = "ab" * SECRET_KEY_CHARACTERS
+
+
+def faults(**changed: str) -> tuple[str, ...]:
+    """What is wrong with sound settings after this change."""
+    try:
+        load(SOUND | changed)
+    except ConfigurationError as error:
+        return error.faults
+    return ()
+
+
+def token_key(kid: str, key: bytes) -> str:
+    """A key as it stands in TOKEN_ENCRYPTION_KEYS."""
+    return f"{kid}:{base64.urlsafe_b64encode(key).decode()}"
+
+
+def test_sound_settings_are_read() -> None:
+    """Five settings are enough; the others have the values that Katana publishes."""
+    settings = load(SOUND)
+
+    assert settings.katana.client_id == "workshop"
+    assert settings.katana.authorize_url == "https://login.katanamrp.com/authorize"
+    assert settings.katana.access_token_url == "https://login.katanamrp.com/oauth/token"
+    assert settings.katana.api_base_url == "https://api.katanamrp.com/v1"
+    assert settings.katana.audience == "https://api.katanamrp.com"
+    assert settings.katana.revoke_url is None
+    assert settings.katana.issuer is None
+    assert settings.katana.pkce
+    assert settings.katana.rotation_overlap_seconds == 0
+    assert settings.token_keys == (TokenKey("k1", KEY),)
+    assert settings.trusted_hosts == ("workshop.test",)
+    assert settings.proxy_hops == 0
+    assert settings.https
+
+
+def test_what_is_missing_is_told_at_once() -> None:
+    """Without any setting, one error names all that have no default, and nothing else."""
+    with pytest.raises(ConfigurationError) as told:
+        load({})
+
+    assert sorted(fault.split()[0] for fault in told.value.faults) == sorted(SOUND)
+    assert all(name in str(told.value) for name in SOUND)
+
+
+def test_everything_wrong_is_told_at_once_and_no_value_with_it() -> None:
+    """Each wrong setting is named in the one error; the error repeats none of their values."""
+    wrong = {
+        "KATANA_CLIENT_ID": f"{CANARY}-placeholder",
+        "KATANA_CLIENT_SECRET": CANARY,
+        "KATANA_REDIRECT_URI": f"http://{CANARY}.test/",
+        "KATANA_AUTHORIZE_URL": f"https://user:{CANARY}@login.test/",
+        "KATANA_ACCESS_TOKEN_URL": f"https://login.test:{CANARY}/",
+        "KATANA_REVOKE_URL": f"ftp://{CANARY}.test/",
+        "KATANA_API_BASE_URL": f"https://api.test/#{CANARY}",
+        "KATANA_AUDIENCE": f"your-{CANARY}",
+        "KATANA_PKCE": CANARY,
+        "KATANA_ROTATION_OVERLAP_SECONDS": f"-1{CANARY}",
+        "SECRET_KEY": CANARY,
+        "SECRET_KEY_FALLBACKS": f"{SOUND['SECRET_KEY']},{CANARY}",
+        "TOKEN_ENCRYPTION_KEYS": f"{CANARY}:{CANARY}",
+        "DATABASE_URL": f"mysql://user:{CANARY}@host/app",
+        "PROXY_HOPS": CANARY,
+        "LOG_LEVEL": CANARY,
+    }
+
+    with pytest.raises(ConfigurationError) as told:
+        load(wrong)
+
+    assert {fault.split()[0] for fault in told.value.faults} == wrong.keys()
+    assert CANARY not in str(told.value).lower()
+    assert CANARY not in repr(told.value).lower()
+
+
+def test_an_empty_value_counts_as_not_set() -> None:
+    """A bare `NAME=` in .env leaves the default in force, as do spaces."""
+    settings = load(SOUND | dict.fromkeys(SETTINGS.keys() - SOUND.keys(), "  "))
+
+    assert settings == load(SOUND)
+
+
+@pytest.mark.parametrize("name", ["KATANA_CLIENT_ID", "KATANA_CLIENT_SECRET", "SECRET_KEY"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "change-me-0123456789abcdefghijklmnop",
+        "CHANGEME0123456789abcdefghijklmnop",
+        "example-0123456789abcdefghijklmnop",
+        "your-client-0123456789abcdefghijklm",
+        "your_secret_key_0123456789abcdefghi",
+        "placeholder-0123456789abcdefghijkl",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    ],
+)
+def test_a_placeholder_is_not_a_value(name: str, value: str) -> None:
+    """S-34, S-43: what stands in a sample file does not start the app."""
+    assert faults(**{name: value})[0] == f"{name} still holds a placeholder."
+
+
+def test_a_random_secret_is_not_taken_for_a_placeholder() -> None:
+    """Three equal letters are chance in a secret of 64: one in five hundred has xxx."""
+    assert not faults(KATANA_CLIENT_SECRET="q7XxX2vYourT-0aZkEyLmN8sPw4bHc_RdGfJ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KATANA_CLIENT_SECRET", "short"),
+        ("SECRET_KEY", SOUND["SECRET_KEY"][: SECRET_KEY_CHARACTERS - 1]),
+        ("SECRET_KEY", WEAK),
+        ("SECRET_KEY_FALLBACKS", "short"),
+        ("SECRET_KEY_FALLBACKS", f"{SOUND['SECRET_KEY']},{WEAK}"),
+        ("TOKEN_ENCRYPTION_KEYS", token_key("k1", bytes(KEY_BYTES))),
+    ],
+)
+def test_a_secret_that_can_be_guessed_is_refused(name: str, value: str) -> None:
+    """S-43: too short, or few letters over and over; an earlier key signs cookies as well."""
+    (fault,) = faults(**{name: value})
+
+    assert fault.startswith(name)
+    assert "too easy to guess" in fault
+
+
+def test_a_generated_secret_is_never_refused() -> None:
+    """What `make .env` and Python's secrets module make is good enough."""
+    for _ in range(200):
+        secret = secrets.token_urlsafe(48)
+        key = token_key("k1", secrets.token_bytes(KEY_BYTES))
+
+        assert not faults(
+            SECRET_KEY=secrets.token_hex(32),
+            SECRET_KEY_FALLBACKS=f"{secret},{secrets.token_hex(32)}",
+            TOKEN_ENCRYPTION_KEYS=key,
+        )
+
+
+URLS = [name for name in SETTINGS if name.startswith("KATANA_") and name.endswith(("URL", "URI"))]
+
+
+@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_plain_http_is_for_this_machine(name: str, host: str) -> None:
+    """On loopback http is taken, so that the sandbox needs no certificate."""
+    assert not faults(**{name: f"http://{host}:8001/path"})
+
+
+@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://workshop.test/",
+        "http://localhost.workshop.test/",
+        "http://127.0.0.1.workshop.test/",
+        "http://localhost@workshop.test/",
+        "http://0.0.0.0/",
+        "https://",
+        "https:///path",
+        "//workshop.test/",
+        "workshop.test",
+        "file:///tokens",
+        "https://[broken/",
+        "https://workshop.test:99999/",
+        "https://user@workshop.test/",
+        "https://:password@workshop.test/",
+        "https://workshop.test/#fragment",
+        "https://workshop.test\\@other.test/",
+        "https://workshop.test/a path",
+        "https://workshop.test/\x01",
+        "https://workshop.tëst/",
+    ],
+)
+def test_no_other_url_is_taken(name: str, url: str) -> None:
+    """S-14, S-25: one absolute https URL, with nothing in it that readers take differently."""
+    (fault,) = faults(**{name: url})
+
+    assert fault.startswith(f"{name} must") or fault == f"{name} is not a URL."
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("postgres://user:pw@host/app", "postgresql+psycopg://user:pw@host/app"),
+        ("postgresql://user:pw@host/app", "postgresql+psycopg://user:pw@host/app"),
+        ("postgresql+psycopg://user:pw@host/app", "postgresql+psycopg://user:pw@host/app"),
+        ("sqlite:////var/lib/app.db", "sqlite:////var/lib/app.db"),
+    ],
+)
+def test_a_database_url_is_read_in_each_of_its_spellings(written: str, read: str) -> None:
+    """Hosting services write postgres://; the driver here is psycopg 3."""
+    assert load(SOUND | {"DATABASE_URL": written}).database_url == read
+
+
+def test_the_first_key_of_the_ring_stays_first() -> None:
+    """The order of the keys is kept: the first seals."""
+    ring = ",".join((token_key("k2", KEY[::-1]), f" {token_key('k1', KEY)} "))
+
+    keys = load(SOUND | {"TOKEN_ENCRYPTION_KEYS": ring}).token_keys
+
+    assert keys == (TokenKey("k2", KEY[::-1]), TokenKey("k1", KEY))
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        base64.urlsafe_b64encode(KEY).decode(),
+        token_key("", KEY),
+        token_key("two words", KEY),
+        token_key("k" * 21, KEY),
+        token_key("k1", KEY[:16]),
+        token_key("k1", KEY + KEY),
+        token_key("k1", KEY)[:-1],
+        "k1:not/base64!",
+        "k1:ключ",
+    ],
+)
+def test_a_malformed_key_is_refused(ring: str) -> None:
+    """A key is a name and 32 bytes: a typing error must not become a shorter key."""
+    assert faults(TOKEN_ENCRYPTION_KEYS=ring) == (
+        "TOKEN_ENCRYPTION_KEYS must hold kid:base64 pairs, each of 32 bytes.",
+    )
+
+
+def test_two_keys_may_not_share_a_name() -> None:
+    """With two keys of one name, half of what is sealed would not open."""
+    ring = f"{token_key('k1', KEY)},{token_key('k1', KEY[::-1])}"
+
+    assert faults(TOKEN_ENCRYPTION_KEYS=ring) == ("TOKEN_ENCRYPTION_KEYS names two keys alike.",)
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "ten", "٣", "9" * 9, "9" * 5000])
+def test_a_number_is_whole_and_small(value: str) -> None:
+    """What is no whole number within bounds is a fault, however long it is."""
+    assert faults(PROXY_HOPS=value) == ("PROXY_HOPS must be a whole number from 0 to 10.",)
+
+
+@pytest.mark.parametrize(("value", "on"), [("on", True), ("ON", True), ("off", False)])
+def test_a_switch_is_on_or_off(value: str, on: bool) -> None:
+    """Nothing but on and off is read; `false` would be guesswork."""
+    assert load(SOUND | {"KATANA_PKCE": value}).katana.pkce is on
+    assert faults(KATANA_PKCE=str(on)) == ("KATANA_PKCE must be on or off.",)
+
+
+def test_cookies_are_as_strict_as_the_redirect_uri_allows() -> None:
+    """S-53: `__Host-` and Secure on https; plain on loopback, where Safari sends no others."""
+    public = for_flask(load(SOUND))
+    local = for_flask(load(SOUND | {"KATANA_REDIRECT_URI": "http://localhost:8000/callback"}))
+
+    assert public["SESSION_COOKIE_NAME"] == "__Host-session"
+    assert public["SESSION_COOKIE_SECURE"] is True
+    assert local["SESSION_COOKIE_NAME"] == "session"
+    assert local["SESSION_COOKIE_SECURE"] is False
+
+
+def test_settings_can_be_printed() -> None:
+    """S-39: the repr of the settings shows no secret, in none of their parts."""
+    hidden = {
+        "KATANA_CLIENT_SECRET": "canary-client-0123456789",
+        "SECRET_KEY": "canary-signing-0123456789abcdefghijklmnop",
+        "SECRET_KEY_FALLBACKS": "canary-earlier-0123456789abcdefghijklmnop",
+        "TOKEN_ENCRYPTION_KEYS": token_key("k1", b"canary-sealing-0123456789-abcdef"),
+        "DATABASE_URL": "postgresql://user:canary-database@host/app",
+        "RATELIMIT_STORAGE_URI": "redis://:canary-limits@host",
+    }
+
+    shown = repr(load(SOUND | hidden))
+
+    assert "workshop" in shown
+    assert CANARY not in shown
+    assert hidden["TOKEN_ENCRYPTION_KEYS"].removeprefix("k1:") not in shown
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    """A setting in the environment stands; what it leaves empty is read from .env."""
+    (tmp_path / ".env").write_text("KATANA_CLIENT_ID=file\nSECRET_KEY=file\nLOG_LEVEL=DEBUG\n")
+
+    known = read_environment({"KATANA_CLIENT_ID": "environment", "SECRET_KEY": " "}, tmp_path)
+
+    assert known["KATANA_CLIENT_ID"] == "environment"
+    assert known["SECRET_KEY"] == "file"
+    assert known["LOG_LEVEL"] == "DEBUG"
+
+
+def test_the_sandbox_stands_in_while_there_is_no_client_id(tmp_path: Path) -> None:
+    """Its URLs then count, although .env names Katana's; all other settings stay."""
+    (tmp_path / ".env").write_text(
+        "KATANA_CLIENT_ID=\nKATANA_API_BASE_URL=https://api.katanamrp.com/v1\nLOG_LEVEL=DEBUG\n"
+    )
+    sandbox = tmp_path / "instance" / "sandbox.env"
+    sandbox.parent.mkdir()
+    sandbox.write_text("KATANA_CLIENT_ID=sandbox\nKATANA_API_BASE_URL=http://127.0.0.1:8001/v1\n")
+
+    known = read_environment({"KATANA_CLIENT_ID": ""}, tmp_path)
+
+    assert known["KATANA_CLIENT_ID"] == "sandbox"
+    assert known["KATANA_API_BASE_URL"] == "http://127.0.0.1:8001/v1"
+    assert known["LOG_LEVEL"] == "DEBUG"
+
+
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_a_client_id_ends_the_sandbox(tmp_path: Path, where: str) -> None:
+    """With a client of one's own, nothing of a sandbox left behind is read."""
+    sandbox = tmp_path / "instance" / "sandbox.env"
+    sandbox.parent.mkdir()
+    sandbox.write_text("KATANA_CLIENT_ID=sandbox\nKATANA_API_BASE_URL=http://127.0.0.1:8001/v1\n")
+    own = {"KATANA_CLIENT_ID": "workshop"}
+    (tmp_path / ".env").write_text("KATANA_CLIENT_ID=workshop\n" if where == ".env" else "")
+
+    assert read_environment(own if where == "environment" else {}, tmp_path) == own
+
+
+def test_without_any_file_the_environment_is_all(tmp_path: Path) -> None:
+    """A server that is configured by its environment alone needs no .env."""
+    assert read_environment({"SECRET_KEY": "environment"}, tmp_path) == {
+        "SECRET_KEY": "environment"
+    }
+
+
+def test_the_sqlite_file_is_in_the_instance_folder() -> None:
+    """With no DATABASE_URL the database is a file that git ignores."""
+    assert load(SOUND).database_url == f"sqlite:///{ROOT / 'instance' / 'app.db'}"
