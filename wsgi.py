@@ -1,5 +1,9 @@
-"""What gunicorn serves: `gunicorn wsgi:app`. Settings come from the environment and `.env`."""
+"""What gunicorn serves and `flask` works on. Settings come from the environment and `.env`."""
 
-from app import create_app
+from app import cli, create_app
+from app.errors import ConfigurationError
 
-app = create_app()
+try:
+    app = create_app()
+except ConfigurationError as error:
+    app = cli.without_settings(error)

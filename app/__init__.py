@@ -29,5 +29,5 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
     with app.app_context():
         connections.init_app(app, connections.build(settings, db.db.engine, clock))
     web.init_app(app, settings, new_session())
-    cli.init_app(app)
+    cli.init_app(app, settings)
     return app

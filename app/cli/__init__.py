@@ -1,0 +1,51 @@
+"""The flask commands, also while the settings are wrong."""
+
+import click
+from flask import Flask
+from flask.cli import AppGroup, FlaskGroup
+
+from app.cli import keys, sandbox
+from app.config import Settings
+from app.errors import ConfigurationError
+
+
+def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
+    """Add the commands to `flask`; they find `settings` with `app.cli.settings.current()`."""
+    app.extensions["settings"] = settings
+    for command in (keys.keys, sandbox.sandbox):
+        app.cli.add_command(command)
+
+
+def without_settings(error: ConfigurationError) -> Flask:
+    """What `flask` works on while the settings are wrong: `keys new` and `doctor` need none.
+
+    Raises `error` where no `flask` command asks, so that no server starts, and the same as a
+    command's own failure where one like `flask run` or `flask db` would work on this app.
+    """
+    asking = click.get_current_context(silent=True)
+    if asking is None:
+        raise error
+
+    if not isinstance(asking.command, FlaskGroup):
+        raise click.ClickException(str(error))
+
+    app = Flask(__name__)
+    app.cli = _Explaining(error)
+    init_app(app, error)
+    return app
+
+
+class _Explaining(AppGroup):
+    """For a command that it lacks, such as an extension's, it says what is wrong."""
+
+    def __init__(self, error: ConfigurationError) -> None:
+        super().__init__()
+        self.error = error
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
+        """The command `name`."""
+        command = super().get_command(ctx, name)
+        if command is None:
+            raise click.ClickException(str(self.error))
+
+        return command

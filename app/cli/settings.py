@@ -1,0 +1,39 @@
+"""The settings, and the commands that cannot do without them."""
+
+from typing import Any
+
+import click
+from flask import Flask, current_app
+from flask.cli import ScriptInfo
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.config import Settings
+from app.errors import ConfigurationError
+
+
+def current() -> Settings:
+    """The settings of the current app."""
+    return _checked(current_app)
+
+
+class DatabaseCommand(click.Command):
+    """Needs the settings and the database, and says so in a sentence where it lacks either."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """What the command returns."""
+        _checked(ctx.ensure_object(ScriptInfo).load_app())
+        try:
+            return super().invoke(ctx)
+        except SQLAlchemyError as error:
+            # Its class alone: its text holds the statement, and what was to be stored.
+            raise click.ClickException(
+                f"The database failed ({type(error).__name__}): `flask doctor` tells more."
+            ) from None
+
+
+def _checked(app: Flask) -> Settings:
+    settings: Settings | ConfigurationError = app.extensions["settings"]
+    if isinstance(settings, ConfigurationError):
+        raise click.ClickException(str(settings))
+
+    return settings
