@@ -39,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
 
     one = metafunc.definition.get_closest_marker("one_database")
-    engines = ["sqlite"] if one else ["sqlite", "postgresql"]
+    engines = (one.args or ["sqlite"]) if one else ["sqlite", "postgresql"]
     metafunc.parametrize("database_url", engines, indirect=True)
 
 

@@ -115,9 +115,13 @@ class Connected:
         place = grants.refresh_place(self.id, self.user_id)
         return self.vault.open(self.row().sealed_refresh_token, place)
 
+    def stored_fingerprint(self) -> str:
+        """The stored refresh token as the sandbox's ledger names it."""
+        return hashlib.sha256(self.stored_refresh_token().encode()).hexdigest()[:16]
+
     def holds_the_living_token(self) -> bool:
         """Whether the stored refresh token is the newest that Katana has given and would take."""
-        stored = hashlib.sha256(self.stored_refresh_token().encode()).hexdigest()[:16]
+        stored = self.stored_fingerprint()
         current = [t.fingerprint for t in self.family().refresh_tokens if t.state == "current"]
         return current[-1:] == [stored]
 

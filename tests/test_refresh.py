@@ -395,6 +395,36 @@ def test_who_wakes_up_too_late_does_not_send(connected: Connected, clock: HeldCl
     refresh(parts).fresh_access_token(connected.id)
 
 
+def test_a_claim_on_what_has_moved_is_refused(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """R-0.2: who looked before another's refresh does not refresh once more."""
+    clock.move(61)
+    seen = parts.leases.look(connected.id)
+    assert seen
+    refresh(parts).fresh_access_token(connected.id)
+
+    assert parts.leases.claim(seen) is None
+
+
+def test_a_claim_on_what_is_leased_is_refused(connected: Connected, parts: Parts) -> None:
+    """I-4: while one holds the lease, the same look gives it to nobody else."""
+    seen = parts.leases.look(connected.id)
+    assert seen
+    assert parts.leases.claim(seen)
+
+    assert parts.leases.claim(seen) is None
+
+
+def test_a_claim_during_a_pause_is_refused(connected: Connected, parts: Parts) -> None:
+    """R-10: a pause that another has set since the look is kept."""
+    seen = parts.leases.look(connected.id)
+    assert seen
+    connected.change(next_attempt_at=60)
+
+    assert parts.leases.claim(seen) is None
+
+
 def test_disconnecting_meanwhile_is_final(connected: Connected, clock: HeldClock) -> None:
     """R-14, I-10: tokens that arrive after the disconnect are stored nowhere, and revoked."""
     parts = connected.parts()
