@@ -49,6 +49,7 @@ class Seen:
     lease_until: datetime | None
     sent_at: datetime | None
     next_attempt_at: datetime | None
+    refreshed_at: datetime
     at: datetime
 
     @property
@@ -109,22 +110,8 @@ class Leases:
 
     def look(self, connection_id: UUID) -> Seen | None:
         """The connection as it is now; None where there is none."""
-        row = self._row(
-            select(
-                Connection.id,
-                Connection.user_id,
-                Connection.status,
-                Connection.reason,
-                Connection.generation,
-                Connection.sealed_access_token,
-                Connection.expires_at,
-                Connection.renew_at,
-                Connection.lease_until,
-                Connection.sent_at,
-                Connection.next_attempt_at,
-                self._clock.database_time(),
-            ).where(Connection.id == connection_id)
-        )
+        columns = seen_columns(self._clock)
+        row = self._row(select(*columns).where(Connection.id == connection_id))
         return Seen(*row) if row else None
 
     def claim(self, seen: Seen) -> Lease | None:
@@ -287,6 +274,25 @@ class Leases:
 
 
 _NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_until": None}
+
+
+def seen_columns(clock: Clock) -> tuple[Any, ...]:
+    """What to select for a Seen, in the order of its fields."""
+    return (
+        Connection.id,
+        Connection.user_id,
+        Connection.status,
+        Connection.reason,
+        Connection.generation,
+        Connection.sealed_access_token,
+        Connection.expires_at,
+        Connection.renew_at,
+        Connection.lease_until,
+        Connection.sent_at,
+        Connection.next_attempt_at,
+        Connection.refreshed_at,
+        clock.database_time(),
+    )
 
 
 def lease_seconds(overlap: int) -> float:

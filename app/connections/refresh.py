@@ -113,6 +113,15 @@ class Refresh:
                 self._wait(seen, until, looks, sends)
                 looks += 1
 
+    def renew(self, seen: Seen) -> bool:
+        """Renew what was seen, however long its token is to live; whether that was done here.
+
+        It waits for nobody and sends once at most: where it was not done, the row says why, and
+        what comes next. Raises SealBroken.
+        """
+        lease = self._claim(seen)
+        return lease is not None and self._renew(lease, paced=False) is not None
+
     def _look(self, connection_id: UUID) -> Seen:
         seen = self._leases.look(connection_id)
         if seen is None:
