@@ -1,0 +1,211 @@
+"""Migrations: they make what the models say, can be taken back, and go by their names."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import flask_migrate
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Flask
+from sqlalchemy import Engine, delete, insert, inspect, literal_column, select
+from sqlalchemy.exc import IntegrityError
+
+from app.config import ROOT
+from app.db import Model, db
+from app.models import Connection, ConnectionEvent, User
+
+FOLDER = ROOT / "migrations"
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.fixture
+def engine(app: Flask) -> Iterator[Engine]:
+    """A database at head, and the app at work on it."""
+    with app.app_context():
+        yield db.engine
+
+
+def tables(engine: Engine) -> dict[str, Any]:
+    """Everything that the database knows of its tables, in an order of our own."""
+    seen = inspect(engine)
+    return {
+        table: {
+            "columns": {
+                column["name"]: (str(column["type"]), column["nullable"], column["default"])
+                for column in seen.get_columns(table)
+            },
+            "key": seen.get_pk_constraint(table),
+            "references": sorted(map(str, seen.get_foreign_keys(table))),
+            "unique": sorted(map(str, seen.get_unique_constraints(table))),
+            "indexes": sorted(map(str, seen.get_indexes(table))),
+            "checks": {
+                check["name"]: check["sqltext"] for check in seen.get_check_constraints(table)
+            },
+        }
+        for table in seen.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+def test_a_new_migration_would_be_empty(engine: Engine) -> None:
+    """`flask db migrate` finds nothing: whoever changes a model has written the migration."""
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+
+        assert compare_metadata(context, Model.metadata) == []
+
+
+def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
+    """Tables made by the migrations and by the models are alike, checks and names included."""
+    migrated = tables(engine)
+    flask_migrate.downgrade(directory=str(FOLDER), revision="base")
+    db.create_all()
+
+    assert tables(engine) == migrated
+
+
+def test_every_migration_can_be_taken_back(engine: Engine) -> None:
+    """To the beginning and to head again: nothing is left behind, nothing is missing."""
+    migrated = tables(engine)
+
+    flask_migrate.downgrade(directory=str(FOLDER), revision="base")
+    assert tables(engine) == {}
+
+    flask_migrate.upgrade(directory=str(FOLDER))
+    assert tables(engine) == migrated
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "versions").glob("*.py")), ids=lambda p: p.stem)
+def test_a_migration_goes_by_its_date_and_subject(path: Path) -> None:
+    """The file is named YYYYMMDD_subject.py, and its revision is that name."""
+    named = re.fullmatch(r"(\d{8})_[a-z0-9_]+", path.stem)
+    revisions = {script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions()}
+
+    assert named, f"Name {path.name} YYYYMMDD_subject.py."
+    assert datetime.strptime(named[1], "%Y%m%d").replace(tzinfo=UTC)
+    assert path.stem in revisions, f"Write revision = {path.stem!r} in {path.name}."
+
+
+def test_there_is_one_head() -> None:
+    """Two heads cannot be upgraded to: merge them, or put one after the other."""
+    assert len(ScriptDirectory(str(FOLDER)).get_heads()) == 1
+
+
+CONNECTION = {
+    "status": "active",
+    "connected_by": "0" * 64,
+    "connected_at": NOW,
+    "sealed_access_token": b"sealed",
+    "sealed_refresh_token": b"sealed",
+    "expires_at": NOW,
+    "renew_at": NOW,
+    "refreshed_at": NOW,
+    "generation": 1,
+}
+EVENT = {"connection_id": uuid4(), "kind": "connected", "at": NOW}
+
+
+def add_user(email: str = "ada@workshop.test") -> int:
+    """The id of a new user."""
+    user = User(email=email, password_hash="", created_at=NOW)
+    db.session.add(user)
+    db.session.commit()
+    return user.id
+
+
+def add(model: type[Model], **values: object) -> None:
+    """Store a row as it is given, whatever Python's types say of it."""
+    columns = {name: _unchecked(value) for name, value in values.items()}
+    db.session.execute(insert(model).values(**columns))
+    db.session.commit()
+
+
+def _unchecked(value: object) -> object:
+    return literal_column(f"'{value}'") if isinstance(value, str) else value
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_sound_connection_is_taken() -> None:
+    """What is changed in one place below is good as it stands."""
+    user_id = add_user()
+
+    add(Connection, user_id=user_id, **CONNECTION)
+    add(ConnectionEvent, user_id=user_id, **EVENT)
+
+
+@pytest.mark.parametrize(
+    ("changed", "constraint"),
+    [
+        ({"reason": "grant_ended"}, "reason_when_needed"),
+        ({"status": "reconnect_needed"}, "reason_when_needed"),
+        ({"status": "refreshing", "reason": "grant_ended"}, "status"),
+        ({"status": "reconnect_needed", "reason": "boredom"}, "reason"),
+        ({"lease_owner": "somebody"}, "lease_whole"),
+        ({"lease_until": NOW}, "lease_whole"),
+        ({"generation": 0}, "generation_counts"),
+        ({"generation": 2, "parent_generation": 2}, "generation_grows"),
+    ],
+)
+@pytest.mark.usefixtures("engine")
+def test_a_connection_that_cannot_be_is_refused(changed: dict[str, Any], constraint: str) -> None:
+    """Each invariant is a constraint of the database: no code, and no hand, gets past it."""
+    user_id = add_user()
+
+    with pytest.raises(IntegrityError, match=rf"\bck_connections_{constraint}\b"):
+        add(Connection, user_id=user_id, **CONNECTION | changed)
+
+
+@pytest.mark.usefixtures("engine")
+def test_an_event_of_another_kind_is_refused() -> None:
+    """The history tells of what the code knows, and of nothing else."""
+    user_id = add_user()
+
+    with pytest.raises(IntegrityError, match=r"\bck_connection_events_eventkind\b"):
+        add(ConnectionEvent, user_id=user_id, **EVENT | {"kind": "repaired"})
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_user_has_one_connection() -> None:
+    """S-46: whatever races, the second connection of a user is refused."""
+    user_id = add_user()
+    add(Connection, user_id=user_id, **CONNECTION)
+
+    with pytest.raises(IntegrityError, match=r"connections.user_id|uq_connections_user_id"):
+        add(Connection, user_id=user_id, **CONNECTION)
+
+
+@pytest.mark.usefixtures("engine")
+def test_an_address_has_one_account() -> None:
+    """Whatever races, the second account for an address is refused."""
+    add_user()
+
+    with pytest.raises(IntegrityError, match=r"users.email|uq_users_email"):
+        add_user()
+
+
+@pytest.mark.usefixtures("engine")
+def test_nobody_elses_connection_can_be() -> None:
+    """A connection belongs to a user who is there."""
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
+        add(Connection, user_id=404, **CONNECTION)
+
+
+@pytest.mark.usefixtures("engine")
+def test_what_a_user_has_goes_with_the_user() -> None:
+    """S-49: deleting a user deletes their connection and its history, and nobody else's."""
+    ada, ben = add_user(), add_user("ben@workshop.test")
+    for user_id in (ada, ben):
+        add(Connection, user_id=user_id, **CONNECTION)
+        add(ConnectionEvent, user_id=user_id, **EVENT)
+
+    db.session.execute(delete(User).where(User.id == ada))
+    db.session.commit()
+
+    assert db.session.scalars(select(Connection.user_id)).all() == [ben]
+    assert db.session.scalars(select(ConnectionEvent.user_id)).all() == [ben]
