@@ -59,8 +59,8 @@ MUTANTS = [
     Mutant(
         "who slept until right before the send does not send",
         "app/katana/transport.py",
-        "        if self.send_before is not None and time.monotonic() > self.send_before:",
-        "        if False:",
+        "if self.send_before is not None and time.monotonic() > self.send_before:",
+        "if False:",
         "tests/test_refresh_crashes.py::test_a_process_that_wakes_up_after_its_lease_does_not_send",
     ),
     Mutant(
@@ -138,7 +138,7 @@ MUTANTS = [
     Mutant(
         "a pause is kept by everybody",
         LEASES,
-        "                or_(Connection.next_attempt_at.is_(None), Connection.next_attempt_at <= now),\n",
+        "or_(Connection.next_attempt_at.is_(None), Connection.next_attempt_at <= now),",
         "",
         "tests/test_refresh.py::test_a_claim_during_a_pause_is_refused",
     ),
