@@ -69,7 +69,7 @@ def _headers(settings: Settings) -> Callable[[Response], Response]:
     def add_headers(response: Response) -> Response:
         for name, value in fixed.items():
             response.headers.setdefault(name, value)
-        if request.endpoint != "static":
+        if request.endpoint != "static" or response.status_code >= 400:
             response.headers["Cache-Control"] = "no-store"
             response.vary.add("Cookie")
         return response

@@ -1,0 +1,199 @@
+"""The whole way in Chromium, app on localhost and Katana on 127.0.0.1: two sites, as in life."""
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.sandbox import Sandbox
+
+pytestmark = [pytest.mark.browser, pytest.mark.one_database]
+
+ALDER = "Alder & Spoke Bicycles"
+EMAIL, PASSWORD = "ada@workshop.example", "walnut drawers slide well"
+PHONE: tuple[int, Literal["dark"]] = (390, "dark")
+DESK: tuple[int, Literal["light"]] = (1280, "light")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_breaks_the_policy(page: Page) -> Iterator[None]:
+    """S-67: during the whole test the browser has had to stop nothing."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    yield
+    assert not [text for text in said if "Content Security Policy" in text]
+
+
+def shows(page: Page, headline: str) -> None:
+    """The page's one headline is this."""
+    expect(page.get_by_role("heading", level=1)).to_have_text(headline)
+
+
+def press(page: Page, name: str) -> None:
+    """Press the button with this name."""
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def fill_in(page: Page, email: str, password: str) -> None:
+    """Fill in the form to sign up or to sign in."""
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Password").fill(password)
+
+
+def sign_up(page: Page) -> None:
+    """Make an account, as a user does."""
+    page.goto("/sign-up")
+    fill_in(page, EMAIL, PASSWORD)
+    press(page, "Create the account")
+    shows(page, "Connect your Katana account")
+
+
+def connect(page: Page) -> None:
+    """From the button to the data."""
+    press(page, "Connect to Katana")
+    press(page, "Approve")
+    shows(page, ALDER)
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_the_journey(page: Page, sandbox: Sandbox, method: str) -> None:
+    """S-18: sign up, connect, outlive a token, lose the grant, reconnect, cancel, disconnect."""
+    sandbox.rules(callback_method=method)
+    sign_up(page)
+    connect(page)
+    expect(page).to_have_url(re.compile(r"/dashboard$"))
+    expect(page.get_by_role("status")).to_have_text(f"Connected to {ALDER}.")
+    for table in ("Latest sales orders", "Stock"):
+        expect(page.get_by_role("table", name=table).get_by_role("row")).to_have_count(9)
+
+    sandbox.expire()
+    page.reload()
+    shows(page, ALDER)
+    expect(page.locator(".history li").first).to_contain_text("Access renewed")
+
+    sandbox.kill()
+    page.reload()
+    shows(page, f"{ALDER} needs to be connected again")
+    press(page, "Reconnect")
+    press(page, "Approve")
+    shows(page, ALDER)
+    expect(page.locator(".history li").nth(1)).to_contain_text("Access ended")
+
+    press(page, "Connect another account")
+    press(page, "Cancel")
+    shows(page, "You did not connect")
+    page.get_by_role("link", name="Go to your dashboard").click()
+    shows(page, ALDER)
+
+    press(page, "Disconnect")
+    shows(page, "Connect your Katana account")
+    expect(page.get_by_role("status")).to_contain_text("This app has deleted its keys")
+
+
+def test_katana_is_not_told_where_the_user_comes_from(page: Page, sandbox: Sandbox) -> None:
+    """S-20: nothing of this app's pages goes along in a Referer."""
+    sign_up(page)
+    connect(page)
+
+    (asked,) = sandbox.ledger().of("authorize")[:1]
+    assert "referer" not in asked.headers
+
+
+def test_after_signing_out_the_back_button_shows_nothing(page: Page) -> None:
+    """S-21: who sits down next does not get back to the data."""
+    sign_up(page)
+    connect(page)
+    press(page, "Sign out")
+    expect(page.get_by_role("status")).to_have_text("You are signed out.")
+
+    page.go_back()
+
+    shows(page, "Sign in")
+
+
+def test_no_mouse_is_needed(page: Page) -> None:
+    """The way to the data can be gone with the keyboard alone."""
+    page.goto("/sign-up")
+    page.get_by_label("E-mail address").focus()
+    for typed in (EMAIL, PASSWORD):
+        page.keyboard.type(typed)
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    shows(page, "Connect your Katana account")
+
+    for name in ("Connect to Katana", "Approve"):
+        tab_to(page, name)
+        page.keyboard.press("Enter")
+
+    shows(page, ALDER)
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Move the focus on until it is on the button with this name."""
+    button = page.get_by_role("button", name=name, exact=True)
+    expect(button).to_be_visible()
+    for _ in range(20):
+        if button.evaluate("button => button === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"the keyboard does not get to {name}")
+
+
+def test_every_page_is_accessible(page: Page, sandbox: Sandbox) -> None:
+    """axe finds nothing on any page in any state, and no page scrolls sideways on a phone."""
+    for address in ("/", "/sign-up", "/nowhere"):
+        page.goto(address)
+        is_accessible(page)
+    page.goto("/sign-up")
+    fill_in(page, "ada", "short")
+    press(page, "Create the account")
+    expect(page).to_have_title(re.compile("^Error: "))
+    is_accessible(page)
+
+    sign_up(page)
+    is_accessible(page)
+    press(page, "Connect to Katana")
+    press(page, "Cancel")
+    shows(page, "You did not connect")
+    is_accessible(page)
+    connect(page)
+    is_accessible(page)
+    page.goto("/katana/callback?code=c&state=s")
+    is_accessible(page)
+
+    sandbox.fault("api", "status", status=503)
+    page.goto("/dashboard")
+    is_accessible(page)
+    sandbox.kill()
+    page.reload()
+    shows(page, f"{ALDER} needs to be connected again")
+    is_accessible(page)
+    press(page, "Disconnect")
+    is_accessible(page)
+
+    press(page, "Sign out")
+    is_accessible(page)
+    page.goto("/sign-in")
+    fill_in(page, EMAIL, "something else altogether")
+    press(page, "Sign in")
+    is_accessible(page)
+    for _ in range(10):
+        page.get_by_label("Password").fill("something else altogether")
+        press(page, "Sign in")
+    shows(page, "Too many tries")
+    is_accessible(page)
+
+
+def is_accessible(page: Page) -> None:
+    """axe finds nothing, in either colour scheme."""
+    for width, scheme in (PHONE, DESK):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page)
+        sideways = page.evaluate("document.documentElement.scrollWidth > innerWidth")
+
+        assert found.violations_count == 0, f"{page.url}\n{found.generate_report()}"
+        assert not sideways, f"{page.url} scrolls sideways at {width} pixels"
