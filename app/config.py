@@ -40,10 +40,9 @@ SETTINGS: Mapping[str, str] = {
     "RATELIMIT_STORAGE_URI": "",
     "LOG_LEVEL": "INFO",
 }
-# Each is long enough not to turn up in a random secret by chance.
-PLACEHOLDER = re.compile(
-    r"change.?me|example|placeholder|your[-_. ]|secret.?key|^x+$|x{6}|dummy", re.IGNORECASE
-)
+# How a value begins that somebody was meant to replace. A random secret begins so by no chance that
+# matters.
+PLACEHOLDER = re.compile(r"change.?me|your[-_. ]|placeholder|<|\.\.\.|x+$", re.IGNORECASE)
 KEY_BYTES = 32
 SECRET_KEY_CHARACTERS = 32
 FORM_BYTES = 64 * 1024
@@ -161,7 +160,7 @@ def _settings(read: "_Reader") -> Settings:
     return Settings(
         katana=KatanaSettings(
             client_id=read.required("KATANA_CLIENT_ID"),
-            client_secret=read.secret("KATANA_CLIENT_SECRET", characters=8),
+            client_secret=read.required("KATANA_CLIENT_SECRET"),
             redirect_uri=redirect_uri,
             authorize_url=read.url("KATANA_AUTHORIZE_URL"),
             access_token_url=read.url("KATANA_ACCESS_TOKEN_URL"),
@@ -199,7 +198,7 @@ class _Reader:
     def required(self, name: str) -> str:
         if not self.values[name]:
             self.fault(name, "is not set.")
-        elif PLACEHOLDER.search(self.values[name]):
+        elif PLACEHOLDER.match(self.values[name]):
             self.fault(name, "still holds a placeholder.")
         return self.values[name]
 
