@@ -4,7 +4,7 @@ import click
 from flask import Flask
 from flask.cli import AppGroup, FlaskGroup
 
-from app.cli import keys, sandbox
+from app.cli import connections, keys, sandbox, upkeep
 from app.config import Settings
 from app.errors import ConfigurationError
 
@@ -12,7 +12,9 @@ from app.errors import ConfigurationError
 def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
     """Add the commands to `flask`; they find `settings` with `app.cli.settings.current()`."""
     app.extensions["settings"] = settings
-    for command in (keys.keys, sandbox.sandbox):
+    connections.connections.add_command(upkeep.keep_alive)
+    connections.connections.add_command(upkeep.verify_before_use)
+    for command in (connections.connections, keys.keys, sandbox.sandbox):
         app.cli.add_command(command)
 
 

@@ -1,13 +1,19 @@
-"""flask keys: make a key that seals tokens."""
+"""flask keys: make a key that seals tokens, and bring all tokens under it."""
 
 import base64
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 import click
 from flask.cli import AppGroup
 
+from app import connections as parts
+from app.cli import settings
+from app.cli.progress import progress
 from app.config import KEY_BYTES
+from app.connections.sealed import KeyInUse
 
 WHAT_NEXT = (
     "Append it to TOKEN_ENCRYPTION_KEYS on every host and restart, so that all can open what it "
@@ -27,3 +33,42 @@ def new() -> None:
     key = base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
     click.echo(f"{kid}:{key}")
     click.echo(WHAT_NEXT, err=True)
+
+
+@keys.command(cls=settings.DatabaseCommand)
+@click.pass_context
+def rotate(ctx: click.Context) -> None:
+    """Seal every stored token anew under the first key of TOKEN_ENCRYPTION_KEYS.
+
+    It may run beside live traffic, be interrupted, and run again. The exit status is 1 where a
+    token does not open.
+    """
+    upkeep = parts.current().upkeep
+    broken: dict[UUID, str] = {}
+    values = 0
+    with progress("Sealing", upkeep.sealed.count()) as done:
+        for batch in upkeep.resealing.run():
+            broken |= batch.broken
+            values += batch.values
+            done(batch.connections)
+    click.echo(f"Values sealed anew: {values}.")
+    for connection_id, why in broken.items():
+        click.echo(f"connection {connection_id}: {why}; left as it is", err=True)
+    click.echo(_still_needed(upkeep.sealed.keys_in_use()))
+    ctx.exit(1 if broken else 0)
+
+
+def _still_needed(uses: Sequence[KeyInUse]) -> str:
+    first, *others = (key.kid for key in settings.current().token_keys)
+    needed = [f"{use.kid} (for {use.values})" for use in uses if use.kid not in {None, first}]
+    if needed:
+        return (
+            f"Still needed beside {first}: {', '.join(needed)}. "
+            "Run this again once no process seals with them."
+        )
+    if others:
+        return (
+            f"Every token is sealed by {first}. Once every process has run with it as the first "
+            f"key for ten minutes, these may go: {', '.join(others)}."
+        )
+    return f"Every token is sealed by {first}."

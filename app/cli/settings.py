@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 from flask import Flask, current_app
-from flask.cli import ScriptInfo
+from flask.cli import AppGroup, ScriptInfo
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import Settings
@@ -29,6 +29,12 @@ class DatabaseCommand(click.Command):
             raise click.ClickException(
                 f"The database failed ({type(error).__name__}): `flask doctor` tells more."
             ) from None
+
+
+class DatabaseGroup(AppGroup):
+    """Its commands are such commands."""
+
+    command_class = DatabaseCommand
 
 
 def _checked(app: Flask) -> Settings:

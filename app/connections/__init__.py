@@ -16,8 +16,8 @@ transaction of its own, on connections of its own, so that what a caller has ope
 nor committed.
 
 `attempts.py` begins and consumes an attempt, `lifecycle.py` connects and disconnects, `refresh.py`
-gives fresh access tokens, `vault.py` seals them, `events.py` tells what happened. Nothing in here
-knows of requests, browser sessions, URLs or HTML.
+gives fresh access tokens, `vault.py` seals them, `events.py` tells what happened, `upkeep.py` is
+for all connections at once. Nothing in here knows of requests, browser sessions, URLs or HTML.
 """
 
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from app.connections.incidents import Incidents
 from app.connections.leases import Leases, lease_seconds
 from app.connections.lifecycle import Lifecycle
 from app.connections.refresh import Refresh
+from app.connections.upkeep import Upkeep
 from app.connections.vault import Vault
 from app.katana.oauth import KatanaLogin
 
@@ -45,6 +46,7 @@ class Connections:
     attempts: Attempts
     lifecycle: Lifecycle
     refresh: Refresh
+    upkeep: Upkeep
 
 
 def build(settings: Settings, engine: Engine, clock: Clock | None = None) -> Connections:
@@ -52,12 +54,15 @@ def build(settings: Settings, engine: Engine, clock: Clock | None = None) -> Con
     clock = clock or SystemClock()
     login, vault = KatanaLogin(settings.katana), Vault(settings.token_keys)
     leases = Leases(engine, clock, lease_seconds(settings.katana.rotation_overlap_seconds))
+    incidents = Incidents(engine, clock)
+    refresh = Refresh(leases, incidents, login, vault, clock)
     return Connections(
         login=login,
         vault=vault,
         attempts=Attempts(vault, clock),
         lifecycle=Lifecycle(login, vault, clock),
-        refresh=Refresh(leases, Incidents(engine, clock), login, vault, clock),
+        refresh=refresh,
+        upkeep=Upkeep.of(engine, clock, leases, incidents, refresh, vault),
     )
 
 

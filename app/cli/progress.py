@@ -1,0 +1,44 @@
+"""How far a long command is: a bar on a terminal, elsewhere a line for each batch."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+LINE_EVERY = 200
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A function to call with how many more are done."""
+    if sys.stdout.isatty():
+        with click.progressbar(length=total, label=label, show_pos=True) as bar:
+            yield bar.update
+        return
+
+    lines = _Lines(label, total)
+    yield lines.update
+    lines.end()
+
+
+class _Lines:
+    """For a log: a line whenever a batch is full, and one for what is left."""
+
+    def __init__(self, label: str, total: int) -> None:
+        self.label = label
+        self.total = total
+        self.done = self.said = 0
+
+    def update(self, more: int) -> None:
+        self.done += more
+        if self.done >= self.said + LINE_EVERY:
+            self.say()
+
+    def end(self) -> None:
+        if self.done > self.said:
+            self.say()
+
+    def say(self) -> None:
+        self.said = self.done
+        click.echo(f"{self.label}: {self.done} of {self.total}")

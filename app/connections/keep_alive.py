@@ -1,0 +1,126 @@
+"""Renew what nobody has used for long, so that no refresh token grows too old to be taken.
+
+Any number of hosts may do this at once, beside live traffic: the lease decides who sends. What is
+interrupted has renewed some and left the rest as it was.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from app.clock import Clock
+from app.connections.idle import Idle
+from app.connections.incidents import PROBE_SECONDS
+from app.connections.leases import Leases, Seen
+from app.connections.refresh import SENDS, WORTH_WAITING_SECONDS, Refresh
+from app.errors import NotConnected, SealBroken, TryAgainLater
+from app.models import Status
+
+WORTH_WAITING = timedelta(seconds=WORTH_WAITING_SECONDS)
+PUT_OFF_IN_A_ROW = 20  # after so many without a success, Katana is in trouble: leave the rest
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """What became of one connection."""
+
+    RENEWED = "renewed"
+    ELSEWHERE = "renewed or disconnected by somebody else meanwhile"
+    ENDED = "must be connected again by their users"
+    PUT_OFF = "not renewed by Katana now"
+    PAUSING = "pausing after earlier failures"
+    FAILED = "failed here, see the log"
+    LEFT = "left for the next time"
+
+
+class KeepAlive:
+    """Renews connections that are not in use."""
+
+    def __init__(self, leases: Leases, idle: Idle, refresh: Refresh, clock: Clock) -> None:
+        self._leases = leases
+        self._idle = idle
+        self._refresh = refresh
+        self._clock = clock
+
+    def run(
+        self, before: datetime, in_flight: int, stopped: Callable[[], bool]
+    ) -> Iterator[Outcome]:
+        """What becomes of each connection that was last renewed before a moment.
+
+        At most `in_flight` are renewed at once. Once `stopped()`, those under way are finished and
+        no more begun. Raises TryAgainLater where Katana renews none: then everybody would only be
+        asked for in vain, and while Katana refuses everybody, one probe in a while is enough.
+        """
+        put_off = 0
+
+        def keep(seen: Seen) -> Outcome:
+            return Outcome.LEFT if stopped() or in_trouble() else self._keep(seen)
+
+        def in_trouble() -> bool:
+            return put_off >= PUT_OFF_IN_A_ROW
+
+        with ThreadPoolExecutor(in_flight) as executor:
+            for batch in self._idle.batches(before):
+                for outcome in executor.map(keep, batch):
+                    if outcome is Outcome.PUT_OFF:
+                        put_off += 1
+                    elif outcome in {Outcome.RENEWED, Outcome.ENDED}:
+                        put_off = 0
+                    yield outcome
+                if stopped():
+                    return
+                if in_trouble():
+                    raise TryAgainLater(PROBE_SECONDS)
+
+    def renew(self, connection_id: UUID) -> Outcome:
+        """Renew this one now. Raises NotConnected."""
+        return self._keep(self._look(connection_id))
+
+    def _keep(self, seen: Seen) -> Outcome:
+        try:
+            return self._settle(seen)
+        except NotConnected:
+            return Outcome.ELSEWHERE
+        except SealBroken as error:
+            logger.error("connection %s: %s", seen.id, error)
+        except Exception:  # whatever it is, it must not keep the others from being renewed
+            logger.exception("connection %s: not renewed", seen.id)
+        return Outcome.FAILED
+
+    def _settle(self, seen: Seen) -> Outcome:
+        """Renew it; where the first send leaves open what is true, send once more."""
+        now = self._rested(seen)
+        if now.pausing:
+            return Outcome.PAUSING
+
+        for _ in range(SENDS):
+            if self._refresh.renew(now):
+                return Outcome.RENEWED
+
+            now = self._rested(self._look(seen.id))
+            if now.leased or now.refreshed_at > seen.refreshed_at:
+                return Outcome.ELSEWHERE
+            if now.status is Status.RECONNECT_NEEDED:
+                return Outcome.ENDED
+            if now.pausing:
+                break
+        return Outcome.PUT_OFF
+
+    def _rested(self, seen: Seen) -> Seen:
+        """What is seen after a short pause; a longer one is not waited for."""
+        if not timedelta(0) < seen.pausing <= WORTH_WAITING:
+            return seen
+
+        self._clock.sleep(seen.pausing.total_seconds())
+        return self._look(seen.id)
+
+    def _look(self, connection_id: UUID) -> Seen:
+        seen = self._leases.look(connection_id)
+        if seen is None:
+            raise NotConnected
+
+        return seen
