@@ -90,6 +90,7 @@ class Lifecycle:
     def _store(self, user_id: int, grant: Grant, state: str) -> Connected:
         earlier = find(user_id)
         connection_id = earlier.id if earlier else uuid4()
+        connected = Connected(connection_id, earlier.factory_name if earlier else None)
         values = {
             **grants.columns(self._vault, self._clock, grant, connection_id, user_id),
             **_clean(state),
@@ -110,7 +111,6 @@ class Lifecycle:
                 .values(generation=Connection.generation + 1, fence=Connection.fence + 1, **values)
             )
         db.session.execute(events.entry(self._clock, user_id, connection_id, EventKind.CONNECTED))
-        connected = Connected(connection_id, earlier.factory_name if earlier else None)
         db.session.commit()
         return connected
 
