@@ -138,9 +138,8 @@ class Refreshing(RuleBasedStateMachine):
         try:
             refresh(self.connected.parts()).fresh_access_token(self.connected.id)
         except ReconnectNeeded:
-            # A refusal on top of a doubt is believed: asking a third time is not for us.
-            assert self.lost
-            assert self.connected.family().state == "dead" or self.erred
+            # A refusal on top of a doubt is believed at once, though Katana may have erred.
+            assert self.erred or (self.lost and self.connected.family().state == "dead")
             return
         assert self.connected.holds_the_living_token()
         assert self.connected.family().state == "live"
