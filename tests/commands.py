@@ -1,0 +1,48 @@
+"""Runs flask commands: in this process, or as an operator does."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flask import Flask
+
+from app.config import ROOT
+
+END_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command said, and its exit status."""
+
+    status: int
+    output: str
+
+
+def run(app: Flask, *arguments: str) -> Ended:
+    """The end of `flask <arguments>` for this app; what no user should see is raised."""
+    result = app.test_cli_runner().invoke(args=arguments)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+
+    return Ended(result.exit_code, result.output)
+
+
+def flask(environ: Mapping[str, str], *arguments: str) -> "subprocess.Popen[str]":
+    """`flask <arguments>` in a process of its own; both its outputs are one."""
+    return subprocess.Popen(
+        (sys.executable, "-m", "flask", *arguments),
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": "1", **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ended(process: "subprocess.Popen[str]") -> Ended:
+    """What it says until it ends by itself."""
+    output, _ = process.communicate(timeout=END_SECONDS)
+    return Ended(process.returncode, output)

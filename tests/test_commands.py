@@ -1,0 +1,288 @@
+"""The flask commands, as an operator uses them."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from app.config import ROOT, load
+from app.connections.overview import BATCH
+from app.katana.oauth import KatanaLogin, new_code_verifier
+from app.models import EventKind, Reason, Status
+from tests.commands import END_SECONDS, ended, flask, run
+from tests.connected import Connected
+from tests.crowds import crowd
+from tests.sandbox import Sandbox
+
+MakeConnected = Callable[..., Connected]
+
+
+@pytest.fixture
+def new_connected(app: Flask, sandbox: Sandbox, environ: dict[str, str]) -> MakeConnected:
+    """Makes connected users."""
+    return lambda name="ada": Connected(app, sandbox, environ, name)
+
+
+@pytest.fixture
+def connected(new_connected: MakeConnected) -> Connected:
+    """A connected user."""
+    return new_connected()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("connections", "list"), ("keys", "rotate"), ("sandbox",), ("db", "upgrade"), ("run",)],
+    ids=" ".join,
+)
+def test_wrong_settings_are_told_in_sentences(arguments: tuple[str, ...]) -> None:
+    """Every command but those that need no settings says all that is wrong, and ends with 1."""
+    told = ended(flask({"SECRET_KEY": "short-and-private"}, *arguments))
+
+    assert told.status == 1
+    assert "KATANA_REDIRECT_URI is not set." in told.output
+    assert "SECRET_KEY is too easy to guess" in told.output
+    assert "Traceback" not in told.output
+    assert "short-and-private" not in told.output
+
+
+def test_a_key_can_be_made_before_there_are_settings() -> None:
+    """`keys new` needs nothing, since the settings need a key."""
+    first, second = (ended(flask({}, "keys", "new")) for _ in range(2))
+
+    assert first.status == second.status == 0
+    assert first.output != second.output
+
+
+@pytest.mark.one_database
+def test_a_new_key_is_one_that_the_settings_take(environ: dict[str, str]) -> None:
+    """What `keys new` prints goes into TOKEN_ENCRYPTION_KEYS as it is."""
+    key = ended(flask({}, "keys", "new")).output.splitlines()[0]
+
+    create_app(environ | {"TOKEN_ENCRYPTION_KEYS": f"{key},{environ['TOKEN_ENCRYPTION_KEYS']}"})
+
+
+def test_no_server_starts_on_wrong_settings() -> None:
+    """What `flask` gets in place of the app is for `flask` alone."""
+    served = subprocess.run(
+        (sys.executable, "-c", "import wsgi"),
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=END_SECONDS,
+    )
+
+    assert served.returncode == 1
+    assert "ConfigurationError" in served.stderr
+
+
+@pytest.mark.one_database
+def test_the_sandbox_is_started_with_the_apps_own_client(environ: dict[str, str]) -> None:
+    """`flask sandbox` knows the client id and the redirect URI, and ends when it is told to."""
+    process = flask(environ, "sandbox", "--port", "0")
+    assert process.stdout
+    try:
+        url = next(
+            re.findall(r"http://[\w.:]+", line)[0] for line in process.stdout if "http:" in line
+        )
+        katana = replace(load(environ).katana, authorize_url=f"{url}/authorize")
+        asked = KatanaLogin(katana).authorization_url("state", new_code_verifier())
+        callback = Sandbox(url, katana.client_id, katana.client_secret).approve(asked)
+    finally:
+        process.terminate()
+        process.communicate(timeout=END_SECONDS)
+
+    assert callback.url.startswith(f"{katana.redirect_uri}?code=")
+
+
+def test_list_shows_every_connection_and_counts_them(
+    app: Flask, new_connected: MakeConnected
+) -> None:
+    """One line each, by e-mail address, and how many there are of each status."""
+    new_connected("bea")
+    ended_one = new_connected("ada")
+    ended_one.change(status=Status.RECONNECT_NEEDED, reason=Reason.GRANT_ENDED)
+
+    told = run(app, "connections", "list")
+
+    assert told.status == 0
+    _, ada, bea, _, counts = told.output.splitlines()
+    assert re.match(r"ada@workshop.example .* reconnect_needed +grant_ended .* -$", ada)
+    assert re.match(r"bea@workshop.example .* active +- .*Z$", bea)
+    assert counts == "2 in all: 1 active, 1 reconnect_needed"
+
+
+def test_list_shows_one_status_alone(app: Flask, new_connected: MakeConnected) -> None:
+    """`--status` leaves out the others."""
+    new_connected("bea")
+    new_connected("ada").change(status=Status.RECONNECT_NEEDED, reason=Reason.ANSWER_LOST)
+
+    told = run(app, "connections", "list", "--status", "reconnect_needed")
+
+    assert "ada@workshop.example" in told.output
+    assert "bea@workshop.example" not in told.output
+
+
+def test_list_shows_each_once_however_many_there_are(app: Flask, connected: Connected) -> None:
+    """Across batches nobody is lost and nobody is shown twice."""
+    crowd(app, connected.vault, BATCH * 2)
+
+    lines = run(app, "connections", "list").output.splitlines()
+
+    people = [line.split()[0] for line in lines if "@" in line]
+    assert len(people) == len(set(people)) == BATCH * 2 + 1
+    assert lines[-1].startswith(f"{BATCH * 2 + 1} in all")
+
+
+@pytest.mark.one_database
+def test_a_name_from_katana_does_not_steer_the_terminal(app: Flask, connected: Connected) -> None:
+    """Control characters in a factory's name are not passed on."""
+    connected.change(factory_name="Looms \x1b[2J\x07")
+
+    for told in (
+        run(app, "connections", "list"),
+        run(app, "connections", "show", "ada@workshop.example"),
+    ):
+        assert "Looms ?[2J?" in told.output
+
+
+def test_show_finds_somebody_by_any_of_their_names(app: Flask, connected: Connected) -> None:
+    """E-mail address, number of the user and id of the connection lead to the same sheet."""
+    names = (" Ada@Workshop.example", str(connected.user_id), str(connected.id))
+
+    sheets = {run(app, "connections", "show", name).output for name in names}
+
+    (sheet,) = sheets
+    assert str(connected.id) in sheet
+    assert sheet.splitlines()[-1].endswith("connected")
+
+
+def test_no_command_shows_a_token(app: Flask, connected: Connected) -> None:
+    """Neither tokens nor what they are sealed as come out, whatever is asked for."""
+    told = "".join(
+        run(app, "connections", *arguments).output
+        for arguments in (("list",), ("show", "1"), ("refresh", "1"), ("keep-alive",))
+    )
+
+    row = connected.row()
+    assert connected.stored_refresh_token() not in told
+    for sealed in (row.sealed_access_token, row.sealed_refresh_token):
+        assert sealed.hex()[:40] not in told
+        assert str(sealed)[2:40] not in told
+
+
+def test_show_tells_the_history_of_who_is_disconnected(app: Flask, connected: Connected) -> None:
+    """The history outlives the connection."""
+    connected.disconnect()
+
+    told = run(app, "connections", "show", str(connected.user_id))
+
+    assert told.status == 0
+    assert "not connected" in told.output
+    assert "disconnected (revoked)" in told.output
+
+
+def test_refresh_renews_a_token_that_is_still_good(app: Flask, connected: Connected) -> None:
+    """The operator's wish is reason enough."""
+    told = run(app, "connections", "refresh", "ada@workshop.example")
+
+    assert (told.status, told.output) == (0, "Renewed.\n")
+    assert connected.refreshes() == 1
+    assert connected.holds_the_living_token()
+
+
+def test_refresh_tells_that_katana_has_ended_the_grant(app: Flask, connected: Connected) -> None:
+    """It asks twice, as everybody does, and then says what the user must do."""
+    connected.sandbox.kill(connected.family_id)
+
+    told = run(app, "connections", "refresh", "ada@workshop.example")
+
+    assert told.status == 1
+    assert "must connect again" in told.output
+    assert connected.row().reason is Reason.GRANT_ENDED
+
+
+def test_refresh_does_not_break_a_pause(app: Flask, connected: Connected) -> None:
+    """What Katana has asked everybody to wait for, operators wait for too."""
+    connected.change(next_attempt_at=600)
+
+    told = run(app, "connections", "refresh", str(connected.id))
+
+    assert told.status == 1
+    assert "pauses" in told.output
+    assert connected.refreshes() == 0
+
+
+def test_disconnect_asks_first(app: Flask, connected: Connected) -> None:
+    """Without a yes nothing happens."""
+    told = run(app, "connections", "disconnect", "ada@workshop.example")
+
+    assert told.status == 1
+    assert connected.row().status is Status.ACTIVE
+
+
+def test_disconnect_revokes_and_forgets(app: Flask, connected: Connected) -> None:
+    """As when the user presses the button."""
+    told = run(app, "connections", "disconnect", "ada@workshop.example", "--yes")
+
+    assert told.status == 0
+    assert connected.history()[-1] == (EventKind.DISCONNECTED, "revoked")
+    assert connected.family().state == "dead"
+
+
+@pytest.mark.parametrize("command", ["show", "refresh", "disconnect"])
+@pytest.mark.parametrize(
+    "who", ["nobody@workshop.example", "4711", "9f1f2b9e-0c1d-4a7e-8a39-2d1c0b6a7f55"]
+)
+def test_somebody_unknown_is_one_sentence(app: Flask, command: str, who: str) -> None:
+    """Whom nobody knows is an error of the operator's: one sentence, status 1."""
+    told = run(app, "connections", command, who)
+
+    assert told.status == 1
+    assert told.output == "Error: There is no such user or connection here.\n"
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show",),
+        ("show", "somebody"),
+        ("show", "99999999999999999999"),
+        ("list", "--status", "broken"),
+        ("keep-alive", "--in-flight", "0"),
+        ("keep-alive", "--idle-days", "-1"),
+        ("unheard-of",),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2(app: Flask, arguments: tuple[str, ...]) -> None:
+    """What cannot be understood is told with the usage, and nothing is done."""
+    told = run(app, "connections", *arguments)
+
+    assert told.status == 2
+    assert "Usage:" in told.output
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    "arguments",
+    [("connections", "list"), ("connections", "keep-alive"), ("keys", "rotate")],
+    ids=" ".join,
+)
+def test_a_database_without_tables_is_one_sentence(
+    environ: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """What the database cannot do is told without a traceback, with status 1."""
+    empty = {"DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}"}
+
+    told = run(create_app(environ | empty), *arguments)
+
+    assert told.status == 1
+    assert "The database failed (OperationalError)" in told.output
