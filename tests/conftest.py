@@ -26,6 +26,7 @@ from tests.postgres import Postgres, running_postgres
 from tests.sandbox import Sandbox, running_sandbox
 from tests.servers import Served, gunicorn, listening
 
+MakeApp = Callable[..., Flask]
 MakeMaker = Callable[..., Maker]
 
 # The same examples in every run, and none judged by how busy the machine is.
@@ -149,12 +150,24 @@ def _nowhere() -> dict[str, str]:
 
 
 @pytest.fixture
-def app(environ: dict[str, str]) -> Iterator[Flask]:
+def new_app(environ: dict[str, str]) -> Iterator[MakeApp]:
+    """Makes apps in this process, each with some settings of its own."""
+    apps: list[Flask] = []
+
+    def make(**changed: str) -> Flask:
+        apps.append(create_app(environ | changed))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture
+def app(new_app: MakeApp) -> Flask:
     """The app in this process."""
-    app = create_app(environ)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+    return new_app()
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
 
-from app import create_app
 from app.clock import SystemClock
 from app.db import db
 from app.models import RateLimit, User, UserSession
 from app.web import passwords
 from app.web.counters import DatabaseCounters
 from tests.actors import ClientBrowser, Maker
-from tests.conftest import MakeMaker
+from tests.conftest import MakeApp, MakeMaker
 from tests.pages import Page
 from tests.sandbox import Sandbox
 
@@ -45,6 +44,7 @@ def without_token(page: Page) -> str:
     return re.sub(r'name="csrf_token" value="[^"]*"', "", page.text)
 
 
+@pytest.mark.one_database
 def test_signing_up_signs_in(maker: Maker) -> None:
     """A new account leads straight to its dashboard."""
     page = maker.sign_up()
@@ -151,6 +151,7 @@ def test_signing_up_again_changes_nothing(new_maker: MakeMaker) -> None:
     assert sign_in(other, owner.password, owner.email).status == 303
 
 
+@pytest.mark.one_database
 def test_a_stranger_cannot_tell_who_has_an_account(new_maker: MakeMaker) -> None:
     """S-63: a wrong password and an unknown address get the same page, letter by letter."""
     owner, other = new_maker("ada"), new_maker("bob")
@@ -198,6 +199,7 @@ def test_a_cookie_copied_before_signing_out_is_dead(client: FlaskClient, maker: 
     assert client.get("/dashboard").location == "/sign-in"
 
 
+@pytest.mark.one_database
 def test_signing_out_clears_the_browser(client: FlaskClient, maker: Maker) -> None:
     """S-54: signing out also asks the browser to forget what it stored."""
     maker.sign_up()
@@ -210,6 +212,7 @@ def test_signing_out_clears_the_browser(client: FlaskClient, maker: Maker) -> No
     assert client.get_cookie("session", domain="localhost") is None
 
 
+@pytest.mark.one_database
 def test_reading_the_table_opens_no_session(app: Flask, client: FlaskClient, maker: Maker) -> None:
     """S-50: the database holds a hash of what the cookie holds."""
     maker.sign_up()
@@ -284,10 +287,10 @@ def test_cookies_on_loopback(client: FlaskClient) -> None:
 
 
 @pytest.mark.one_database
-def test_cookies_over_https(environ: dict[str, str]) -> None:
+def test_cookies_over_https(new_app: MakeApp) -> None:
     """S-53: over https the cookie is Secure and bound to this very host."""
-    environ["KATANA_REDIRECT_URI"] = "https://localhost/katana/callback"
-    client = create_app(environ).test_client()
+    app = new_app(KATANA_REDIRECT_URI="https://localhost/katana/callback")
+    client = app.test_client()
 
     (cookie,) = client.get("/sign-in", base_url="https://localhost").headers.getlist("Set-Cookie")
 
@@ -342,6 +345,7 @@ def test_a_crowd_of_addresses_is_throttled_and_the_owner_is_not(
     assert _guess(app.test_client(), owner.email, owner.password, **home) == 303
 
 
+@pytest.mark.one_database
 def test_one_household_is_one_address(app: Flask) -> None:
     """S-62: addresses of one IPv6 network count together."""
     network = [f"2001:db8:1:2::{n:x}" for n in range(1, 12)]
@@ -364,6 +368,7 @@ def test_a_throttle_ends_with_its_window(app: Flask, client: FlaskClient) -> Non
     assert _guess(client, "ada@workshop.example", GOOD) == 422
 
 
+@pytest.mark.one_database
 def test_a_forged_form_uses_up_no_tries(app: Flask, client: FlaskClient) -> None:
     """S-62: only a form with its token counts, so another site cannot lock a user out."""
     for _ in range(12):

@@ -5,12 +5,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
-from app import create_app
 from app.db import db
 from app.models import ConnectAttempt, ConnectionEvent, EventKind, UserSession
 from tests.actors import ClientBrowser, Maker
 from tests.callbacks import query
-from tests.conftest import MakeMaker
+from tests.conftest import MakeApp, MakeMaker
 from tests.rows import attempts, connection
 from tests.sandbox import Sandbox
 
@@ -34,6 +33,7 @@ def test_connecting_shows_the_factory_and_whose_account_it_is(ada: Maker) -> Non
     assert ada.email in page.text
 
 
+@pytest.mark.one_database
 def test_katana_is_asked_for_exactly_what_is_documented(
     ada: Maker, environ: dict[str, str], sandbox: Sandbox
 ) -> None:
@@ -54,6 +54,7 @@ def test_katana_is_asked_for_exactly_what_is_documented(
     }
 
 
+@pytest.mark.one_database
 def test_a_code_is_exchanged_with_exactly_what_is_documented(ada: Maker, sandbox: Sandbox) -> None:
     """S-34: the exchange sends these fields in its body, and nothing in an Authorization header."""
     ada.connect()
@@ -71,9 +72,9 @@ def test_a_code_is_exchanged_with_exactly_what_is_documented(ada: Maker, sandbox
 
 
 @pytest.mark.one_database
-def test_without_pkce_there_is_no_challenge(environ: dict[str, str], sandbox: Sandbox) -> None:
+def test_without_pkce_there_is_no_challenge(new_app: MakeApp, sandbox: Sandbox) -> None:
     """KATANA_PKCE=off leaves out the challenge and the verifier, and connects."""
-    app = create_app(environ | {"KATANA_PKCE": "off"})
+    app = new_app(KATANA_PKCE="off")
     ada = Maker(ClientBrowser(app.test_client()), sandbox)
     ada.sign_up()
 
@@ -82,6 +83,7 @@ def test_without_pkce_there_is_no_challenge(environ: dict[str, str], sandbox: Sa
     assert "code_verifier" not in sandbox.ledger().of("exchange")[0].fields
 
 
+@pytest.mark.one_database
 def test_no_two_attempts_have_anything_in_common(ada: Maker) -> None:
     """S-01, S-09: state and challenge are new for each attempt."""
     attempts = [query(ada.begin()) for _ in range(20)]
@@ -92,6 +94,7 @@ def test_no_two_attempts_have_anything_in_common(ada: Maker) -> None:
         assert len({value[:6] for value in values}) == 20
 
 
+@pytest.mark.one_database
 def test_the_browser_holds_nothing_of_an_attempt(
     app: Flask, client: FlaskClient, sandbox: Sandbox
 ) -> None:
@@ -127,6 +130,7 @@ def test_nobody_connects_by_looking_at_a_link(ada: Maker) -> None:
     assert set(page.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
 
 
+@pytest.mark.one_database
 def test_a_forged_form_begins_nothing(app: Flask, ada: Maker) -> None:
     """S-07: without the form's token there is no attempt."""
     assert ada.browser.send("POST", "/katana/connect").status == 400
@@ -161,6 +165,7 @@ def test_reconnecting_with_another_account_says_so(ada: Maker) -> None:
     assert f"Connected to Tallow &amp; Wick. Before, this was {ALDER}." in page.text
 
 
+@pytest.mark.one_database
 def test_cancelling_leaves_a_connection_alone(app: Flask, ada: Maker, sandbox: Sandbox) -> None:
     """Who only looked, keeps what there was."""
     ada.connect()
@@ -205,11 +210,9 @@ def test_disconnecting_deletes_and_revokes(app: Flask, ada: Maker, sandbox: Sand
 
 
 @pytest.mark.one_database
-def test_disconnecting_where_katana_revokes_nothing(
-    environ: dict[str, str], sandbox: Sandbox
-) -> None:
+def test_disconnecting_where_katana_revokes_nothing(new_app: MakeApp, sandbox: Sandbox) -> None:
     """S-48: without a revocation URL the page does not claim more than was done."""
-    app = create_app(environ | {"KATANA_REVOKE_URL": ""})
+    app = new_app(KATANA_REVOKE_URL="")
     ada = Maker(ClientBrowser(app.test_client()), sandbox)
     ada.sign_up()
     ada.connect()
@@ -219,6 +222,7 @@ def test_disconnecting_where_katana_revokes_nothing(
     assert not sandbox.ledger().of("revoke")
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("fault", [{"fault": "status", "status": 503}, {"fault": "drop_before"}])
 def test_disconnecting_while_katana_is_away(
     app: Flask, ada: Maker, sandbox: Sandbox, fault: dict[str, object]
@@ -255,6 +259,7 @@ def test_attempts_end_with_the_session(app: Flask, ada: Maker) -> None:
         assert db.session.scalar(select(func.count()).select_from(ConnectAttempt)) == 0
 
 
+@pytest.mark.one_database
 def test_the_history_outlives_the_connection(app: Flask, ada: Maker) -> None:
     """What happened stays on record after disconnecting."""
     ada.connect()

@@ -9,12 +9,11 @@ from flask import Flask, jsonify
 from flask import Response as Answer
 from sqlalchemy import select, update
 
-from app import create_app
 from app.db import db
 from app.models import Connection, Reason, User
 from app.web import display
 from tests.actors import ClientBrowser, Maker
-from tests.conftest import MakeMaker
+from tests.conftest import MakeApp, MakeMaker
 from tests.pages import Page
 from tests.rows import connection
 from tests.sandbox import Sandbox
@@ -48,6 +47,7 @@ def history(page: Page) -> list[str]:
     return [re.sub(r"\s*<.*", "", item) for item in re.findall(r"<li[^>]*>(.*?)</li>", listed)]
 
 
+@pytest.mark.one_database
 def test_orders_are_shown_with_customer_status_and_total(ada: Maker) -> None:
     """The latest eight orders, newest first, in plain words."""
     orders = rows(ada.dashboard(), "Latest sales orders")
@@ -61,6 +61,7 @@ def test_orders_are_shown_with_customer_status_and_total(ada: Maker) -> None:
     assert re.fullmatch(r"[\d,]+\.\d\d EUR", total)
 
 
+@pytest.mark.one_database
 def test_stock_is_shown_with_its_product(ada: Maker) -> None:
     """A few products, each variant with what is there and what is promised."""
     stock = rows(ada.dashboard(), "Stock")
@@ -107,6 +108,7 @@ def test_a_token_that_has_expired_is_renewed_unseen(ada: Maker, sandbox: Sandbox
     assert len(sandbox.ledger().of("refresh")) == 1
 
 
+@pytest.mark.one_database
 def test_a_refresh_sends_exactly_what_is_documented(ada: Maker, sandbox: Sandbox) -> None:
     """S-14, S-34: these fields in the body, and nothing in an Authorization header."""
     sandbox.expire()
@@ -188,6 +190,7 @@ def test_a_wrong_request_of_ours_is_logged(
     assert "ApiRefused: GET /sales_orders: Katana answered 422" in caplog.text
 
 
+@pytest.mark.one_database
 def test_while_katana_renews_nothing_nothing_is_lost(
     app: Flask, ada: Maker, sandbox: Sandbox
 ) -> None:
@@ -259,9 +262,7 @@ def test_a_token_moved_to_another_user_opens_nothing(
     assert "Latest sales orders" in bob.dashboard().text
 
 
-def test_no_transaction_is_open_while_katana_is_asked(
-    environ: dict[str, str], sandbox: Sandbox
-) -> None:
+def test_no_transaction_is_open_while_katana_is_asked(new_app: MakeApp, sandbox: Sandbox) -> None:
     """A slow Katana holds no connection to the database, hence no other user's page."""
     busy: list[int] = []
     katana = Flask("katana")
@@ -273,7 +274,7 @@ def test_no_transaction_is_open_while_katana_is_asked(
         return jsonify(data=[])
 
     with serving(katana) as url:
-        app = create_app(environ | {"KATANA_API_BASE_URL": f"{url}/v1"})
+        app = new_app(KATANA_API_BASE_URL=f"{url}/v1")
         ada = Maker(ClientBrowser(app.test_client()), sandbox)
         ada.sign_up()
         page = ada.connect()
@@ -285,7 +286,7 @@ def test_no_transaction_is_open_while_katana_is_asked(
 
 
 @pytest.mark.one_database
-def test_text_from_katana_is_shown_as_text(environ: dict[str, str], sandbox: Sandbox) -> None:
+def test_text_from_katana_is_shown_as_text(new_app: MakeApp, sandbox: Sandbox) -> None:
     """S-17: names that customers gave themselves bring no markup into the page."""
     katana = Flask("katana")
     mark = "<script>canary</script>"
@@ -299,7 +300,7 @@ def test_text_from_katana_is_shown_as_text(environ: dict[str, str], sandbox: San
     katana.add_url_rule("/v1/<name>", view_func=lambda name: jsonify(answers[name]))
 
     with serving(katana) as url:
-        app = create_app(environ | {"KATANA_API_BASE_URL": f"{url}/v1"})
+        app = new_app(KATANA_API_BASE_URL=f"{url}/v1")
         ada = Maker(ClientBrowser(app.test_client()), sandbox)
         ada.sign_up()
         page = ada.connect()

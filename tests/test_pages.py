@@ -10,13 +10,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.routing import Rule
 
-from app import create_app
 from app.db import db
 from app.errors import ConnectError, TryAgainLater
 from app.web import explanations
 from app.web.error_pages import explain
 from app.web.security import FROM_ELSEWHERE, PUBLIC
 from tests.actors import ClientBrowser, Maker
+from tests.conftest import MakeApp
 from tests.pages import Page
 from tests.sandbox import Sandbox
 
@@ -141,21 +141,18 @@ def test_the_policy_lets_the_browser_go_to_katana(client: FlaskClient, sandbox: 
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_https_is_asked_for_where_there_is_https(environ: dict[str, str], scheme: str) -> None:
+def test_https_is_asked_for_where_there_is_https(new_app: MakeApp, scheme: str) -> None:
     """S-69: HSTS for a year, subdomains included; not on loopback, where it would stick."""
-    environ["KATANA_REDIRECT_URI"] = f"{scheme}://localhost/katana/callback"
-    answer = create_app(environ).test_client().get("/", base_url=f"{scheme}://localhost")
+    app = new_app(KATANA_REDIRECT_URI=f"{scheme}://localhost/katana/callback")
+    answer = app.test_client().get("/", base_url=f"{scheme}://localhost")
 
     expected = {"http": None, "https": "max-age=31536000; includeSubDomains"}
     assert answer.headers.get("Strict-Transport-Security") == expected[scheme]
 
 
-def test_over_https_every_form_works_from_its_page(
-    environ: dict[str, str], sandbox: Sandbox
-) -> None:
+def test_over_https_every_form_works_from_its_page(new_app: MakeApp, sandbox: Sandbox) -> None:
     """S-68: over https the CSRF check wants a Referer, which our pages let the browser send."""
-    environ["KATANA_REDIRECT_URI"] = "https://localhost/katana/callback"
-    client = create_app(environ).test_client()
+    client = new_app(KATANA_REDIRECT_URI="https://localhost/katana/callback").test_client()
     page = client.get("/sign-up", base_url="https://localhost")
     form = Page(200, page.get_data(as_text=True)).form("/sign-up").fields
     filled = form | {"email": "ada@workshop.example", "password": "walnut drawers slide well"}
@@ -264,10 +261,10 @@ def test_how_long_to_wait_is_told_in_whole_seconds() -> None:
 
 
 @pytest.fixture
-def client_without_database(environ: dict[str, str]) -> FlaskClient:
+def client_without_database(new_app: MakeApp) -> FlaskClient:
     """A browser in front of an app whose database does not answer."""
     nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/nothing"}
-    return create_app(environ | nowhere).test_client()
+    return new_app(**nowhere).test_client()
 
 
 def test_without_a_database_pages_say_so(
