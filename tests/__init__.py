@@ -5,6 +5,7 @@ actors.py    who uses the app: makers, in this process or over the network
 pages.py     a page as they see it
 sandbox.py   Katana as they see it, and what Katana has seen
 servers.py   real servers on real sockets
+wire.py      a server that misbehaves as a test tells it
 postgres.py  a real PostgreSQL
 browsers.py  Chromium
 
