@@ -1,5 +1,6 @@
 """How far a long command is: a bar on a terminal, elsewhere a line for each batch."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +14,25 @@ LINE_EVERY = 200
 def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """A function to call with how many more are done."""
     if sys.stdout.isatty():
-        with click.progressbar(length=total, label=label, show_pos=True) as bar:
+        with _warnings_only(), click.progressbar(length=total, label=label, show_pos=True) as bar:
             yield bar.update
         return
 
     lines = _Lines(label, total)
     yield lines.update
     lines.end()
+
+
+@contextmanager
+def _warnings_only() -> Iterator[None]:
+    """A log line for each connection would tear the bar apart."""
+    logger = logging.getLogger("app")
+    level = logger.level
+    logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class _Lines:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from enum import StrEnum
+from threading import Lock
 from uuid import UUID
 
 from app.clock import Clock
@@ -55,25 +56,21 @@ class KeepAlive:
         no more begun. Raises TryAgainLater where Katana renews none: then everybody would only be
         asked for in vain, and while Katana refuses everybody, one probe in a while is enough.
         """
-        put_off = 0
+        streak = _Streak()
 
         def keep(seen: Seen) -> Outcome:
-            return Outcome.LEFT if stopped() or in_trouble() else self._keep(seen)
+            if stopped() or streak.too_long:
+                return Outcome.LEFT
 
-        def in_trouble() -> bool:
-            return put_off >= PUT_OFF_IN_A_ROW
+            return streak.noted(self._keep(seen))
 
         with ThreadPoolExecutor(in_flight) as executor:
             for batch in self._idle.batches(before):
-                for outcome in executor.map(keep, batch):
-                    if outcome is Outcome.PUT_OFF:
-                        put_off += 1
-                    elif outcome in {Outcome.RENEWED, Outcome.ENDED}:
-                        put_off = 0
-                    yield outcome
+                yield from executor.map(keep, batch)
                 if stopped():
                     return
-                if in_trouble():
+
+                if streak.too_long:
                     raise TryAgainLater(PROBE_SECONDS)
 
     def renew(self, connection_id: UUID) -> Outcome:
@@ -124,3 +121,25 @@ class KeepAlive:
             raise NotConnected
 
         return seen
+
+
+class _Streak:
+    """How many in a row Katana has not renewed, whichever thread asked."""
+
+    def __init__(self) -> None:
+        self._length = 0
+        self._lock = Lock()
+
+    @property
+    def too_long(self) -> bool:
+        """Whether to leave the rest alone."""
+        return self._length >= PUT_OFF_IN_A_ROW
+
+    def noted(self, outcome: Outcome) -> Outcome:
+        """`outcome` itself. One that Katana had no part in neither adds nor ends."""
+        with self._lock:
+            if outcome is Outcome.PUT_OFF:
+                self._length += 1
+            elif outcome in {Outcome.RENEWED, Outcome.ENDED}:
+                self._length = 0
+        return outcome
