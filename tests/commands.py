@@ -1,8 +1,11 @@
 """Runs flask commands: in this process, or as an operator does."""
 
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flask import Flask
@@ -46,3 +49,23 @@ def ended(process: "subprocess.Popen[str]") -> Ended:
     """What it says until it ends by itself."""
     output, _ = process.communicate(timeout=END_SECONDS)
     return Ended(process.returncode, output)
+
+
+def on_a_terminal(environ: Mapping[str, str], *arguments: str) -> str:
+    """What `flask <arguments>` shows on a terminal."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        (sys.executable, "-m", "flask", *arguments),
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "TERM": "xterm", **environ},
+        stdout=its,
+        stderr=its,
+    )
+    os.close(its)
+    shown = bytearray()
+    with suppress(OSError):  # what Linux says at the end of a terminal
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    process.wait(END_SECONDS)
+    return shown.decode()

@@ -1,0 +1,320 @@
+"""flask connections keep-alive: what is renewed, what stops it, and what does not."""
+
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from app import connections, create_app
+from app.config import TokenKey
+from app.connections.idle import BATCH
+from app.connections.incidents import REFUSALS
+from app.connections.keep_alive import PUT_OFF_IN_A_ROW, Outcome
+from app.connections.refresh import SENDS
+from app.connections.vault import Vault
+from app.db import db
+from app.models import Reason, Status
+from tests.clocks import HeldClock
+from tests.commands import END_SECONDS, Ended, ended, flask, on_a_terminal, run
+from tests.connected import Connected
+from tests.crowds import crowd
+from tests.sandbox import Sandbox
+
+MakeConnected = Callable[..., Connected]
+
+LONG_AGO = -8 * 24 * 3600.0
+IN_FLIGHT = 4
+WRONG = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
+
+
+@pytest.fixture
+def clock() -> HeldClock:
+    """Time stands still unless somebody waits."""
+    return HeldClock()
+
+
+@pytest.fixture
+def app(environ: dict[str, str], clock: HeldClock) -> Iterator[Flask]:
+    """The app in this process, in which waiting costs nothing."""
+    app = create_app(environ, clock)
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def new_idle(
+    app: Flask, sandbox: Sandbox, environ: dict[str, str], clock: HeldClock
+) -> MakeConnected:
+    """Makes users who have been connected long ago."""
+
+    def make(name: str = "ada") -> Connected:
+        connected = Connected(app, sandbox, environ, name, clock)
+        connected.change(refreshed_at=LONG_AGO)
+        return connected
+
+    return make
+
+
+def keep_alive(app: Flask, *arguments: str) -> Ended:
+    """`flask connections keep-alive`, in this process."""
+    return run(app, "connections", "keep-alive", "--in-flight", str(IN_FLIGHT), *arguments)
+
+
+def round_of(app: Flask, stopped: Callable[[], bool] = lambda: False) -> Iterator[Outcome]:
+    """What becomes of each, as it comes."""
+    with app.app_context():
+        upkeep = connections.current().upkeep
+        yield from upkeep.keep_alive.run(upkeep.idle.moment(7 * 24 * 3600), IN_FLIGHT, stopped)
+
+
+def ended_ones(app: Flask) -> int:
+    """How many connections need their users."""
+    with app.app_context():
+        return connections.current().upkeep.overview.counts()[Status.RECONNECT_NEEDED]
+
+
+def test_what_is_idle_is_renewed_and_nothing_else(app: Flask, new_idle: MakeConnected) -> None:
+    """After a week without a refresh there is one; what was renewed since is left alone."""
+    idle = [new_idle(name) for name in ("ada", "bea", "cleo")]
+    fresh, gone = new_idle("dora"), new_idle("eve")
+    fresh.change(refreshed_at=-6 * 24 * 3600)
+    gone.change(status=Status.RECONNECT_NEEDED, reason=Reason.GRANT_ENDED)
+
+    told = keep_alive(app)
+
+    assert (told.status, told.output) == (0, "Renewing: 3 of 3\n3 renewed.\n")
+    assert fresh.refreshes() == 3
+    assert all(one.holds_the_living_token() for one in idle)
+    assert keep_alive(app).output == "Nothing was idle for so long.\n"
+
+
+def test_how_long_is_idle_is_told(app: Flask, new_idle: MakeConnected) -> None:
+    """`--idle-days` moves the border."""
+    new_idle()
+
+    assert keep_alive(app, "--idle-days", "9").output == "Nothing was idle for so long.\n"
+    assert "1 renewed" in keep_alive(app, "--idle-days", "0.5").output
+
+
+def test_two_hosts_renew_each_connection_once(
+    new_idle: MakeConnected, environ: dict[str, str]
+) -> None:
+    """Any number may run it at once: one refresh for each connection, and all live on."""
+    everybody = [new_idle(f"maker{n}") for n in range(8)]
+
+    hosts = [flask(environ, "connections", "keep-alive") for _ in range(2)]
+    told = [ended(host) for host in hosts]
+
+    assert [host.status for host in told] == [0, 0], told
+    assert everybody[0].refreshes() == len(everybody)
+    assert all(one.holds_the_living_token() for one in everybody)
+
+
+def test_what_does_not_open_stops_nothing(
+    app: Flask, new_idle: MakeConnected, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A poison row is named and passed over; the others are renewed; the status says so."""
+    (poisoned,) = crowd(app, WRONG, 1)  # idle for longer than the other, so it comes first
+    other = new_idle()
+
+    told = keep_alive(app)
+
+    assert told.status == 1
+    assert "1 renewed; 1 failed here" in told.output
+    assert f"connection {poisoned}: no key 'lost'" in caplog.text
+    assert other.holds_the_living_token()
+
+
+def test_an_ended_grant_is_no_failure_of_the_run(app: Flask, new_idle: MakeConnected) -> None:
+    """Who must connect again is told; no second run would help them, so the status is 0."""
+    ended_one, other = new_idle("ada"), new_idle("bea")
+    ended_one.sandbox.kill(ended_one.family_id)
+
+    told = keep_alive(app)
+
+    assert told.status == 0
+    assert "1 renewed; 1 must be connected again by their users." in told.output
+    assert ended_one.row().reason is Reason.GRANT_ENDED
+    assert other.holds_the_living_token()
+
+
+@pytest.mark.parametrize("overlap", [0, 30])
+def test_a_lost_answer_is_settled_in_the_same_run(
+    app: Flask, new_idle: MakeConnected, overlap: int
+) -> None:
+    """R-2: with an overlap the second send heals it; without one its user is told."""
+    connected = new_idle()
+    connected.sandbox.rules(rotation_overlap_seconds=overlap)
+    connected.sandbox.fault("refresh", "lose_answer")
+
+    assert list(round_of(app)) == [Outcome.RENEWED if overlap else Outcome.ENDED]
+    assert connected.refreshes() == 2
+
+
+def test_a_pause_is_kept(app: Flask, new_idle: MakeConnected) -> None:
+    """What Katana asked to wait for is waited for by this command too."""
+    connected = new_idle()
+    connected.change(next_attempt_at=600)
+
+    told = keep_alive(app)
+
+    assert told.status == 1
+    assert told.output.endswith("1 pausing after earlier failures.\n")
+    assert connected.refreshes() == 0
+
+
+def test_katana_down_ends_the_run_early(app: Flask, new_idle: MakeConnected) -> None:
+    """While Katana renews none, not everybody is sent in vain; nothing is lost."""
+    connected = new_idle()
+    crowd(app, connected.vault, BATCH * 2)
+    connected.sandbox.fault("refresh", "status", status=503, times=0)
+
+    told = keep_alive(app)
+
+    assert told.status == 1
+    assert "Katana renews none at present" in told.output
+    assert connected.refreshes() <= (PUT_OFF_IN_A_ROW + IN_FLIGHT) * SENDS
+    assert ended_ones(app) == 0
+
+
+def test_an_incident_at_katana_stops_the_run(app: Flask, new_idle: MakeConnected) -> None:
+    """R-13: where Katana refuses everybody, few are asked for and fewer end, however many runs."""
+    connected = new_idle()
+    crowd(app, connected.vault, BATCH * 2)
+    connected.sandbox.fault("refresh", "invalid_grant", times=0)
+
+    for _ in range(3):
+        assert keep_alive(app).status == 1
+
+    assert connected.refreshes() <= (REFUSALS + IN_FLIGHT) * SENDS
+    assert ended_ones(app) < REFUSALS
+
+
+def test_asked_to_stop_it_finishes_what_is_under_way(app: Flask, new_idle: MakeConnected) -> None:
+    """Nothing more is begun; what was begun is saved; the rest is as it was."""
+    everybody = [new_idle(f"maker{n}") for n in range(3 * IN_FLIGHT)]
+    seen: list[Outcome] = []
+
+    for outcome in round_of(app, stopped=lambda: bool(seen)):
+        seen.append(outcome)
+
+    assert len(seen) == len(everybody)
+    renewed = Counter(seen)[Outcome.RENEWED]
+    assert renewed == everybody[0].refreshes() < len(everybody)
+    assert all(one.holds_the_living_token() for one in everybody)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_well(
+    new_idle: MakeConnected, environ: dict[str, str], number: signal.Signals
+) -> None:
+    """Told to stop, it says what it has done and ends with 0, and every connection lives."""
+    everybody = [new_idle(f"maker{n}") for n in range(12)]
+    everybody[0].sandbox.rules(latency_seconds=0.2)
+    process = flask(environ, "connections", "keep-alive", "--in-flight", "2")
+    wait_for_refreshes(everybody[0], 1)
+
+    process.send_signal(number)
+    told = ended(process)
+
+    assert told.status == 0, told.output
+    assert re.search(r"\d+ renewed; \d+ left for the next time\.\n$", told.output)
+    assert all(one.holds_the_living_token() for one in everybody)
+
+
+def test_watching_it_goes_on(new_idle: MakeConnected, environ: dict[str, str]) -> None:
+    """With `--watch` it comes back for what has become idle meanwhile, until it is told to stop."""
+    connected = new_idle()
+    process = flask(environ, "connections", "keep-alive", "--watch", "--every", "1")
+    wait_for_refreshes(connected, 1)
+    wait_until_saved(connected, generation=2)
+
+    connected.change(refreshed_at=LONG_AGO)
+    wait_for_refreshes(connected, 2)
+    process.terminate()
+
+    assert ended(process).status == 0
+    assert connected.holds_the_living_token()
+
+
+def test_elsewhere_than_on_a_terminal_each_batch_is_a_line(app: Flask) -> None:
+    """A log shows how far it is."""
+    crowd(app, WRONG, BATCH * 2 + 10)
+
+    lines = keep_alive(app).output.splitlines()
+
+    total = BATCH * 2 + 10
+    assert lines[:3] == [f"Renewing: {done} of {total}" for done in (BATCH, BATCH * 2, total)]
+
+
+@pytest.mark.one_database
+def test_on_a_terminal_it_draws_a_bar(new_idle: MakeConnected, environ: dict[str, str]) -> None:
+    """Somebody who watches sees it move, and no log line tears it apart."""
+    new_idle()
+
+    shown = on_a_terminal(environ, "connections", "keep-alive")
+
+    assert "1/1" in shown
+    assert "INFO" not in shown
+    assert "1 renewed." in shown
+
+
+def test_the_index_finds_what_is_idle(app: Flask, new_idle: MakeConnected) -> None:
+    """No batch and no count reads the table from one end to the other, nor sorts it."""
+    connected = new_idle()
+    crowd(app, connected.vault, BATCH * 5)
+    with app.app_context():
+        idle = connections.current().upkeep.idle
+        before = idle.moment(-LONG_AGO)
+        statements: list[tuple[str, Any]] = []
+
+        def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            statements.append((statement, parameters))
+
+        event.listen(db.engine, "before_cursor_execute", note)
+        assert idle.count(before) == sum(len(batch) for batch in idle.batches(before))
+        event.remove(db.engine, "before_cursor_execute", note)
+
+        plans = [plan(*statement) for statement in statements]
+
+    assert len(plans) == 1 + 5 + 1
+    for told in plans:
+        assert "ix_connections_keep_alive" in told
+        assert not re.search(r"SCAN connections(?! USING)|Seq Scan|Sort|TEMP B-TREE", told), told
+
+
+def plan(statement: str, parameters: Any) -> str:
+    """How the database goes about it."""
+    with db.engine.connect() as connection:
+        if db.engine.dialect.name == "sqlite":
+            explain = "EXPLAIN QUERY PLAN"
+        else:
+            # So small a table it would rather read whole: the question is whether it must.
+            connection.exec_driver_sql("SET enable_seqscan = off")
+            explain = "EXPLAIN"
+        rows = connection.exec_driver_sql(f"{explain} {statement}", parameters)
+        return "\n".join(str(row[-1]) for row in rows)
+
+
+def wait_for_refreshes(connected: Connected, number: int) -> None:
+    """Return once Katana has been asked so often."""
+    until(lambda: connected.refreshes() >= number)
+
+
+def wait_until_saved(connected: Connected, generation: int) -> None:
+    """Return once this generation is stored."""
+    until(lambda: connected.row().generation >= generation)
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Look again and again; the run's own time limit ends it."""
+    deadline = time.monotonic() + END_SECONDS
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
