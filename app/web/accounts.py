@@ -4,6 +4,8 @@ All that the rest of the app needs of it is `sessions.begin(user_id)`, once some
 they are. With this file go `account_forms.py`, `passwords.py` and their templates.
 """
 
+import logging
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user  # type: ignore[import-untyped]
 from sqlalchemy import insert, select, update
@@ -15,6 +17,7 @@ from app.models import User
 from app.web import passwords, sessions, throttle
 from app.web.account_forms import AccountForm, SignInForm, SignUpForm
 
+logger = logging.getLogger(__name__)
 bp = Blueprint("accounts", __name__)
 
 
@@ -60,6 +63,7 @@ def sign_in_submit() -> tuple[str, int] | Response:
 
     user_id = _user_with(form.email.data or "", form.password.data or "")
     if user_id is None:
+        logger.info("a sign-in was refused")
         form.refuse(form.password, "The e-mail address or the password is not right.")
         return _page(form), 422
 

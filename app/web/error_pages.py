@@ -6,6 +6,7 @@ None of these pages asks who is signed in: the database may be what failed.
 import logging
 import secrets
 from dataclasses import replace
+from math import ceil
 
 from flask import Flask, Response, g, has_request_context, make_response, render_template
 from flask_limiter import RateLimitExceeded
@@ -21,6 +22,7 @@ from app.web.explanations import (
     DATABASE_AWAY,
     FAILURES,
     FORGED,
+    MINUTE,
     STATUSES,
     Explanation,
 )
@@ -67,7 +69,10 @@ def _forged(_error: CSRFError) -> Response:
 
 
 def _too_often(_error: RateLimitExceeded) -> Response:
-    return _page(replace(STATUSES[429], retry_after=throttle.seconds_left()))
+    seconds = throttle.seconds_left()
+    wait = f"{ceil(seconds / MINUTE)} minutes" if seconds > MINUTE else "a minute"
+    told = replace(STATUSES[429], text=f"Try again in {wait}.", retry_after=seconds)
+    return _page(told)
 
 
 def _database_away(error: Exception) -> Response:

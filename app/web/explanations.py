@@ -154,9 +154,7 @@ STATUSES: Mapping[int, Explanation] = {
     ),
     405: Explanation(405, "This page does not work that way", "Nothing was changed."),
     413: Explanation(413, "That is too much", "What was sent is larger than this app takes."),
-    429: Explanation(
-        429, "Too many tries", "Take a short break, then try again. Nothing was changed.", MINUTE
-    ),
+    429: Explanation(429, "Too many tries", "Try again in a minute.", MINUTE),
     500: Explanation(
         500,
         "Something went wrong here",

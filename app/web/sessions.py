@@ -6,6 +6,7 @@ it stays good for ever.
 """
 
 import hashlib
+import logging
 import secrets
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ IDLE_SECONDS = 24 * 3600
 LONGEST_SECONDS = 14 * 24 * 3600
 SEEN_EVERY_SECONDS = 300  # so that not every page load writes
 
+logger = logging.getLogger(__name__)
 now = SystemClock().database_time
 
 
@@ -70,6 +72,7 @@ def begin(user_id: int) -> None:
     )
     db.session.commit()
     login_user(_signed_in(token))
+    logger.info("user %s signed in", user_id)
 
 
 def end() -> None:
