@@ -1,0 +1,189 @@
+"""flask keys: a new key takes over while everything runs."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+
+from app import connections
+from app.config import TokenKey, load
+from app.connections.resealing import Resealing
+from app.connections.sealed import BATCH, SealedTokens
+from app.connections.vault import Place, Vault, sealed_by
+from app.db import db
+from tests.commands import ended, flask, on_a_terminal, run
+from tests.connected import Connected
+from tests.crowds import crowd
+from tests.sandbox import Sandbox
+
+MakeApp = Callable[..., Flask]
+MakeConnected = Callable[..., Connected]
+
+LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
+
+
+@pytest.fixture
+def rotated(environ: dict[str, str]) -> dict[str, str]:
+    """The settings with a new key in front of the one that has sealed until now."""
+    new = ended(flask({}, "keys", "new")).output.split()[0]
+    return environ | {"TOKEN_ENCRYPTION_KEYS": f"{new},{environ['TOKEN_ENCRYPTION_KEYS']}"}
+
+
+@pytest.fixture
+def new_kid(rotated: dict[str, str]) -> str:
+    """The name of the new key."""
+    return load(rotated).token_keys[0].kid
+
+
+@pytest.fixture
+def rotating(new_app: MakeApp, rotated: dict[str, str]) -> Flask:
+    """The app with the new key in front."""
+    return new_app(**rotated)
+
+
+@pytest.fixture
+def new_connected(app: Flask, sandbox: Sandbox, environ: dict[str, str]) -> MakeConnected:
+    """Makes users who are connected under the old key."""
+    return lambda name="ada": Connected(app, sandbox, environ, name)
+
+
+def kids(connected: Connected) -> set[str]:
+    """The keys that a connection needs."""
+    row = connected.row()
+    return {sealed_by(row.sealed_access_token), sealed_by(row.sealed_refresh_token)}
+
+
+def test_after_it_the_old_key_may_go(
+    new_app: MakeApp,
+    rotating: Flask,
+    new_connected: MakeConnected,
+    rotated: dict[str, str],
+    new_kid: str,
+) -> None:
+    """Every token is sealed anew, none is lost, and the command says which keys may go."""
+    everybody = [new_connected(name) for name in ("ada", "bea")]
+
+    told = run(rotating, "keys", "rotate")
+
+    assert told.status == 0
+    assert "Values sealed anew: 4." in told.output
+    assert "these may go: test." in told.output
+    assert all(kids(one) == {new_kid} for one in everybody)
+    key, _ = rotated["TOKEN_ENCRYPTION_KEYS"].split(",")
+    alone = new_app(**rotated | {"TOKEN_ENCRYPTION_KEYS": key})
+    for one in everybody:
+        assert run(alone, "connections", "refresh", str(one.id)).status == 0
+
+
+def test_it_can_be_run_any_number_of_times(rotating: Flask, new_connected: MakeConnected) -> None:
+    """What is done stays done; what has come since is done then."""
+    new_connected("ada")
+    run(rotating, "keys", "rotate")
+    new_connected("bea")
+
+    assert "Values sealed anew: 2." in run(rotating, "keys", "rotate").output
+    assert "Values sealed anew: 0." in run(rotating, "keys", "rotate").output
+
+
+def test_every_batch_is_reached(rotating: Flask, new_connected: MakeConnected) -> None:
+    """However many there are, and in lines for a log."""
+    connected = new_connected()
+    crowd(rotating, connected.vault, BATCH * 2)
+
+    told = run(rotating, "keys", "rotate")
+
+    total = BATCH * 2 + 1
+    assert told.output.splitlines()[:3] == [
+        f"Sealing: {done} of {total}" for done in (BATCH, BATCH * 2, total)
+    ]
+    assert f"Values sealed anew: {total * 2}." in told.output
+
+
+def test_what_does_not_open_is_named_and_left(
+    rotating: Flask, new_connected: MakeConnected, new_kid: str
+) -> None:
+    """A poison row stops nothing, is not changed, and makes the status 1."""
+    (poisoned,) = crowd(rotating, LOST, 1)
+    other = new_connected()
+
+    told = run(rotating, "keys", "rotate")
+
+    assert told.status == 1
+    assert f"connection {poisoned}: no key 'lost' in TOKEN_ENCRYPTION_KEYS" in told.output
+    assert f"Still needed beside {new_kid}: lost (for 2)." in told.output
+    assert kids(other) == {new_kid}
+
+
+def test_a_refresh_in_between_wins(
+    rotating: Flask, new_connected: MakeConnected, rotated: dict[str, str], new_kid: str
+) -> None:
+    """What is saved after the value was read is not overwritten, and is sealed anew in its turn."""
+    connected = new_connected()
+
+    class Overtaken(Vault):
+        """Somebody with the old key in front refreshes between reading and exchanging, once."""
+
+        def reseal(self, sealed: bytes, place: Place) -> bytes:
+            if connected.row().generation == 1:
+                run(connected.app, "connections", "refresh", str(connected.id))
+            return super().reseal(sealed, place)
+
+    with rotating.app_context():
+        engine = db.engine
+    (batch,) = Resealing(engine, SealedTokens(engine), Overtaken(load(rotated).token_keys)).run()
+
+    assert (batch.connections, batch.values, batch.broken) == (1, 2, {})
+    assert kids(connected) == {new_kid}
+    connected.settings = load(rotated)
+    assert connected.holds_the_living_token()
+
+
+def test_it_runs_beside_live_traffic(
+    new_app: MakeApp,
+    rotating: Flask,
+    new_connected: MakeConnected,
+    rotated: dict[str, str],
+    new_kid: str,
+) -> None:
+    """While everybody is renewed again and again, by old and new processes, nothing is lost."""
+    everybody = [new_connected(f"maker{n}") for n in range(4)]
+    everybody[0].sandbox.rules(requests_per_minute=100_000)
+
+    def live(app: Flask) -> None:
+        with app.app_context():
+            keep_alive = connections.current().upkeep.keep_alive
+            for _ in range(8):
+                for one in everybody:
+                    keep_alive.renew(one.id)
+
+    # The old process knows the new key already: that is the first step of a change of keys.
+    new, old = rotated["TOKEN_ENCRYPTION_KEYS"].split(",")
+    old_app = new_app(**rotated | {"TOKEN_ENCRYPTION_KEYS": f"{old},{new}"})
+    traffic = [threading.Thread(target=live, args=(app,)) for app in (old_app, rotating)]
+    for thread in traffic:
+        thread.start()
+    while any(thread.is_alive() for thread in traffic):
+        assert run(rotating, "keys", "rotate").status == 0
+    for thread in traffic:
+        thread.join()
+
+    assert run(rotating, "keys", "rotate").status == 0
+    assert {kid for one in everybody for kid in kids(one)} == {new_kid}
+    for one in everybody:
+        one.settings = load(rotated)
+        assert one.holds_the_living_token()
+        assert one.family().state == "live"
+
+
+@pytest.mark.one_database
+def test_on_a_terminal_it_draws_a_bar(
+    new_connected: MakeConnected, rotated: dict[str, str]
+) -> None:
+    """Somebody who watches sees it move."""
+    new_connected()
+
+    shown = on_a_terminal(rotated, "keys", "rotate")
+
+    assert "1/1" in shown
+    assert "Values sealed anew: 2." in shown
