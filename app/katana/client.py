@@ -79,8 +79,10 @@ class KatanaApi:
         page, pages = 1, 1
         while page <= pages:
             response = self.request("GET", path, query={"limit": PAGE_SIZE, **query, "page": page})
-            yield from _records(response)
-            page, pages = page + 1, _pages(response)
+            records = _records(response)
+            yield from records
+            # An empty page is the last, however many are announced.
+            page, pages = page + 1, _pages(response) if records else 0
 
     def request(
         self, method: str, path: str, *, query: Query | None = None, body: Any = None
@@ -94,7 +96,7 @@ class KatanaApi:
         response = self._send(method, path, token, query, body)
         if response.status_code == 401:
             response = self._send(method, path, self._access_token(refused=token), query, body)
-        if not response.ok:
+        if not 200 <= response.status_code < 300:  # `response.ok` takes a redirect for a success
             raise _failure(method, path, response)
 
         return response
@@ -150,7 +152,7 @@ def _pages(response: Response) -> int:
     # Its numbers have been seen as text: "10" is more than "9".
     try:
         return int(json.loads(response.headers.get("X-Pagination", "{}")).get("total_pages", 1))
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return 1
 
 
@@ -174,7 +176,7 @@ def _record(response: Response) -> Mapping[str, Any]:
 def _read(read: Callable[[Mapping[str, Any]], Record], record: Mapping[str, Any]) -> Record:
     try:
         return read(record)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise ApiUnavailable("Katana answered with a record that lacks what it must have") from None
 
 
