@@ -265,7 +265,7 @@ def test_the_callback_leaves_a_clean_address(ada: Maker, sandbox: Sandbox) -> No
     """S-19, S-20: it shows nothing itself, and its URL goes no further."""
     page = ada.browser.send("GET", sandbox.approve(ada.begin()).url)
 
-    assert (page.status, page.location) == (303, "/dashboard")
+    assert (page.status, page.location, page.text) == (303, "/dashboard", "")
     assert page.headers["Referrer-Policy"] == "no-referrer"
     assert page.headers["Cache-Control"] == "no-store"
 

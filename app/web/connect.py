@@ -78,8 +78,10 @@ def disconnect() -> Response:
 
 @bp.after_request
 def keep_the_url(response: Response) -> Response:
-    """Tell nobody the URL of a callback, not even our own next page."""
+    """Keep codes and states out of every Referer, and out of what a redirect says in words."""
     response.headers.setdefault("Referrer-Policy", "no-referrer")
+    if response.location:
+        response.set_data(b"")
     return response
 
 
