@@ -102,8 +102,7 @@ MUTANTS = [
     Mutant(
         "the token is saved before it is handed out",
         REFRESH,
-        "        return self._save(lease, held, grant, pause=REFUSED_PAUSE_SECONDS "
-        "if paced else 0)",
+        "        return self._save(lease, held, grant, pause=REFUSED_SECONDS if paced else 0)",
         "        return grant.access_token",
         "tests/test_refresh.py::test_an_expired_token_is_renewed_once",
     ),

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from app.clock import Clock
+from app.connections.pauses import jitter
 from app.connections.vault import Place, Vault
 from app.katana.oauth import Grant
 
@@ -32,7 +33,7 @@ def columns(
         **sealed,
         "scope": grant.scope,
         "expires_at": clock.database_time(used_for),
-        "renew_at": clock.database_time(used_for - margin_seconds(grant.expires_in, connection_id)),
+        "renew_at": clock.database_time(used_for - margin_seconds(grant.expires_in)),
         "refreshed_at": clock.database_time(),
     }
 
@@ -42,14 +43,13 @@ def usable_seconds(expires_in: int) -> float:
     return expires_in - min(expires_in * ALLOWANCE_SHARE, ALLOWANCE_SECONDS)
 
 
-def margin_seconds(expires_in: int, connection_id: UUID) -> float:
+def margin_seconds(expires_in: int) -> float:
     """How long before its last use a token is renewed, in seconds.
 
-    It grows with the token's life, and each connection has its own share between one and two, so
-    that connections made in the same minute are not renewed in the same minute.
+    It grows with the token's life, and is spread, so that connections that were made in the same
+    minute are not renewed in the same minute for ever.
     """
-    spread = 1 + (connection_id.int % 1009) / 1009
-    return min(expires_in * MARGIN_SHARE, MARGIN_SECONDS) * spread
+    return min(expires_in * MARGIN_SHARE, MARGIN_SECONDS) * jitter(1, 2)
 
 
 def access_place(connection_id: UUID, user_id: int) -> Place:

@@ -39,6 +39,12 @@ class Idle:
                 select(func.count()).select_from(Connection).where(_idle(before))
             ).scalar_one()
 
+    def oldest(self) -> datetime | None:
+        """When the one that has waited longest was last renewed; None where there is none."""
+        oldest = select(func.min(Connection.refreshed_at)).where(Connection.status == Status.ACTIVE)
+        with self._engine.connect() as connection:
+            return connection.execute(oldest).scalar_one()
+
     def batches(self, before: datetime) -> Iterator[Sequence[Seen]]:
         """All of them, each once, in batches that are read when they are asked for.
 

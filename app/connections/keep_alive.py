@@ -16,7 +16,8 @@ from app.clock import Clock
 from app.connections.idle import Idle
 from app.connections.incidents import PROBE_SECONDS
 from app.connections.leases import Leases, Seen
-from app.connections.refresh import SENDS, WORTH_WAITING_SECONDS, Refresh
+from app.connections.pauses import WORTH_WAITING_SECONDS
+from app.connections.refresh import SENDS, Refresh
 from app.errors import NotConnected, SealBroken, TryAgainLater
 from app.models import Status
 

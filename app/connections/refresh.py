@@ -27,7 +27,6 @@ Moments are the database's. Durations in this process are on a clock that no one
 """
 
 import logging
-import random
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
@@ -37,12 +36,23 @@ from app.clock import Clock
 from app.connections import events, grants
 from app.connections.incidents import PROBE_SECONDS, Incidents
 from app.connections.leases import Held, Lease, Leases, Seen
+from app.connections.pauses import (
+    BROKEN_SEAL_SECONDS,
+    PATIENCE_SECONDS,
+    REFUSED_SECONDS,
+    SETTLE_SECONDS,
+    WORTH_WAITING_SECONDS,
+    after,
+    before_next_look,
+    before_next_save,
+    grown,
+    jitter,
+)
 from app.connections.vault import Vault
 from app.errors import (
     AnswerLost,
     ClientRefused,
     GrantRefused,
-    LoginBusy,
     LoginError,
     NotConnected,
     ReconnectNeeded,
@@ -52,18 +62,8 @@ from app.errors import (
 from app.katana.oauth import ANSWER_SECONDS, Grant, KatanaLogin
 from app.models import EventKind, Reason, Status
 
-PATIENCE_SECONDS = 15  # how long a caller waits for somebody else's refresh
 SENDS = 2  # by one caller: the second confirms a refusal, or repeats a send in doubt
 SAVE_SECONDS = 5  # of the lease, for the statement after the answer
-SETTLE_SECONDS = 2.0  # before a second send: a first may still be under way at Katana
-REFUSED_PAUSE_SECONDS = 3.0  # between refreshes that the API asks for by refusing good tokens
-PAUSE_SECONDS = 2.0  # after the first failure; doubles with each
-WORTH_WAITING_SECONDS = 3.5  # a longer pause is told to the user instead
-LONGEST_PAUSE_SECONDS = 300.0
-LONGEST_RETRY_AFTER_SECONDS = 3600.0
-BROKEN_SEAL_PAUSE_SECONDS = 60.0
-POLL_SECONDS = (0.02, 0.3)  # the first and the later looks for somebody else's refresh
-SAVE_AGAIN_SECONDS = (0.05, 2.0)
 
 logger = logging.getLogger(__name__)
 
@@ -167,9 +167,11 @@ class Refresh:
             return None
 
         if grant.access_token is None:
-            return self._save(lease, held, grant, pause=_pause(held), failures=held.failures + 1)
+            return self._save(
+                lease, held, grant, pause=grown(held.failures), failures=held.failures + 1
+            )
 
-        return self._save(lease, held, grant, pause=REFUSED_PAUSE_SECONDS if paced else 0)
+        return self._save(lease, held, grant, pause=REFUSED_SECONDS if paced else 0)
 
     def _open(self, lease: Lease, held: Held) -> str:
         place = grants.refresh_place(lease.connection_id, lease.user_id)
@@ -177,7 +179,7 @@ class Refresh:
             return self._vault.open(held.sealed_refresh_token, place)
         except SealBroken:
             # A wrong key says nothing of the grant: with the right one it will open.
-            self._leases.give_back(lease, held, BROKEN_SEAL_PAUSE_SECONDS, spent=False)
+            self._leases.give_back(lease, held, BROKEN_SEAL_SECONDS, spent=False)
             raise
 
     def _save(
@@ -198,7 +200,7 @@ class Refresh:
                 # This is the only copy of a living token, so there is no last try. A worker that
                 # is asked to stop finishes its requests first (`graceful_timeout`).
                 logger.exception("connection %s: not saved yet, trying on", lease.connection_id)
-                self._clock.sleep(_between(SAVE_AGAIN_SECONDS, tries))
+                self._clock.sleep(before_next_save(tries))
                 tries += 1
         if not saved:
             self._let_go(lease, held, grant)
@@ -232,7 +234,9 @@ class Refresh:
             logger.error("%s: check KATANA_CLIENT_ID and KATANA_CLIENT_SECRET", error)
         # Only a lost answer leaves a doubt: every other error says that the token was not taken.
         lost = isinstance(error, AnswerLost)
-        if self._leases.give_back(lease, held, _pause_after(error, held), spent=lost):
+        if self._leases.give_back(
+            lease, held, after(error, failures=held.failures, doubtful=held.doubtful), spent=lost
+        ):
             self._tell(lease, EventKind.REFRESH_FAILED, _word(error))
 
     def _judge_refusal(self, lease: Lease, held: Held) -> None:
@@ -247,7 +251,7 @@ class Refresh:
 
         if self._incidents.under_way():
             logger.error("Katana refuses many connections in a row: none is ended, all pause")
-            pause = PROBE_SECONDS * _jitter(1, 2)
+            pause = PROBE_SECONDS * jitter(1, 2)
             self._leases.give_back(lease, held, pause, spent=False, refused=True)
             return
 
@@ -276,33 +280,7 @@ class Refresh:
         if not seen.leased and not pausing and not self._incidents.may_send():
             raise TryAgainLater(PROBE_SECONDS)
 
-        self._clock.sleep(max(pausing, _between(POLL_SECONDS, looks)))
-
-
-def _pause_after(error: LoginError, held: Held) -> float:
-    """Seconds until anybody asks Katana for this connection again."""
-    if isinstance(error, AnswerLost) and not held.doubtful:
-        return SETTLE_SECONDS
-    if isinstance(error, LoginBusy) and error.retry_after is not None:
-        asked = min(error.retry_after, LONGEST_RETRY_AFTER_SECONDS)
-        return max(_pause(held), asked * _jitter(1, 1.1))
-    return _pause(held)
-
-
-def _pause(held: Held) -> float:
-    longest = PAUSE_SECONDS * 2.0 ** min(held.failures, 20)
-    return min(LONGEST_PAUSE_SECONDS, longest) * _jitter(1, 1.5)
-
-
-def _between(seconds: tuple[float, float], step: int) -> float:
-    """From the first towards the second, half as much again with each step."""
-    least, most = seconds
-    return min(most, least * 1.5 ** min(step, 50)) * _jitter(0.5, 1)
-
-
-def _jitter(least: float, most: float) -> float:
-    """A factor, so that callers do not march in step."""
-    return random.uniform(least, most)  # noqa: S311  nothing secret hangs on it
+        self._clock.sleep(max(pausing, before_next_look(looks)))
 
 
 def _word(error: LoginError) -> str:

@@ -39,6 +39,11 @@ class SealedValue:
     place: Place
     sealed: bytes = field(repr=False)
 
+    @property
+    def kid(self) -> str | None:
+        """The key that it needs; None where nothing here has sealed it."""
+        return _kid(self.sealed)
+
 
 @dataclass(frozen=True)
 class KeyInUse:

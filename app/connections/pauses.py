@@ -1,0 +1,58 @@
+"""How long to wait: for somebody else's refresh, after a failure, before saving once more.
+
+Every pause has jitter, so that callers and connections do not march in step (R-10, R-15).
+"""
+
+import random
+
+from app.errors import AnswerLost, LoginBusy, LoginError
+
+PATIENCE_SECONDS = 15  # how long a caller waits for somebody else's refresh
+WORTH_WAITING_SECONDS = 3.5  # a longer pause is told to the user instead
+SETTLE_SECONDS = 2.0  # before a second send: a first may still be under way at Katana
+REFUSED_SECONDS = 3.0  # between refreshes that the API asks for by refusing good tokens
+BROKEN_SEAL_SECONDS = 60.0
+
+_FIRST_SECONDS, _LONGEST_SECONDS = 2.0, 300.0  # after a failure; doubles with each
+_LONGEST_RETRY_AFTER_SECONDS = 3600.0
+_LOOK_SECONDS = (0.02, 0.3)  # the first and the later looks for somebody else's refresh
+_SAVE_SECONDS = (0.05, 2.0)
+
+
+def after(error: LoginError, *, failures: int, doubtful: bool) -> float:
+    """Seconds until anybody asks Katana for this connection again, after `failures` in a row.
+
+    A first lost answer is asked for once more soon, since an overlap may be short.
+    """
+    if isinstance(error, AnswerLost) and not doubtful:
+        return SETTLE_SECONDS
+    if isinstance(error, LoginBusy) and error.retry_after is not None:
+        asked = min(error.retry_after, _LONGEST_RETRY_AFTER_SECONDS)
+        return max(grown(failures), asked * jitter(1, 1.1))
+    return grown(failures)
+
+
+def grown(failures: int) -> float:
+    """Seconds of pause after `failures` in a row: twice as long with each, up to five minutes."""
+    return min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(failures, 20)) * jitter(1, 1.5)
+
+
+def before_next_look(looks: int) -> float:
+    """Seconds between two looks for somebody else's refresh."""
+    return _between(_LOOK_SECONDS, looks)
+
+
+def before_next_save(tries: int) -> float:
+    """Seconds between two tries to save an answer."""
+    return _between(_SAVE_SECONDS, tries)
+
+
+def jitter(least: float, most: float) -> float:
+    """A factor between the two."""
+    return random.uniform(least, most)  # noqa: S311  nothing secret hangs on it
+
+
+def _between(seconds: tuple[float, float], step: int) -> float:
+    """From the first towards the second, half as much again with each step."""
+    least, most = seconds
+    return min(most, least * 1.5 ** min(step, 50)) * jitter(0.5, 1)
