@@ -14,7 +14,7 @@ from app.connections import events, grants
 from app.connections.attempts import hash_of
 from app.connections.vault import Vault
 from app.db import db
-from app.errors import LoginError, SealBroken
+from app.errors import LoginError, NotConnected, SealBroken
 from app.katana.oauth import Grant, KatanaLogin
 from app.models import Connection, EventKind, Status
 
@@ -54,7 +54,7 @@ class Lifecycle:
         """
         try:
             connected = self._store(user_id, grant, state)
-        except IntegrityError:  # another tab has just stored this user's first connection
+        except (IntegrityError, NotConnected):  # another tab has just connected, or disconnected
             db.session.rollback()
             connected = self._store(user_id, grant, state)
         events.announce(user_id, connected.connection_id, EventKind.CONNECTED)
@@ -64,16 +64,24 @@ class Lifecycle:
         """Revoke the grant if Katana offers that, then forget it; None where there was none.
 
         What Katana answers is told to the user and stops nothing: the tokens are deleted in any
-        case. A refresh in flight finds no row to save to.
+        case. A refresh in flight finds no row to save to. A grant that came while Katana was asked
+        is another one, and stays.
         """
         connection = find(user_id)
         if connection is None:
             return None
 
         connection_id, sealed = connection.id, connection.sealed_refresh_token
+        this_one = (Connection.id == connection_id) & (
+            Connection.connected_by == connection.connected_by
+        )
         db.session.rollback()  # nothing stays open while Katana is asked
         revocation = self._revoke(connection_id, user_id, sealed)
-        db.session.execute(delete(Connection).where(Connection.id == connection_id))
+        forget = delete(Connection).where(this_one).returning(Connection.id)
+        if db.session.scalar(forget) is None:
+            db.session.rollback()
+            return None
+
         db.session.execute(
             events.entry(self._clock, user_id, connection_id, EventKind.DISCONNECTED, revocation)
         )
@@ -105,11 +113,15 @@ class Lifecycle:
         else:
             # The number of the generation moves on and the fence with it, so that whoever is
             # refreshing the earlier grant right now has nothing to save to any more.
-            db.session.execute(
+            renewed = (
                 update(Connection)
                 .where(Connection.id == connection_id)
                 .values(generation=Connection.generation + 1, fence=Connection.fence + 1, **values)
+                .returning(Connection.id)
             )
+            if db.session.scalar(renewed) is None:
+                raise NotConnected
+
         db.session.execute(events.entry(self._clock, user_id, connection_id, EventKind.CONNECTED))
         db.session.commit()
         return connected
