@@ -1,7 +1,9 @@
 """`make run` and `make .env`: the launcher, as a user meets it in a bare clone."""
 
+import base64
 import os
 import re
+import secrets
 import shutil
 import signal
 import stat
@@ -129,7 +131,9 @@ def clone(tmp_path: Path) -> Clone:
 @pytest.fixture
 def free_clone(clone: Clone) -> Clone:
     """A clone whose two ports are free on this machine."""
-    clone.start("--env-only")
+    shutil.copy(clone.path / ".env.example", clone.env)
+    clone.set("SECRET_KEY", secrets.token_hex(32))
+    clone.set("TOKEN_ENCRYPTION_KEYS", f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}")
     clone.set("KATANA_REDIRECT_URI", f"http://localhost:{free_port()}/katana/callback")
     origin = f"http://127.0.0.1:{free_port()}"
     clone.sandbox_env.parent.mkdir()
@@ -173,9 +177,9 @@ def test_every_clone_has_secrets_of_its_own(tmp_path: Path) -> None:
 
     written = [dotenv_values(clone.env) for clone in clones]
 
-    secrets = [env[name] for env in written for name in ("SECRET_KEY", "TOKEN_ENCRYPTION_KEYS")]
-    assert all(secrets)
-    assert len(set(secrets)) == 4
+    values = [env[name] for env in written for name in ("SECRET_KEY", "TOKEN_ENCRYPTION_KEYS")]
+    assert all(values)
+    assert len(set(values)) == 4
 
 
 def test_the_sandbox_gets_credentials_once(clone: Clone) -> None:
