@@ -4,7 +4,7 @@ import click
 from flask import Flask
 from flask.cli import AppGroup, FlaskGroup
 
-from app.cli import connections, keys, sandbox, upkeep
+from app.cli import connections, doctor, keys, sandbox, upkeep
 from app.config import Settings
 from app.errors import ConfigurationError
 
@@ -14,7 +14,7 @@ def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
     app.extensions["settings"] = settings
     connections.connections.add_command(upkeep.keep_alive)
     connections.connections.add_command(upkeep.verify_before_use)
-    for command in (connections.connections, keys.keys, sandbox.sandbox):
+    for command in (connections.connections, keys.keys, doctor.doctor, sandbox.sandbox):
         app.cli.add_command(command)
 
 

@@ -1,0 +1,94 @@
+"""flask doctor: check everything that this app needs, one small function for each."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import connections
+from app.cli.doctor import database, katana, served, stored
+from app.cli.doctor.findings import Check, Examined, Finding, Level, fault, ok
+from app.config import Settings
+from app.db import db
+from app.errors import ConfigurationError
+from app.katana.client import new_session
+
+ABOUT_ADDRESS: tuple[Check, ...] = (
+    served.redirect_uri,
+    served.address,
+    served.proxies,
+    served.cookies,
+)
+ABOUT_DATABASE: tuple[Check, ...] = (
+    database.migrated,
+    database.writable,
+    database.isolation,
+    database.disk,
+    stored.keys,
+    stored.opening,
+    stored.connections,
+)
+ABOUT_KATANA: tuple[Check, ...] = (katana.one_katana, katana.login, katana.api, katana.clock)
+COLORS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@with_appcontext
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Check everything that this app needs, and say how to mend what is amiss.
+
+    Nothing is changed, and no secret is shown. The exit status is 1 where there is a fault.
+    """
+    findings = []
+    for finding in _findings():
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
+    worst = max((finding.level for finding in findings), key=list(Level).index)
+    if as_json:
+        told = {"level": worst, "findings": [asdict(finding) for finding in findings]}
+        click.echo(json.dumps(told, indent=2))
+    ctx.exit(1 if worst is Level.FAULT else 0)
+
+
+def _findings() -> Iterator[Finding]:
+    settings: Settings | ConfigurationError = current_app.extensions["settings"]
+    if isinstance(settings, ConfigurationError):
+        for sentence in settings.faults:
+            yield fault("settings", sentence, "Set it in the environment or in .env.")
+        return
+
+    yield ok("settings", "They are complete, and no secret is easy to guess.")
+    with new_session() as http:
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        examined = Examined(app, settings, connections.current(), db.engine, http)
+        yield from _all(ABOUT_ADDRESS, examined)
+        (reachable,) = database.reachable(examined)
+        yield reachable
+        if reachable.level is Level.OK:
+            yield from _all(ABOUT_DATABASE, examined)
+        yield from _all(ABOUT_KATANA, examined)
+
+
+def _all(checks: tuple[Check, ...], examined: Examined) -> Iterator[Finding]:
+    for check in checks:
+        try:
+            yield from check(examined)
+        except SQLAlchemyError as error:
+            name = check.__name__.replace("_", " ")
+            yield fault(
+                name, f"It could not be seen ({type(error).__name__}).", "Mend the others first."
+            )
+
+
+def _show(finding: Finding) -> None:
+    level = click.style(f"{finding.level:<8}", fg=COLORS[finding.level])
+    click.echo(f"{level} {finding.check:<15} {finding.says}")
+    if finding.remedy:
+        click.echo(f"{'':<24} {finding.remedy}")

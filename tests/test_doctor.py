@@ -1,0 +1,360 @@
+"""flask doctor: what is well, and each thing that can be amiss, provoked."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import text, update
+
+from app.cli.doctor.database import NETWORK_DISKS, filesystem
+from app.config import LOOPBACK_HOSTS, TokenKey
+from app.connections.incidents import REFUSALS
+from app.connections.vault import Vault
+from app.db import Model, db
+from app.models import Connection
+from tests.commands import ended, flask, run
+from tests.connected import Connected
+from tests.crowds import crowd
+from tests.sandbox import Sandbox
+from tests.servers import Served, serving
+from tests.wire import answer, answering, wire
+
+MakeApp = Callable[..., Flask]
+
+LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
+CALLBACK = "/katana/callback"
+
+
+class Report:
+    """What doctor says of an app."""
+
+    def __init__(self, app: Flask) -> None:
+        told = run(app, "doctor", "--json")
+        self.status = told.status
+        self.output = told.output
+        self.findings: list[dict[str, str]] = json.loads(told.output)["findings"]
+
+    def amiss(self) -> list[tuple[str, str]]:
+        """The checks that found something, and how bad it is."""
+        return [(f["check"], f["level"]) for f in self.findings if f["level"] != "ok"]
+
+    def says(self, check: str) -> str:
+        """All that a check says."""
+        return " ".join(f["says"] for f in self.findings if f["check"] == check)
+
+
+@pytest.fixture
+def origin(new_app: MakeApp) -> Iterator[str]:
+    """Where an app of these settings is served."""
+    with serving(new_app(TRUSTED_HOSTS=",".join(LOOPBACK_HOSTS))) as url:
+        yield url
+
+
+@pytest.fixture
+def healthy(new_app: MakeApp, origin: str) -> MakeApp:
+    """Makes apps with which all is well but for the settings that are given."""
+    return lambda **changed: new_app(
+        **{"KATANA_REDIRECT_URI": origin + CALLBACK, "TRUSTED_HOSTS": ""} | changed
+    )
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port at which nobody listens, and nobody can."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+def execute(app: Flask, *statements: Any) -> None:
+    """Change the database behind everybody's back."""
+    with app.app_context(), db.engine.begin() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def contents(app: Flask) -> Mapping[str, list[Any]]:
+    """Every row of every table."""
+    with app.app_context(), db.engine.connect() as connection:
+        return {
+            table.name: sorted(map(str, connection.execute(table.select())))
+            for table in Model.metadata.sorted_tables
+        }
+
+
+def test_all_is_well_where_all_is_well(
+    app: Flask, served: Served, sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    """The app under gunicorn, with a connection in its database, has no fault."""
+    Connected(app, sandbox, environ)
+
+    report = Report(app)
+
+    assert report.status == 0
+    # The PostgreSQL of the tests need not survive a power cut, and doctor sees that.
+    durable = db_name(app) == "sqlite"
+    assert report.amiss() == ([] if durable else [("isolation", "warning")]), report.output
+
+
+def test_it_changes_nothing(healthy: MakeApp, sandbox: Sandbox, environ: dict[str, str]) -> None:
+    """Neither a row here nor a token at Katana is another afterwards."""
+    app = healthy()
+    connected = Connected(app, sandbox, environ)
+    before = contents(app), connected.family()
+
+    Report(app)
+
+    assert (contents(app), connected.family()) == before
+
+
+@pytest.mark.one_database("postgresql")
+def test_it_shows_no_secret(healthy: MakeApp, environ: dict[str, str]) -> None:
+    """Whatever it finds, no secret comes out, the database's password included."""
+    url = "postgresql://someone:pass-word-of-mine@127.0.0.1:9/nowhere"
+    told = [run(healthy(**changed), "doctor") for changed in ({}, {"DATABASE_URL": url})]
+
+    _, key = environ["TOKEN_ENCRYPTION_KEYS"].split(":")
+    for secret in (environ["SECRET_KEY"], environ["KATANA_CLIENT_SECRET"], key, "pass-word"):
+        assert all(secret not in one.output for one in told)
+
+
+def test_wrong_settings_are_findings_too() -> None:
+    """What keeps the app from starting is told by doctor in its own form."""
+    told = ended(flask({"SECRET_KEY": "secret key"}, "doctor", "--json"))
+
+    report = json.loads(told.output)
+    assert (told.status, report["level"]) == (1, "fault")
+    assert "KATANA_CLIENT_ID is not set." in [f["says"] for f in report["findings"]]
+
+
+@pytest.mark.one_database
+def test_every_finding_that_is_not_ok_says_how_to_mend_it(healthy: MakeApp) -> None:
+    """A line below says what to do."""
+    lines = run(healthy(PROXY_HOPS="1"), "doctor").output.splitlines()
+
+    (at,) = [n for n, line in enumerate(lines) if line.startswith("warning")]
+    assert lines[at + 1].startswith(" " * 20)
+    assert "Set PROXY_HOPS to 0" in lines[at + 1]
+
+
+AMISS = [
+    ({"KATANA_REDIRECT_URI": "{origin}/dashboard"}, "redirect URI", "fault", "no callback"),
+    ({"KATANA_REDIRECT_URI": "{origin}/elsewhere"}, "redirect URI", "fault", "no callback"),
+    ({"TRUSTED_HOSTS": "app.example"}, "redirect URI", "fault", "does not answer to 127.0.0.1"),
+    ({"TRUSTED_HOSTS": "127.0.0.1,localhost"}, "redirect URI", "warning", "opens localhost"),
+    ({"KATANA_REDIRECT_URI": "{sandbox}" + CALLBACK}, "address", "fault", "not this app"),
+    ({"KATANA_REDIRECT_URI": "{https}" + CALLBACK}, "address", "fault", "answers at http://"),
+    ({"KATANA_REDIRECT_URI": "{closed}" + CALLBACK}, "address", "warning", "Nothing answers"),
+    ({"KATANA_REDIRECT_URI": "{https}" + CALLBACK}, "proxies", "warning", "PROXY_HOPS is 0"),
+    ({"PROXY_HOPS": "1"}, "proxies", "warning", "can claim any address"),
+    ({"KATANA_ACCESS_TOKEN_URL": "{closed}"}, "Katana's login", "fault", "does not answer"),
+    ({"KATANA_API_BASE_URL": "{closed}"}, "Katana's API", "fault", "does not answer"),
+    ({"KATANA_AUTHORIZE_URL": "https://login.example"}, "one Katana", "fault", "lead to this"),
+    ({"KATANA_REDIRECT_URI": "{https}" + CALLBACK}, "one Katana", "warning", "stand-in"),
+    ({"DATABASE_URL": "postgresql://127.0.0.1:{port}/a"}, "database", "fault", "not answer"),
+    ({"DATABASE_URL": "sqlite:///:memory:"}, "disk", "fault", "in memory"),
+]
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(("changed", "check", "level", "says"), AMISS)
+def test_wrong_addresses_are_found(
+    healthy: MakeApp,
+    origin: str,
+    sandbox: Sandbox,
+    closed_port: int,
+    changed: dict[str, str],
+    check: str,
+    level: str,
+    says: str,
+) -> None:
+    """Each is named with what it means, by the check whose it is."""
+    places = {
+        "origin": origin,
+        "https": origin.replace("http:", "https:"),
+        "sandbox": sandbox.url,
+        "closed": f"http://127.0.0.1:{closed_port}",
+        "port": closed_port,
+    }
+
+    report = Report(healthy(**{name: value.format(**places) for name, value in changed.items()}))
+
+    assert (check, level) in report.amiss(), report.output
+    assert says in report.says(check)
+    assert report.status == ("fault" in {level for _, level in report.amiss()})
+
+
+@pytest.mark.one_database
+def test_a_host_that_is_refused_is_found(healthy: MakeApp, origin: str, new_app: MakeApp) -> None:
+    """The app runs, but answers to another name than the one that users come back to."""
+    with serving(new_app(TRUSTED_HOSTS="app.example")) as url:
+        report = Report(healthy(KATANA_REDIRECT_URI=url + CALLBACK))
+
+    assert report.amiss() == [("address", "fault")]
+    assert "status 400" in report.says("address")
+
+
+@pytest.mark.one_database
+def test_katana_in_trouble_and_on_another_clock_is_found(healthy: MakeApp) -> None:
+    """An answer is an answer, but a 5xx is told, and so is the time that it names."""
+    gone_by = answer(status=503, headers={"Date": "Wed, 01 Jan 2020 00:00:00 GMT"})
+
+    with wire(answering(gone_by)) as katana:
+        report = Report(healthy(KATANA_ACCESS_TOKEN_URL=f"{katana.url}/oauth/token"))
+
+    assert report.amiss() == [("Katana's login", "warning"), ("clock", "warning")]
+    assert "503" in report.says("Katana's login")
+    assert "This machine is" in report.says("clock")
+    assert "The database is" in report.says("clock")
+
+
+@pytest.mark.one_database
+def test_a_cookie_without_its_flags_is_found(healthy: MakeApp) -> None:
+    """A fork that has loosened one is told which."""
+    app = healthy()
+    app.config["SESSION_COOKIE_HTTPONLY"] = False
+
+    report = Report(app)
+
+    assert report.amiss() == [("cookies", "fault")]
+    assert "SESSION_COOKIE_HTTPONLY" in report.says("cookies")
+
+
+@pytest.mark.parametrize(
+    ("revision", "says"), [("", "older"), ("29991231_from_the_future", "newer")]
+)
+def test_tables_of_another_code_are_found(healthy: MakeApp, revision: str, says: str) -> None:
+    """Older tables need an upgrade, newer ones the code that made them."""
+    app = healthy()
+    execute(
+        app,
+        text("DELETE FROM alembic_version")
+        if not revision
+        else text("UPDATE alembic_version SET version_num = :v").bindparams(v=revision),
+    )
+
+    report = Report(app)
+
+    assert ("migrations", "fault") in report.amiss()
+    assert says in report.says("migrations")
+
+
+@pytest.mark.one_database
+def test_a_read_only_file_is_found(healthy: MakeApp, database_url: str) -> None:
+    """Without writing no token can be renewed."""
+    file = database_url.removeprefix("sqlite:///")
+
+    report = Report(healthy(DATABASE_URL=f"sqlite:///file:{file}?mode=ro&uri=true"))
+
+    assert ("writing", "fault") in report.amiss()
+
+
+@pytest.mark.one_database("postgresql")
+@pytest.mark.parametrize(
+    ("setting", "check"),
+    [
+        ("default_transaction_read_only = on", "writing"),
+        ("default_transaction_isolation = 'serializable'", "isolation"),
+    ],
+)
+def test_a_database_that_is_set_up_otherwise_is_found(
+    healthy: MakeApp, setting: str, check: str
+) -> None:
+    """A replica, or stricter transactions than the refresh protocol is made for."""
+    app = healthy()
+    with app.app_context():
+        name = db.engine.url.database
+    execute(app, text(f'ALTER DATABASE "{name}" SET {setting}'))
+
+    assert (check, "fault") in Report(healthy()).amiss()
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "ext4"])
+def test_the_kind_of_disk_is_told_by_the_nearest_mount(kind: str) -> None:
+    """The table of mounts says it, spaces in names included; the deepest mount counts."""
+    mounts = f"/dev/a / ext3 rw 0 0\nhost:/b /srv/my\\040data {kind} rw 0 0\nproc /proc proc rw 0 0"
+
+    assert filesystem(Path("/srv/my data/app.db"), mounts) == kind
+    assert filesystem(Path("/srv/my database/app.db"), mounts) == "ext3"
+    assert (kind in NETWORK_DISKS) == (kind != "ext4")
+
+
+def test_a_missing_key_is_found(healthy: MakeApp) -> None:
+    """Tokens whose key is gone are counted, with the key's name."""
+    app = healthy()
+    crowd(app, LOST, 3)
+
+    report = Report(app)
+
+    assert ("keys", "fault") in report.amiss()
+    assert "lost (6)" in report.says("keys")
+
+
+def test_an_unfinished_change_of_keys_is_found(
+    healthy: MakeApp, environ: dict[str, str], sandbox: Sandbox
+) -> None:
+    """While an older key is still needed, doctor says what to run."""
+    Connected(healthy(), sandbox, environ)
+    new = ended(flask({}, "keys", "new")).output.split()[0]
+
+    report = Report(healthy(TOKEN_ENCRYPTION_KEYS=f"{new},{environ['TOKEN_ENCRYPTION_KEYS']}"))
+
+    assert ("keys", "warning") in report.amiss()
+    assert "older keys: test" in report.says("keys")
+
+
+def test_a_copied_token_is_found(
+    healthy: MakeApp, environ: dict[str, str], sandbox: Sandbox
+) -> None:
+    """A token that was pasted into another row does not open there."""
+    app = healthy()
+    ada, bea = (Connected(app, sandbox, environ, name) for name in ("ada", "bea"))
+    copied = ada.row().sealed_refresh_token
+    execute(
+        app,
+        update(Connection).where(Connection.id == bea.id).values(sealed_refresh_token=copied),
+    )
+
+    report = Report(app)
+
+    assert ("opening", "fault") in report.amiss()
+    assert str(bea.id) in report.says("opening")
+
+
+def test_connections_that_nobody_keeps_alive_are_found(
+    healthy: MakeApp, environ: dict[str, str], sandbox: Sandbox
+) -> None:
+    """A refresh that is overdue is told with its age."""
+    app = healthy()
+    crowd(app, Connected(app, sandbox, environ).vault, 1)
+
+    report = Report(app)
+
+    assert ("connections", "warning") in report.amiss()
+    assert "2 active, 0 reconnect_needed. The oldest was last renewed 29 days ago" in report.says(
+        "connections"
+    )
+
+
+def test_an_incident_at_katana_is_told(
+    healthy: MakeApp, environ: dict[str, str], sandbox: Sandbox
+) -> None:
+    """Many refusals in a row are told for what they are."""
+    app = healthy()
+    for n in range(REFUSALS):
+        Connected(app, sandbox, environ, f"maker{n}").change(refused_at=1)
+
+    report = Report(app)
+
+    assert ("connections", "warning") in report.amiss()
+    assert "refuses many in a row" in report.says("connections")
+
+
+def db_name(app: Flask) -> str:
+    """Which database the app has."""
+    with app.app_context():
+        return db.engine.dialect.name
