@@ -1,8 +1,9 @@
 """A process that asks for fresh access tokens: many at once, or one that is struck at a step.
 
 Started as `python -m tests.refresher` with the app's settings in its environment and a task, as
-JSON, on its standard input. It says "ready" when it is, starts at the first byte that follows, and
-prints one line of JSON for each token or failure.
+JSON, on its standard input. It says "ready" when it is. Each further line begins a round: all its
+threads ask at once, each prints a token or a failure as a line of JSON, then it says "done". A
+round may name the token that Katana's API has refused.
 """
 
 import json
@@ -47,7 +48,7 @@ class Strike:
         """Strike, if this is the step."""
         if step == self.step:
             self.step = None
-            print(json.dumps({"struck": step}), flush=True)
+            say({"struck": step})
             # To this very thread, which then does not run a step further.
             signal.pthread_kill(threading.get_ident(), self.signal_number)
 
@@ -93,39 +94,51 @@ class StruckLogin(KatanaLogin):
 def main() -> None:
     """Do the task."""
     task = json.loads(sys.stdin.readline())
-    settings = load(os.environ)
-    app = create_app(os.environ)
-    clock = SystemClock()
+    refresh = _refresh(task)
+    say({"ready": True})
+    for line in sys.stdin:
+        _round(refresh, UUID(task["connection_id"]), task.get("threads", 1), **json.loads(line))
+        say({"done": True})
+
+
+def say(said: dict[str, Any]) -> None:
+    """Print a line; in one piece, whoever else prints."""
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
+
+
+def _refresh(task: dict[str, Any]) -> Refresh:
+    settings, clock = load(os.environ), SystemClock()
     strike = Strike(task.get("step"), getattr(signal, task.get("signal", "SIGKILL")))
-    with app.app_context():
+    with create_app(os.environ).app_context():
         leases, incidents = StruckLeases(db.engine, clock), Incidents(db.engine, clock)
     login = StruckLogin(settings.katana)
     leases.strike = login.strike = strike
     refresh = Refresh(leases, incidents, login, Vault(settings.token_keys), clock)
     refresh.send_before_seconds = task.get("send_before_seconds", refresh.send_before_seconds)
-    connection_id, threads = UUID(task["connection_id"]), task.get("threads", 1)
+    return refresh
+
+
+def _round(refresh: Refresh, connection_id: UUID, threads: int, refused: str | None = None) -> None:
     barrier = threading.Barrier(threads)
 
     def ask() -> None:
         barrier.wait()
         try:
-            token = refresh.fresh_access_token(connection_id, task.get("refused"))
-            said = {"token": token}
+            said = {"token": refresh.fresh_access_token(connection_id, refused)}
         except ConnectError as error:
             said = {"error": type(error).__name__}
-        with printing:
-            print(json.dumps(said), flush=True)
+        with _printing:
+            say(said)
 
-    printing = threading.Lock()
-    leases.look(connection_id)  # the pool is warm before the start
-    print(json.dumps({"ready": True}), flush=True)
-    sys.stdin.readline()
     asking = [threading.Thread(target=ask) for _ in range(threads)]
     for thread in asking:
         thread.start()
     for thread in asking:
         thread.join()
 
+
+_printing = threading.Lock()
 
 if __name__ == "__main__":
     main()

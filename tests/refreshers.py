@@ -27,16 +27,18 @@ class Refresher:
         said: dict[str, Any] = json.loads(line)
         return said
 
-    def start(self) -> None:
+    def start(self, refused: str | None = None) -> None:
         """Let it ask, now that it is ready."""
         assert self.process.stdin
-        self.process.stdin.write("\n")
+        self.process.stdin.write(json.dumps({"refused": refused}) + "\n")
         self.process.stdin.flush()
 
-    def rest(self) -> list[dict[str, Any]]:
-        """All that it says until it ends."""
-        out, _ = self.process.communicate(timeout=END_SECONDS)
-        return [json.loads(line) for line in out.splitlines()]
+    def results(self) -> list[dict[str, Any]]:
+        """All that it says until the round is over."""
+        said = []
+        while (one := self.said()) != {"done": True}:
+            said.append(one)
+        return said
 
 
 @contextmanager
@@ -63,17 +65,29 @@ def refreshing(
         process.communicate()
 
 
-def ask_all_at_once(
-    environ: Mapping[str, str], connection_id: UUID, *, processes: int, **task: object
-) -> list[dict[str, Any]]:
-    """What many processes, with the same task and started at once, say."""
+class Crowd:
+    """Many processes, each with many threads."""
+
+    def __init__(self, refreshers: list[Refresher]) -> None:
+        self._refreshers = refreshers
+
+    def ask_at_once(self, refused: str | None = None) -> list[dict[str, Any]]:
+        """What all of them get, started at once."""
+        for refresher in self._refreshers:
+            refresher.start(refused)
+        return [said for refresher in self._refreshers for said in refresher.results()]
+
+
+@contextmanager
+def crowd(
+    environ: Mapping[str, str], connection_id: UUID, *, processes: int, threads: int
+) -> Iterator[Crowd]:
+    """Many who want the token of one connection, ready to start."""
     with ExitStack() as stack:
         refreshers = [
-            stack.enter_context(refreshing(environ, connection_id, **task))
+            stack.enter_context(refreshing(environ, connection_id, threads=threads))
             for _ in range(processes)
         ]
         for refresher in refreshers:
             assert refresher.said() == {"ready": True}
-        for refresher in refreshers:
-            refresher.start()
-        return [said for refresher in refreshers for said in refresher.rest()]
+        yield Crowd(refreshers)
