@@ -137,10 +137,12 @@ def for_flask(settings: Settings) -> Mapping[str, Any]:
 
 
 def _engine_options(database_url: str) -> Mapping[str, Any]:
+    # An error of the database is logged with its statement: without the values in it.
     if database_url.startswith("sqlite"):
-        return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS}}
+        return {"hide_parameters": True, "connect_args": {"timeout": SQLITE_BUSY_SECONDS}}
 
     return {
+        "hide_parameters": True,
         "pool_pre_ping": True,
         "pool_size": 10,
         "max_overflow": 20,

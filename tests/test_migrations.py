@@ -190,6 +190,19 @@ def test_an_address_has_one_account() -> None:
 
 
 @pytest.mark.usefixtures("engine")
+def test_an_error_of_the_database_tells_no_value() -> None:
+    """S-37: such errors are logged, and the values are tokens, addresses and hashes."""
+    told_of = CONNECTION | {"user_id": add_user(), "sealed_access_token": b"canary"}
+    add(Connection, **told_of)
+
+    with pytest.raises(IntegrityError) as told:
+        add(Connection, **told_of)
+
+    assert "INSERT INTO connections" in str(told.value)
+    assert "canary" not in str(told.value)
+
+
+@pytest.mark.usefixtures("engine")
 def test_nobody_elses_connection_can_be() -> None:
     """A connection belongs to a user who is there."""
     with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
