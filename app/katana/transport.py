@@ -72,7 +72,6 @@ class _EndingAdapter(HTTPAdapter):
         self, request: PreparedRequest, *, timeout: float, **kwargs: Any
     ) -> Response:
         deadline = time.monotonic() + timeout
-        kwargs["stream"] = True
         try:
             total = Timeout(connect=CONNECT_SECONDS, total=timeout)
             response = super().send(request, timeout=total, **kwargs)  # type: ignore[arg-type]
