@@ -29,7 +29,6 @@ ABOUT_DATABASE: tuple[Check, ...] = (
     database.isolation,
     database.disk,
     stored.keys,
-    stored.opening,
     stored.connections,
 )
 ABOUT_KATANA: tuple[Check, ...] = (katana.one_katana, katana.login, katana.api, katana.clock)

@@ -1,58 +1,64 @@
 """Whether what is stored can be used: the keys, and the state of the connections."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from app.cli.doctor.findings import Examined, Finding, fault, ok, warning
+from app.connections.sealed import KeyInUse, SealedValue
 from app.errors import SealBroken
 
 OVERDUE_DAYS = 8  # `flask connections keep-alive` renews after 7
 
 
 def keys(examined: Examined) -> Iterator[Finding]:
-    """Every key that a stored token needs is there, and it is the first."""
+    """Every key that a stored token needs is there, is the first, and opens what it has sealed."""
     uses = examined.connections.upkeep.sealed.keys_in_use()
+    yield _needed(examined, uses)
+    yield _opening(examined, uses)
+
+
+def _needed(examined: Examined, uses: Sequence[KeyInUse]) -> Finding:
     first, *others = (key.kid for key in examined.settings.token_keys)
-    missing = [
-        f"{use.kid or '?'} ({use.values})" for use in uses if use.kid not in {first, *others}
-    ]
+    known = {first, *others}
+    missing = [f"{use.kid or '?'} ({use.values})" for use in uses if use.kid not in known]
     old = [use.kid for use in uses if use.kid in others]
     if missing:
-        yield fault(
+        return fault(
             "keys",
             f"Tokens do not open, for want of these keys: {', '.join(missing)}.",
             "Add them to TOKEN_ENCRYPTION_KEYS again, behind the first.",
         )
-    elif old:
-        yield warning(
+    if old:
+        return warning(
             "keys",
             f"Tokens are still sealed by older keys: {', '.join(map(str, old))}.",
             "Run `flask keys rotate`.",
         )
-    else:
-        yield ok("keys", f"No token needs another key than {first}.")
+    return ok("keys", f"No token needs another key than {first}.")
 
 
-def opening(examined: Examined) -> Iterator[Finding]:
-    """Tokens open: one of each key, and some more."""
+def _opening(examined: Examined, uses: Sequence[KeyInUse]) -> Finding:
+    """One of each key and some more are tried."""
     sealed = examined.connections.upkeep.sealed
     known = {key.kid for key in examined.settings.token_keys}
-    examples = sealed.of([use.example for use in sealed.keys_in_use() if use.kid in known])
-    tried = [value for value in (*examples, *next(sealed.batches(), ())) if value.kid in known]
-    broken = set()
-    for value in tried:
-        try:
-            examined.connections.vault.open(value.sealed, value.place)
-        except SealBroken:
-            broken.add(value.connection_id)
+    examples = sealed.of([use.example for use in uses if use.kid in known])
+    tried = {value for value in (*examples, *next(sealed.batches(), ())) if value.kid in known}
+    broken = {value.connection_id for value in tried if not _opens(examined, value)}
     if broken:
-        yield fault(
+        return fault(
             "opening",
             f"Tokens do not open, though their key is there: connection {min(broken)}"
             + (f" and {len(broken) - 1} more of those tried." if len(broken) > 1 else "."),
             "See whether a key was replaced under its old name, or a row was copied.",
         )
-    else:
-        yield ok("opening", f"Of the stored tokens {len(tried)} were tried, and they open.")
+    return ok("opening", f"Of the stored tokens {len(tried)} were tried, and they open.")
+
+
+def _opens(examined: Examined, value: SealedValue) -> bool:
+    try:
+        examined.connections.vault.open(value.sealed, value.place)
+    except SealBroken:
+        return False
+    return True
 
 
 def connections(examined: Examined) -> Iterator[Finding]:
