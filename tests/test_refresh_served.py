@@ -1,0 +1,96 @@
+"""Refreshing as it runs: users with browsers, the app under gunicorn, several workers."""
+
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+from sqlalchemy.engine import make_url
+
+from tests.actors import Maker
+from tests.pages import Page
+from tests.sandbox import Sandbox
+from tests.servers import Served
+
+AT_ONCE = 12
+
+MakeMaker = Callable[..., Maker]
+
+
+@pytest.fixture
+def ada(served_maker: Maker) -> Maker:
+    """A user whose Katana is connected."""
+    served_maker.sign_up()
+    served_maker.connect()
+    return served_maker
+
+
+def look_all_at_once(maker: Maker) -> list[Page]:
+    """Load the dashboard in many tabs."""
+    with ThreadPoolExecutor(AT_ONCE) as tabs:
+        return list(tabs.map(lambda _: maker.dashboard(), range(AT_ONCE)))
+
+
+def assert_alive(sandbox: Sandbox, refreshes: int) -> None:
+    """The one grant lives, after so many refreshes."""
+    ledger = sandbox.ledger()
+    assert [family.state for family in ledger.families] == ["live"]
+    assert len(ledger.of("refresh")) == refreshes
+    assert not any(token.presented > 1 for token in ledger.families[0].refresh_tokens)
+
+
+def test_many_tabs_at_expiry_send_one_refresh(ada: Maker, sandbox: Sandbox) -> None:
+    """R-1: whoever comes first renews, and every page shows data."""
+    sandbox.rules(latency_seconds=0.05, requests_per_minute=1000)
+    for refreshes in (1, 2):
+        sandbox.expire()
+
+        pages = look_all_at_once(ada)
+
+        assert {page.status for page in pages} == {200}
+        assert all("SO-64" in page.text for page in pages)
+        assert_alive(sandbox, refreshes)
+
+
+@pytest.mark.one_database
+def test_a_worker_asked_to_stop_saves_its_answer_first(
+    ada: Maker, sandbox: Sandbox, served: Served, database_url: str
+) -> None:
+    """R-19: the database is locked, gunicorn is told to end, and the token is still saved."""
+    sandbox.expire()
+    sandbox.fault("refresh", "slow", seconds=1)
+    tab = threading.Thread(target=ada.dashboard)
+    tab.start()
+    while not sandbox.ledger().of("refresh"):
+        assert tab.is_alive(), "the page was there without a refresh"
+    locked = sqlite3.connect(make_url(database_url).database or "", isolation_level=None)
+    locked.execute("BEGIN IMMEDIATE")
+    while sandbox.ledger().of("refresh")[-1].status is None:
+        assert served.process.poll() is None
+    served.process.send_signal(signal.SIGTERM)
+    locked.execute("ROLLBACK")
+    locked.close()
+
+    assert served.process.wait(60) == 0
+    tab.join()
+    assert_alive(sandbox, 1)
+    with sqlite3.connect(make_url(database_url).database or "") as connection:
+        saved = connection.execute("SELECT generation, sent_at FROM connections").fetchone()
+    assert saved == (2, None)
+
+
+def test_workers_that_die_leave_the_grant_to_those_that_follow(
+    ada: Maker, sandbox: Sandbox, served: Served
+) -> None:
+    """R-4: gunicorn's workers are killed; new ones go on with the same grant."""
+    workers = psutil.Process(served.process.pid).children()
+    for worker in workers:
+        worker.kill()
+    psutil.wait_procs(workers)
+    sandbox.expire()
+
+    assert "SO-64" in ada.dashboard().text
+    assert_alive(sandbox, 1)
