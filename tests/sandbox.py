@@ -62,6 +62,7 @@ class Ledger:
 
     families: list[Family]
     requests: list[Request]
+    totals: dict[str, int]
 
     def of(self, kind: str) -> list[Request]:
         """The requests of one kind: authorize, exchange, refresh, revoke or api."""
@@ -119,6 +120,7 @@ class Sandbox:
         return Ledger(
             families=[_family(family) for family in seen["families"]],
             requests=[_only_known(Request, request) for request in seen["requests"]],
+            totals=seen["totals"],
         )
 
     def rules(self, **changed: object) -> None:
