@@ -103,6 +103,20 @@ def direct(source: str) -> dict[str, Requirement]:
     return {canonicalize_name(requirement.name): requirement for requirement in found}
 
 
+WALL_CLOCK = re.compile(r"datetime\.(?:now|utcnow|today)\(|\btime\.time\(|date\.today\(")
+
+
+@pytest.mark.parametrize("path", [*modules("app/connections"), *modules("app/katana")], ids=str)
+def test_no_worker_judges_by_its_own_clock(path: Path) -> None:
+    """R-8: a worker whose clock is ten minutes wrong does no harm, since nobody asks that clock."""
+    found = WALL_CLOCK.search((ROOT / path).read_text())
+
+    assert not found, (
+        f"{path} asks the machine's clock by {found[0] if found else ''}: compare moments in SQL, "
+        "with clock.database_time(), and measure durations with clock.monotonic()."
+    )
+
+
 @pytest.mark.parametrize("path", modules("app"), ids=str)
 def test_imports_go_one_way(path: Path) -> None:
     """Pages know connections, connections know Katana and the tables; never the other way round."""
