@@ -54,7 +54,7 @@ dev: $(TO_TEST)  ## Prepare the virtual environment for tests and checks
 	@$(BIN)/python -m app.start --env-only
 
 # uv resolves for every platform at once, which pip cannot; it is needed here only.
-LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .PHONY: lock

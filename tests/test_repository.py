@@ -5,7 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import packages_distributions
+from importlib.metadata import (
+    Distribution,
+    PackageNotFoundError,
+    distribution,
+    packages_distributions,
+)
 from pathlib import Path
 
 import pytest
@@ -92,8 +97,22 @@ def imported_names(path: Path) -> set[str]:
 
 def pins(lock: str) -> dict[str, Version]:
     """The version of each distribution that `lock` names."""
-    found = re.findall(r"(?m)^([a-z0-9._-]+)==(\S+)", (ROOT / lock).read_text())
-    return {canonicalize_name(name): Version(version) for name, version in found}
+    return {name: Version(next(iter(pin.specifier)).version) for name, pin in pinned(lock).items()}
+
+
+def pinned(lock: str) -> dict[str, Requirement]:
+    """What `lock` pins, by name."""
+    found = re.findall(r"(?m)^[a-z0-9._-]+(?:\[[a-z0-9.,_-]+\])?==\S+", (ROOT / lock).read_text())
+    pins = [Requirement(pin) for pin in found]
+    return {canonicalize_name(pin.name): pin for pin in pins}
+
+
+def installed(name: str) -> Distribution | None:
+    """What is installed of it: a lock also names what only another platform needs."""
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
 
 
 def direct(source: str) -> dict[str, Requirement]:
@@ -276,6 +295,23 @@ def test_the_locks_hold_what_is_asked_for(kind: str) -> None:
     ]
 
     assert not missing, f"Run `make lock`: requirements{kind}.txt lacks {', '.join(missing)}."
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+def test_the_locks_name_the_extras_that_are_asked_for(lock: str) -> None:
+    """Else pip takes the newest version for the extra, which the lock has no hash of."""
+    pins = pinned(lock)
+
+    bare = [
+        f"{asked.name}[{','.join(sorted(asked.extras))}] for {name}"
+        for name in pins
+        if (found := installed(name))
+        for asked in map(Requirement, found.requires or [])
+        if asked.extras and (not asked.marker or asked.marker.evaluate({"extra": ""}))
+        if not asked.extras <= pins[canonicalize_name(asked.name)].extras
+    ]
+
+    assert not bare, f"Keep --no-strip-extras in `make lock`: {lock} lacks {', '.join(bare)}."
 
 
 @pytest.mark.parametrize("path", modules("tests"), ids=str)
