@@ -6,7 +6,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +23,7 @@ from app.db import db
 from tests.actors import ClientBrowser, Maker, WireBrowser
 from tests.browsers import find_chromium, running_chromium
 from tests.postgres import Postgres, running_postgres
+from tests.rig import Rig, running_rig
 from tests.sandbox import Sandbox, running_sandbox
 from tests.servers import Served, gunicorn, listening
 
@@ -34,14 +35,16 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
 
 
+# What a test has its database from, and how many tests share that.
+DATABASES = {"database_url": "function", "shared_rig": "module"}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Let each test that has a database run on SQLite and on PostgreSQL."""
-    if "database_url" not in metafunc.fixturenames:
-        return
-
     one = metafunc.definition.get_closest_marker("one_database")
     engines = (one.args or ["sqlite"]) if one else ["sqlite", "postgresql"]
-    metafunc.parametrize("database_url", engines, indirect=True)
+    for name in DATABASES.keys() & metafunc.fixturenames:
+        metafunc.parametrize(name, engines, indirect=True, scope=DATABASES[name])
 
 
 def cannot_run(reason: str) -> NoReturn:
@@ -80,8 +83,14 @@ def migrated_postgres(postgres: Postgres) -> str:
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A fresh, migrated database."""
+    with _fresh_database(request, tmp_path) as url:
+        yield url
+
+
+@contextmanager
+def _fresh_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        path = shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "app.db")
+        path = shutil.copy(request.getfixturevalue("migrated_sqlite"), folder / "app.db")
         yield f"sqlite:///{path}"
         return
 
@@ -109,6 +118,10 @@ def listener() -> Iterator[socket.socket]:
 @pytest.fixture
 def redirect_uri(listener: socket.socket) -> str:
     """The app's callback."""
+    return _redirect_uri(listener)
+
+
+def _redirect_uri(listener: socket.socket) -> str:
     return f"http://localhost:{listener.getsockname()[1]}/katana/callback"
 
 
@@ -122,6 +135,10 @@ def sandbox(redirect_uri: str) -> Iterator[Sandbox]:
 @pytest.fixture
 def environ(sandbox: Sandbox, redirect_uri: str, database_url: str) -> dict[str, str]:
     """All the settings, so that no .env of this machine shows through."""
+    return _settings(sandbox, redirect_uri, database_url)
+
+
+def _settings(sandbox: Sandbox, redirect_uri: str, database_url: str) -> dict[str, str]:
     return {
         **_secrets(),
         **sandbox.settings(),
@@ -222,6 +239,37 @@ def new_served_maker(served: Served, sandbox: Sandbox) -> Iterator[MakeMaker]:
 def served_maker(new_served_maker: MakeMaker) -> Maker:
     """One maker over the network, not signed up yet."""
     return new_served_maker()
+
+
+@pytest.fixture(scope="module")
+def rig_settings() -> dict[str, str]:
+    """What is set otherwise for the rig; a module says so by a fixture of its own."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def shared_rig(
+    request: pytest.FixtureRequest,
+    rig_settings: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Rig]:
+    """The served app and its sandbox, for all tests of a module."""
+    folder = tmp_path_factory.mktemp("rig")
+    with ExitStack() as stack:
+        database_url = stack.enter_context(_fresh_database(request, folder))
+        listener = stack.enter_context(listening())
+        redirect_uri = _redirect_uri(listener)
+        sandbox = stack.enter_context(running_sandbox(redirect_uri))
+        environ = _settings(sandbox, redirect_uri, database_url)
+        environ |= {"LOG_LEVEL": "DEBUG"} | rig_settings
+        yield stack.enter_context(running_rig(environ, listener, sandbox, folder))
+
+
+@pytest.fixture
+def rig(shared_rig: Rig) -> Rig:
+    """The rig as if it were new."""
+    shared_rig.start_again()
+    return shared_rig
 
 
 @pytest.fixture(scope="session")

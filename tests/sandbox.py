@@ -1,6 +1,6 @@
 """Drives the sandbox over HTTP: its consent page as a user, its rules and faults as the weather."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from secrets import token_hex
@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import requests
+from flask import Response, request
 
 from app.sandbox import create_sandbox
 from app.sandbox.clock import Clock
@@ -15,6 +16,14 @@ from tests.pages import Page
 from tests.servers import serving
 
 TIMEOUT = 30
+SECRET_FIELDS = {
+    "client_secret",
+    "code",
+    "code_verifier",
+    "token",
+    "access_token",
+    "refresh_token",
+}
 
 
 @dataclass(frozen=True)
@@ -78,12 +87,15 @@ class Callback:
 
 
 class Sandbox:
-    """A running sandbox."""
+    """A running sandbox. `secrets` are the codes, verifiers and tokens that it was sent or gave."""
 
-    def __init__(self, url: str, client_id: str, client_secret: str) -> None:
+    def __init__(
+        self, url: str, client_id: str, client_secret: str, secrets: set[str] | None = None
+    ) -> None:
         self.url = url
         self.client_id = client_id
         self.client_secret = client_secret
+        self.secrets = set() if secrets is None else secrets
         self._http = requests.Session()
 
     def settings(self) -> dict[str, str]:
@@ -166,12 +178,25 @@ def running_sandbox(redirect_uri: str, clock: Clock | None = None) -> Iterator[S
         redirect_uri=redirect_uri,
         clock=clock,
     )
+    secrets: set[str] = set()
+    app.after_request(_overhear(secrets))
     with serving(app) as url:
-        sandbox = Sandbox(url, client_id, client_secret)
+        sandbox = Sandbox(url, client_id, client_secret, secrets)
         try:
             yield sandbox
         finally:
             sandbox.close()
+
+
+def _overhear(secrets: set[str]) -> Callable[[Response], Response]:
+    def listen(response: Response) -> Response:
+        if request.path.startswith("/oauth/"):
+            given = response.get_json(silent=True) or {}
+            passed = {**request.form.to_dict(), **given}
+            secrets.update(str(value) for name, value in passed.items() if name in SECRET_FIELDS)
+        return response
+
+    return listen
 
 
 def _family(seen: dict[str, Any]) -> Family:

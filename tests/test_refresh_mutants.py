@@ -3,29 +3,13 @@
 The list is the proof: what was changed, and which test notices.
 """
 
-import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from app.config import ROOT
+from tests.mutants import Mutant, assert_noticed
 
 REFRESH, LEASES = "app/connections/refresh.py", "app/connections/leases.py"
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """`old` becomes `new` in `file`; one of `tests` must fail."""
-
-    guard: str
-    file: str
-    old: str
-    new: str
-    tests: str
-
 
 MUTANTS = [
     Mutant(
@@ -162,19 +146,4 @@ MUTANTS = [
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
 def test_every_guard_is_noticed_when_it_is_gone(mutant: Mutant, tmp_path: Path) -> None:
     """Without the guard, its tests fail."""
-    tree = tmp_path / "tree"
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "instance"))
-    file = tree / mutant.file
-    code = file.read_text()
-    assert code.count(mutant.old) == 1, "the guard is not where the list says: bring it up to date"
-    file.write_text(code.replace(mutant.old, mutant.new))
-
-    run = subprocess.run(
-        (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.tests),
-        cwd=tree,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert run.returncode == 1, f"nobody noticed:\n{run.stdout[-2000:]}"
+    assert_noticed(mutant, tmp_path / "tree")
