@@ -42,6 +42,12 @@ check: $(TO_TEST)  ## Check format, lint and types
 	@$(BIN)/python -m ruff check --quiet .
 	@$(BIN)/python -m mypy
 
+# Without --strict it finds nothing wrong where it could ask about nothing. The locks are taken as they
+# are: nothing is installed but the tool itself.
+.PHONY: audit
+audit:  ## Ask whether a locked version has a known advisory (needs uv and the network)
+	@uvx pip-audit --strict --disable-pip --requirement requirements.txt --requirement requirements-dev.txt
+
 .PHONY: format
 format: $(TO_TEST)  ## Format the code and fix what lint can fix
 	@$(BIN)/python -m ruff format --quiet .

@@ -21,6 +21,12 @@ graceful_timeout = 60
 # not the single request; it stays above graceful_timeout so that it never cuts a refresh short.
 timeout = 90
 
+# How long the first line and each header may be, in bytes, and how many headers there may be. The
+# callback's URL holds Katana's code, which may be long; else no page here needs much.
+limit_request_line = 8190
+limit_request_field_size = 8190
+limit_request_fields = 64
+
 # No query string and no referrer, so never %(r)s, %(q)s or %(f)s: the callback's URL holds Katana's
 # code and our state.
 accesslog = "-"

@@ -43,6 +43,10 @@ SETTINGS: Mapping[str, str] = {
 # How a value begins that somebody was meant to replace. A random secret begins so by no chance that
 # matters.
 PLACEHOLDER = re.compile(r"change.?me|your[-_. ]|placeholder|<|\.\.\.|x+$", re.IGNORECASE)
+#: What belongs on a developer's machine: with an https redirect URI nothing starts beside it.
+SWITCHES_OF_DEVELOPERS = ("FLASK_DEBUG", "FLASK_TESTING", "TESTING")
+#: The same; who reads these looks only whether they are there, whatever their value.
+TRAPDOORS_OF_DEVELOPERS = ("AUTHLIB_INSECURE_TRANSPORT", "OAUTHLIB_INSECURE_TRANSPORT")
 KEY_BYTES = 32
 SECRET_KEY_CHARACTERS = 32
 FORM_BYTES = 64 * 1024
@@ -110,6 +114,9 @@ def load(environ: Mapping[str, str]) -> Settings:
     """
     reader = _Reader({**SETTINGS, **_given(environ)})
     settings = _settings(reader)
+    reader.refuse_reuse("SECRET_KEY", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")
+    if reader.values["KATANA_REDIRECT_URI"].lower().startswith("https:"):
+        reader.refuse_what_developers_use()
     if reader.faults:
         raise ConfigurationError(tuple(reader.faults))
 
@@ -122,6 +129,7 @@ def for_flask(settings: Settings) -> Mapping[str, Any]:
         "SECRET_KEY": settings.secret_key,
         "SECRET_KEY_FALLBACKS": list(settings.secret_key_fallbacks),
         "TRUSTED_HOSTS": list(settings.trusted_hosts),
+        "PROVIDE_AUTOMATIC_OPTIONS": False,  # a page takes the methods that it declares
         "MAX_CONTENT_LENGTH": FORM_BYTES,
         "MAX_FORM_MEMORY_SIZE": FORM_BYTES,
         # A `__Host-` cookie belongs to this host alone (RFC 6265bis). Lax, not Strict: the user
@@ -263,6 +271,20 @@ class _Reader:
         if len({key.kid for key in keys}) < len(keys):
             self.fault(name, "names two keys alike.")
         return keys
+
+    def refuse_reuse(self, name: str, *others: str) -> None:
+        """One leak must not open two doors: what `name` holds stands in none of the others."""
+        for other in others:
+            if self.values[name] and self.values[name] in self.values[other]:
+                self.fault(name, f"is the same as in {other}: make it a secret of its own.")
+
+    def refuse_what_developers_use(self) -> None:
+        for name in SWITCHES_OF_DEVELOPERS:
+            if self.values.get(name, "0").lower() not in {"0", "false", "no", "off"}:
+                self.fault(name, "is on, and the redirect URI is https: take it away.")
+        for name in TRAPDOORS_OF_DEVELOPERS:
+            if name in self.values:
+                self.fault(name, "is set, whatever to, and the redirect URI is https: unset it.")
 
     def _check_strength(self, name: str, value: str, characters: int) -> None:
         if len(value) < characters or len(set(value)) < characters // 4:

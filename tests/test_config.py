@@ -148,6 +148,43 @@ def test_a_secret_that_can_be_guessed_is_refused(name: str, value: str) -> None:
     assert "too easy to guess" in fault
 
 
+@pytest.mark.parametrize("other", ["KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS"])
+def test_a_secret_serves_one_purpose(other: str) -> None:
+    """S-43: what signs cookies neither seals tokens nor is known to Katana."""
+    key = base64.urlsafe_b64encode(KEY[::-1]).decode()
+    shared = {"SECRET_KEY": key, other: f"k1:{key}" if other.startswith("TOKEN") else key}
+
+    assert faults(**shared) == (
+        f"SECRET_KEY is the same as in {other}: make it a secret of its own.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FLASK_DEBUG", "1"),
+        ("FLASK_DEBUG", "True"),
+        ("FLASK_TESTING", "yes"),
+        ("TESTING", "on"),
+        ("AUTHLIB_INSECURE_TRANSPORT", "1"),
+        ("AUTHLIB_INSECURE_TRANSPORT", "0"),
+        ("OAUTHLIB_INSECURE_TRANSPORT", "false"),
+    ],
+)
+def test_what_developers_use_is_not_for_users(name: str, value: str) -> None:
+    """S-74: over https nothing starts with it; on this machine it does no harm."""
+    (fault,) = faults(**{name: value})
+
+    assert fault.startswith(f"{name} is ")
+    assert not faults(**{name: value, "KATANA_REDIRECT_URI": "http://localhost:8000/callback"})
+
+
+@pytest.mark.parametrize("value", ["0", "false", "no", "off", ""])
+def test_a_switch_that_is_off_may_be_there(value: str) -> None:
+    """S-74: FLASK_DEBUG=0 says what is wanted."""
+    assert not faults(FLASK_DEBUG=value)
+
+
 def test_a_generated_secret_is_never_refused() -> None:
     """What `make .env` and Python's secrets module make is good enough."""
     for _ in range(200):

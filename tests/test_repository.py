@@ -45,14 +45,25 @@ TOP_LEVEL = {
     *("Makefile", "pyproject.toml", "gunicorn.conf.py", "wsgi.py"),
 }
 
+#: All that is used of Authlib: not authlib.jose, and not its Flask client, which keeps states in a
+#: cache or a cookie. Most of its advisories are in those.
+AUTHLIB = {
+    "app/katana/oauth.py": {"authlib.common.security", "authlib.integrations.requests_client"}
+}
+
 #: The first versions without a known advisory that touches this app.
 FLOORS = {
     "authlib": "1.9.6",
     "joserfc": "1.6.8",
     "flask": "3.1.3",
     "werkzeug": "3.1.6",
+    "jinja2": "3.1.6",
     "gunicorn": "27.0.1",
     "requests": "2.32.4",
+    "urllib3": "2.6.3",
+    "cryptography": "44.0.1",
+    "certifi": "2024.7.4",
+    "idna": "3.7",
 }
 
 FOREIGN = re.compile(
@@ -249,7 +260,7 @@ def test_the_top_level_stays_small() -> None:
 
 @pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
 def test_no_version_with_a_known_advisory_is_locked(lock: str) -> None:
-    """Both locks are at or above the first version without a known advisory."""
+    """A-21, A-22: both locks are at or above the first version without a known advisory."""
     locked = pins(lock)
 
     old = [
@@ -270,6 +281,35 @@ def test_no_version_with_a_known_advisory_can_be_locked() -> None:
             assert not requirement.specifier.contains(just_below, prereleases=True), (
                 f"Write {name}>={FLOORS[name]} in requirements.in."
             )
+
+
+@pytest.mark.parametrize("path", modules("app"), ids=str)
+def test_little_of_authlib_is_used(path: Path) -> None:
+    """A-21: advisories in the rest of it are none of ours."""
+    used = {name for name in imported_names(path) if name.split(".")[0] == "authlib"}
+
+    assert used == AUTHLIB.get(str(path), set()), (
+        f"{path} uses {', '.join(sorted(used))}: let app/katana/oauth.py alone touch Authlib, and "
+        "read Authlib's advisories before you add to AUTHLIB in this file."
+    )
+
+
+def test_a_newer_authlib_is_a_decision() -> None:
+    """A-21: what oauth.py overrides in Authlib is read again before another minor version."""
+    specifier = direct("requirements.in")["authlib"].specifier
+
+    assert not specifier.contains("1.10"), "Read app/katana/oauth.py against the new version."
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+def test_everything_locked_has_a_hash(lock: str) -> None:
+    """S-82: nothing is installed but what was locked, by the byte."""
+    blocks = re.split(r"(?m)^(?=[a-z0-9])", (ROOT / lock).read_text())[1:]
+
+    bare = [block.split("==")[0] for block in blocks if "--hash=sha256:" not in block]
+
+    assert blocks
+    assert not bare, f"Run `make lock`: {', '.join(bare)} in {lock} have no hash."
 
 
 def test_both_locks_agree() -> None:

@@ -18,6 +18,11 @@ def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
         app.cli.add_command(command)
 
 
+def is_asked() -> bool:
+    """Whether a `flask` command is at work, and no server."""
+    return click.get_current_context(silent=True) is not None
+
+
 def without_settings(error: ConfigurationError) -> Flask:
     """What `flask` works on while the settings are wrong: `keys new` and `doctor` need none.
 

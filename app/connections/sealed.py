@@ -75,6 +75,16 @@ class SealedTokens:
         """The values of these connections, as far as they still exist."""
         return _values(self._read(select(*_WHOLE).where(Connection.id.in_(ids))))
 
+    def at_both_ends(self, size: int) -> Sequence[SealedValue]:
+        """The values of as many connections that were renewed last, and longest ago."""
+        renewed = Connection.refreshed_at
+        rows = [
+            row
+            for order in (renewed.desc(), renewed)
+            for row in self._read(select(*_WHOLE).order_by(order).limit(size))
+        ]
+        return _values(rows)
+
     def keys_in_use(self) -> Sequence[KeyInUse]:
         """Every key that some value needs."""
         found: dict[str | None, tuple[int, UUID]] = {}

@@ -51,7 +51,7 @@ class Vault:
         Raises SealBroken where the key is unknown, the place is another, or a bit has changed.
         """
         kid = sealed_by(sealed)
-        if kid not in self._ciphers:
+        if not self.knows(kid):
             raise SealBroken(f"no key {kid!r} in TOKEN_ENCRYPTION_KEYS")
 
         start = 2 + len(kid)
@@ -64,6 +64,10 @@ class Vault:
             raise SealBroken(
                 f"{place.table}.{place.column} does not open with key {kid!r}"
             ) from None
+
+    def knows(self, kid: str) -> bool:
+        """Whether there is a key of this name."""
+        return kid in self._ciphers
 
     def reseal(self, sealed: bytes, place: Place) -> bytes:
         """The same text under the first key; `sealed` itself where that is the key already."""

@@ -94,8 +94,6 @@ def cookies(examined: Examined) -> Iterator[Finding]:
             f"Not as they should be: {', '.join(wrong)}.",
             "Leave them to for_flask() in app/config.py.",
         )
-    elif https and examined.app.debug:
-        yield fault("cookies", "Debugging is on for users.", "Unset FLASK_DEBUG.")
     else:
         yield ok("cookies", "HttpOnly, SameSite=Lax" + (", Secure, __Host-." if https else "."))
 

@@ -1,0 +1,78 @@
+"""Refuse to serve with keys that do not fit what is stored.
+
+With a wrong key every page would fail, and every try would leave a pause in its row. So the ring is
+tried before the first request, on a few of the tokens: those that were renewed last, and those that
+were renewed longest ago, which wait for an old key. A damaged row or two are no wrong key, and keep
+nobody else from being served.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.connections import current
+from app.connections.sealed import SealedTokens
+from app.connections.vault import Vault
+from app.db import db
+from app.errors import ConfigurationError, SealBroken
+
+TRIED = 50  # connections, at each end
+DAMAGED = 2  # connections: no more than this may be a matter of their own
+
+logger = logging.getLogger(__name__)
+
+
+def require(app: Flask) -> None:
+    """Try the keys of `app`. Raises ConfigurationError, which names each key that does not fit.
+
+    Where the database does not answer, or has no tables yet, nothing is said against the keys.
+    """
+    with app.app_context():
+        parts = current()
+        try:
+            faults = _faults(parts.upkeep.sealed, parts.vault)
+        except SQLAlchemyError as error:
+            logger.warning("the keys were not tried: the database fails (%s)", type(error).__name__)
+            return
+        finally:
+            db.engine.dispose()  # a server that forks after this must not share its connections
+    if faults:
+        raise ConfigurationError(tuple(faults))
+
+
+def _faults(tokens: SealedTokens, vault: Vault) -> Sequence[str]:
+    opened: set[str] = set()
+    closed: dict[str, set[UUID]] = defaultdict(set)
+    for value in tokens.at_both_ends(TRIED):
+        if value.kid is None:
+            continue
+
+        try:
+            vault.open(value.sealed, value.place)
+        except SealBroken:
+            closed[value.kid].add(value.connection_id)
+        else:
+            opened.add(value.kid)
+    damaged = DAMAGED if opened else 0
+    return [
+        _sentence(kid, vault)
+        for kid, connections in closed.items()
+        if kid not in opened and len(connections) > damaged
+    ]
+
+
+def _sentence(kid: str, vault: Vault) -> str:
+    if not vault.knows(kid):
+        return (
+            f"TOKEN_ENCRYPTION_KEYS lacks the key {kid!r}, which has sealed stored tokens: "
+            "put it back, behind the first."
+        )
+
+    return (
+        f"TOKEN_ENCRYPTION_KEYS has another key under the name {kid!r} than the one which has "
+        "sealed stored tokens: put that one back."
+    )
