@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from app.connections import events, lifecycle
 from app.connections.attempts import hash_of
-from app.connections.events import signal
+from app.connections.events import Event, signal
 from app.connections.lifecycle import NAME_CHARACTERS, Lifecycle, Revocation
 from app.connections.vault import Place, Vault
 from app.db import db
@@ -392,14 +392,10 @@ def test_no_token_is_in_the_database_as_it_is(
     assert ada.settings.katana.client_secret.encode() not in held
 
 
-def heard(kind: EventKind, during: Callable[[], object]) -> list[tuple[int, dict[str, Any]]]:
+def heard(kind: EventKind, during: Callable[[], object]) -> list[Event]:
     """What a fork's receiver of `kind` is told meanwhile."""
-    told: list[tuple[int, dict[str, Any]]] = []
-
-    def receiver(user_id: int, **details: Any) -> None:
-        told.append((user_id, details))
-
-    with signal(kind).connected_to(receiver):
+    told: list[Event] = []
+    with signal(kind).connected_to(told.append):
         during()
     return told
 
@@ -409,15 +405,15 @@ def test_a_fork_is_told_what_happens(ada: Connected) -> None:
     connected = heard(EventKind.CONNECTED, lambda: connect(ada))
     disconnected = heard(EventKind.DISCONNECTED, lambda: disconnect(ada))
 
-    assert connected == [(ada.user_id, {"connection_id": ada.id, "detail": None})]
-    assert disconnected == [(ada.user_id, {"connection_id": ada.id, "detail": Revocation.REVOKED})]
+    assert connected == [Event(EventKind.CONNECTED, ada.user_id, ada.id)]
+    assert disconnected == [Event(EventKind.DISCONNECTED, ada.user_id, ada.id, Revocation.REVOKED)]
 
 
 def test_a_fork_is_told_once_it_is_true(ada: Connected) -> None:
     """A receiver that looks at the database finds what it was told."""
     found = []
 
-    def receiver(_user_id: int, **_details: Any) -> None:
+    def receiver(_event: Event) -> None:
         found.append(is_connected(ada))
 
     with signal(EventKind.DISCONNECTED).connected_to(receiver):
@@ -433,7 +429,7 @@ def test_a_receiver_that_raises_harms_nothing(
 ) -> None:
     """A fork's mistake is logged; the grant is stored, and the other receivers are told."""
 
-    def broken(_user_id: int, **_details: Any) -> None:
+    def broken(_event: Event) -> None:
         raise LookupError("a mistake of the fork")
 
     with signal(EventKind.CONNECTED).connected_to(broken):

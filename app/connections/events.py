@@ -1,10 +1,14 @@
 """What happened to a connection: a row in its history, a line in the log, a signal for a fork."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
 from blinker import Namespace
+from flask import current_app, has_app_context
 from sqlalchemy import Insert, insert, select
 
 from app.clock import Clock
@@ -13,11 +17,47 @@ from app.models import ConnectionEvent, EventKind
 
 logger = logging.getLogger(__name__)
 
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a connection: what a receiver is called with."""
+
+    kind: EventKind
+    user_id: int
+    connection_id: UUID
+    #: refreshed: `recovered` where an earlier answer had been lost, else None.
+    #: refresh_failed: the class of the failure, such as `answer_lost` or `client_refused`.
+    #: reconnect_needed: the Reason. disconnected: the Revocation. connected: None.
+    detail: str | None = None
+    #: How long it took: a refresh from its claim on, a connect as long as Katana was asked for the
+    #: grant. None for a disconnect.
+    duration_seconds: float | None = None
+    #: Whether this refresh took over from one that had died or hung.
+    took_over: bool = False
+
+    def __str__(self) -> str:
+        told = f"connection {self.connection_id} of user {self.user_id}: {self.kind}"
+        if self.detail:
+            told += f" ({self.detail})"
+        if self.duration_seconds is not None:
+            told += f" in {self.duration_seconds:.2f} s"
+        return f"{told}, taken over" if self.took_over else told
+
+
 _signals = Namespace()
-#: Sent with the user's id as sender, and `connection_id` and `detail` by name. Subscribe with
-#: `signal(EventKind.CONNECTED).connect(receiver)`; a receiver that raises is logged and harms
-#: nothing.
+#: The signal of a kind of event. Subscribe with `@refreshed.connect`; the receiver is called with
+#: an Event, once what it tells of is committed, in the request or command that made it happen. It
+#: has an app context, and with it a database session, of its own. One that raises is logged and
+#: harms nothing; one that is slow holds up a user: let it hand over to a queue. It must be a plain
+#: function of a module, since a signal keeps no receiver alive and awaits none.
 signal = _signals.signal
+connected = signal(EventKind.CONNECTED)
+refreshed = signal(EventKind.REFRESHED)
+refresh_failed = signal(EventKind.REFRESH_FAILED)
+reconnect_needed = signal(EventKind.RECONNECT_NEEDED)
+disconnected = signal(EventKind.DISCONNECTED)
+
+WARNINGS = frozenset({EventKind.REFRESH_FAILED, EventKind.RECONNECT_NEEDED})
 
 
 def entry(
@@ -33,26 +73,13 @@ def entry(
     )
 
 
-def announce(user_id: int, connection_id: UUID, kind: EventKind, detail: str | None = None) -> None:
+def announce(event: Event) -> None:
     """Log it and tell whoever subscribed. Call it once the row is committed."""
-    level = (
-        logging.WARNING
-        if kind in {EventKind.REFRESH_FAILED, EventKind.RECONNECT_NEEDED}
-        else logging.INFO
-    )
-    logger.log(
-        level,
-        "connection %s of user %s: %s%s",
-        connection_id,
-        user_id,
-        kind,
-        f" ({detail})" if detail else "",
-    )
-    for receiver in signal(kind).receivers_for(user_id):
-        try:
-            receiver(user_id, connection_id=connection_id, detail=detail)
-        except Exception:  # a fork's receiver may raise anything, and the grant is already safe
-            logger.exception("a receiver of %s raised", kind)
+    level = logging.WARNING if event.kind in WARNINGS else logging.INFO
+    fields = {**asdict(event), "connection_id": str(event.connection_id), "event": event.kind}
+    logger.log(level, "%s", event, extra=fields)
+    for receiver in signal(event.kind).receivers_for(event):
+        _tell(receiver, event)
 
 
 def history(user_id: int, limit: int = 10) -> Sequence[ConnectionEvent]:
@@ -64,3 +91,16 @@ def history(user_id: int, limit: int = 10) -> Sequence[ConnectionEvent]:
         .limit(limit)
     )
     return db.session.scalars(latest).all()
+
+
+def _tell(receiver: Callable[[Event], Any], event: Event) -> None:
+    try:
+        with _context_of_its_own():
+            receiver(event)
+    except Exception:  # a fork's receiver may raise anything, and the grant is already safe
+        logger.exception("a receiver of %s raised", event.kind)
+
+
+def _context_of_its_own() -> AbstractContextManager[object]:
+    # What a receiver leaves open in db.session, or breaks, is not what the request works with.
+    return current_app.app_context() if has_app_context() else nullcontext()

@@ -82,6 +82,8 @@ class Lease:
     generation: int
     owner: str
     claimed: float  # monotonic, taken before the claim was made
+    #: Another's lease had run out: its holder died, or hung.
+    took_over: bool
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,14 @@ class Leases:
         stays on record as a doubt.
         """
         now = self._clock.database_time()
-        lease = Lease(seen.id, seen.user_id, seen.generation, uuid4().hex, self._clock.monotonic())
+        lease = Lease(
+            connection_id=seen.id,
+            user_id=seen.user_id,
+            generation=seen.generation,
+            owner=uuid4().hex,
+            claimed=self._clock.monotonic(),
+            took_over=seen.lease_until is not None,
+        )
         taken = self._count(
             update(Connection)
             .where(

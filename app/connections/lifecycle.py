@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from app.clock import Clock
 from app.connections import events, grants
 from app.connections.attempts import hash_of
+from app.connections.events import Event
 from app.connections.vault import Vault
 from app.db import db
 from app.errors import LoginError, NotConnected, SealBroken
@@ -57,7 +58,14 @@ class Lifecycle:
         except (IntegrityError, NotConnected):  # another tab has just connected, or disconnected
             db.session.rollback()
             connected = self._store(user_id, grant, state)
-        events.announce(user_id, connected.connection_id, EventKind.CONNECTED)
+        events.announce(
+            Event(
+                EventKind.CONNECTED,
+                user_id,
+                connected.connection_id,
+                duration_seconds=grant.answered_in,
+            )
+        )
         return connected
 
     def disconnect(self, user_id: int) -> Revocation | None:
@@ -86,7 +94,7 @@ class Lifecycle:
             events.entry(self._clock, user_id, connection_id, EventKind.DISCONNECTED, revocation)
         )
         db.session.commit()
-        events.announce(user_id, connection_id, EventKind.DISCONNECTED, revocation)
+        events.announce(Event(EventKind.DISCONNECTED, user_id, connection_id, revocation))
         return revocation
 
     def name_factory(self, connection_id: UUID, name: str) -> None:

@@ -34,6 +34,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.clock import Clock
 from app.connections import events, grants
+from app.connections.events import Event
 from app.connections.incidents import PROBE_SECONDS, Incidents
 from app.connections.leases import Held, Lease, Leases, Seen
 from app.connections.pauses import (
@@ -209,7 +210,7 @@ class Refresh:
         if grant.access_token is None:
             self._tell(lease, EventKind.REFRESH_FAILED, "no_access_token")
         else:
-            self._tell(lease, EventKind.REFRESHED)
+            self._tell(lease, EventKind.REFRESHED, "recovered" if held.doubtful else None)
         return grant.access_token
 
     def _let_go(self, lease: Lease, held: Held, grant: Grant) -> None:
@@ -246,13 +247,15 @@ class Refresh:
         if seen is None or seen.generation != lease.generation:
             # It was saved, and ours was a second use of its token: leave the doubt, so that the
             # next caller finds out at once whether the grant still lives.
-            self._leases.give_back(lease, held, 0, spent=True)
+            if self._leases.give_back(lease, held, 0, spent=True):
+                self._tell(lease, EventKind.REFRESH_FAILED, "overtaken")
             return
 
         if self._incidents.under_way():
             logger.error("Katana refuses many connections in a row: none is ended, all pause")
             pause = PROBE_SECONDS * jitter(1, 2)
-            self._leases.give_back(lease, held, pause, spent=False, refused=True)
+            if self._leases.give_back(lease, held, pause, spent=False, refused=True):
+                self._tell(lease, EventKind.REFRESH_FAILED, "incident")
             return
 
         if held.refused_before or held.doubtful:
@@ -270,7 +273,10 @@ class Refresh:
             self._leases.record(lease, kind, detail)
         except (DBAPIError, PoolTimeout):
             logger.exception("connection %s: its history lacks: %s", lease.connection_id, kind)
-        events.announce(lease.user_id, lease.connection_id, kind, detail)
+        seconds = self._clock.monotonic() - lease.claimed
+        events.announce(
+            Event(kind, lease.user_id, lease.connection_id, detail, seconds, lease.took_over)
+        )
 
     def _wait(self, seen: Seen, until: float, looks: int, sends: int) -> None:
         left = until - self._clock.monotonic()

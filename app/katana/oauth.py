@@ -52,6 +52,8 @@ class Grant:
     refresh_token: str | None = field(repr=False)
     expires_in: int  # seconds
     scope: str | None
+    #: How long Katana took, in seconds, where it was asked.
+    answered_in: float | None = field(default=None, repr=False, compare=False)
 
 
 def new_code_verifier() -> str:
@@ -162,7 +164,7 @@ class _TokenSession(OAuth2Session):
     def parse_response_token(self, response: Response) -> Grant:
         answer = _object_or_none(response)
         if response.status_code == 200 and answer is not None and not answer.get("error"):
-            return _grant(answer)
+            return _grant(answer, response.elapsed.total_seconds())
 
         raise _refusal(response, answer)
 
@@ -224,7 +226,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _grant(answer: dict[str, Any]) -> Grant:
+def _grant(answer: dict[str, Any], answered_in: float) -> Grant:
     access_token, refresh_token = answer.get("access_token"), answer.get("refresh_token")
     if not _is_bearer(answer.get("token_type")) or not _is_token(access_token):
         access_token = None
@@ -239,6 +241,7 @@ def _grant(answer: dict[str, Any]) -> Grant:
         refresh_token=refresh_token,
         expires_in=_life(answer.get("expires_in")),
         scope=scope[:500] if isinstance(scope, str) and scope.isprintable() else None,
+        answered_in=answered_in,
     )
 
 
