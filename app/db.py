@@ -60,6 +60,15 @@ def single_statements(engine: Engine) -> Engine:
     return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
+def single_reads(engine: Engine) -> Engine:
+    """The same for statements that only read: they change nothing, which nobody would commit.
+
+    Every use of a token is one of these. SQLite's driver begins no transaction for them, and to
+    switch a connection there and back would take longer than to read the row.
+    """
+    return engine if engine.dialect.name == "sqlite" else single_statements(engine)
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # WAL lets readers go on beside one writer; FULL keeps the last commit through a power cut,
     # without which a spent refresh token could come back from the dead.

@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, literal
+from sqlalchemy import ColumnElement, bindparam
 
 from app.clock import SystemClock
 from app.db import Timestamp
@@ -19,7 +19,10 @@ class HeldClock:
         self.slept: list[float] = []
 
     def database_time(self, plus: float = 0) -> ColumnElement[Any]:
-        return literal(self.moment + timedelta(seconds=plus), Timestamp)
+        # Asked when a statement runs: some are built once and run at many moments.
+        return bindparam(
+            None, type_=Timestamp, callable_=lambda: self.moment + timedelta(seconds=plus)
+        )
 
     def monotonic(self) -> float:
         return self.elapsed

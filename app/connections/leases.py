@@ -4,7 +4,7 @@ Each is a transaction of its own, judged by the database's clock. `refresh.py` s
 used, and why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Engine,
     Executable,
     and_,
+    bindparam,
     case,
     func,
     null,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 
 from app.clock import Clock
 from app.connections import events
-from app.db import single_statements
+from app.db import single_reads, single_statements
 from app.models import Connection, EventKind, Reason, Status
 
 LONGEST_LEASE_SECONDS = 60  # a dead holder blocks nobody longer
@@ -107,13 +108,14 @@ class Leases:
         self, engine: Engine, clock: Clock, lease_seconds: float = LONGEST_LEASE_SECONDS
     ) -> None:
         self.lease_seconds = lease_seconds
-        self._engine = single_statements(engine)
+        self._engine, self._reading = single_statements(engine), single_reads(engine)
         self._clock = clock
+        # Every use of a token looks, and building the statement would take longer than running it.
+        self._looking = select(*seen_columns(clock)).where(Connection.id == bindparam("looked_for"))
 
     def look(self, connection_id: UUID) -> Seen | None:
         """The connection as it is now; None where there is none."""
-        columns = seen_columns(self._clock)
-        row = self._row(select(*columns).where(Connection.id == connection_id))
+        row = self._row(self._looking, {"looked_for": connection_id})
         return Seen(*row) if row else None
 
     def claim(self, seen: Seen) -> Lease | None:
@@ -271,10 +273,11 @@ class Leases:
         """Add to the connection's history."""
         self._count(events.entry(self._clock, lease.user_id, lease.connection_id, kind, detail))
 
-    def _row(self, statement: Executable) -> tuple[Any, ...] | None:
-        with self._engine.connect() as connection:
-            row = connection.execute(statement).one_or_none()
-            return tuple(row) if row else None
+    def _row(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[Any] | None:
+        with self._reading.connect() as connection:
+            return connection.execute(statement, parameters).first()
 
     def _count(self, statement: Executable) -> bool:
         with self._engine.connect() as connection:
