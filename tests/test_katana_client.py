@@ -152,6 +152,34 @@ def test_nothing_else_is_sent_twice(katana: Wire, api: KatanaApi, method: str, s
     assert len(katana.heard) == 1
 
 
+def answers_once(peer: Peer) -> None:
+    """Keep the connection, and close it when it is used again."""
+    peer.hear()
+    peer.send(answer(b"{}"))
+    peer.hear()
+
+
+def test_a_connection_closed_meanwhile_is_not_noticed(katana: Wire, api: KatanaApi) -> None:
+    """Katana may close what was kept at any time: what only reads is asked for once more."""
+    katana.script = answers_once
+
+    for _ in range(3):
+        assert api.request("GET", "/factory").status_code == 200
+
+
+def test_a_post_on_a_connection_closed_meanwhile_is_not_sent_again(
+    katana: Wire, api: KatanaApi
+) -> None:
+    """It may have arrived before the connection was closed: the caller decides."""
+    katana.script = answers_once
+    api.request("POST", "/customers")
+
+    with pytest.raises(ApiUnavailable):
+        api.request("POST", "/customers")
+
+    assert len(katana.heard) == 2
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_lost_answer_is_not_asked_for_again(katana: Wire, api: KatanaApi, method: str) -> None:
     """Whether it was done nobody knows here: the caller decides."""

@@ -13,7 +13,7 @@ import pytest
 import trustme
 from requests import Session
 
-from app.katana.transport import NeverSent, NoAnswer, harden
+from app.katana.transport import NeverSent, NoAnswer, Stale, harden
 from tests.wire import Peer, Script, answer, answering, wire
 
 SECRET = "canary-5d07e2"  # in the body of every request
@@ -135,6 +135,22 @@ def test_a_connection_that_breaks_is_no_answer(at: str) -> None:
         assert ask(server.url) == "NoAnswer"
 
     assert len(server.peers) == 1, "it was sent a second time"
+
+
+def test_a_kept_connection_that_was_closed_is_told_apart() -> None:
+    """What comes again on a new connection may be worth a second try; that is for others to say."""
+
+    def answers_once(peer: Peer) -> None:
+        peer.hear()
+        peer.send(answer(b"good"))
+        peer.hear()
+
+    with wire(answers_once) as server, new_session() as session:
+        url = f"{server.url}/oauth/token"
+        assert session.post(url, timeout=LONG).text == "good"
+        with pytest.raises(Stale):
+            session.post(url, timeout=LONG)
+        assert session.post(url, timeout=LONG).text == "good"
 
 
 @pytest.mark.parametrize(
@@ -284,6 +300,21 @@ def test_the_right_certificate_is_good(authority: tuple[trustme.CA, Path]) -> No
         assert ask(server.url, ca=path) == "good"
 
     assert server.heard[0].form() == {"s": SECRET}
+
+
+def test_slow_connecting_takes_no_time_from_the_answer(authority: tuple[trustme.CA, Path]) -> None:
+    """R-2: else a request would leave with no time left, and its answer be lost by our own doing."""
+    ca, path = authority
+    tls = served_with(ca.issue_cert("127.0.0.1"))
+
+    def takes_its_time(peer: Peer) -> None:
+        time.sleep(SECONDS * 1.5)
+        with peer.speaking_tls(tls):
+            peer.hear()
+            peer.send(answer(b"good"))
+
+    with wire(takes_its_time) as server:
+        assert ask(f"https://{server.host}", SECONDS, ca=path) == "good"
 
 
 CERTIFICATES: dict[str, Callable[[trustme.CA], trustme.LeafCert]] = {

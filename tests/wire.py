@@ -70,6 +70,12 @@ class Peer:
         while True:
             self._receive()
 
+    @contextmanager
+    def speaking_tls(self, tls: ssl.SSLContext) -> Iterator[None]:
+        """Shake hands only now."""
+        with tls.wrap_socket(self._sock, True) as self._sock:
+            yield
+
     def reset(self) -> None:
         """End the connection as a machine that has crashed does."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

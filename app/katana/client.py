@@ -7,6 +7,7 @@ lists bare or in `data`.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +15,7 @@ from requests import Response, Session
 
 from app.errors import ApiBusy, ApiForbidden, ApiRefused, ApiUnauthorized, ApiUnavailable
 from app.katana.records import Customer, Factory, Product, SalesOrder, Stock
-from app.katana.transport import NeverSent, NoAnswer, harden
+from app.katana.transport import NeverSent, NoAnswer, Stale, harden
 
 ANSWER_SECONDS = 10.0
 ANSWER_BYTES = 8 * 1024 * 1024
@@ -90,7 +91,8 @@ class KatanaApi:
         """Katana's answer to one request, a good one.
 
         After a 401 it is sent once more, with a token renewed: a refused request has done nothing,
-        so that is safe for a POST too. Nothing else is ever sent twice.
+        so that is safe for a POST too. A GET is sent once more where the connection, kept from an
+        earlier request, turns out to be closed. Nothing else is ever sent twice.
         """
         token = self._access_token()
         response = self._send(method, path, token, query, body)
@@ -102,18 +104,27 @@ class KatanaApi:
         return response
 
     def _send(self, method: str, path: str, token: str, query: Query | None, body: Any) -> Response:
+        send = partial(
+            self._session.request,
+            method,
+            self._base_url + path,
+            params=query,
+            json=body,
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            timeout=ANSWER_SECONDS,
+            allow_redirects=False,
+        )
         try:
-            return self._session.request(
-                method,
-                self._base_url + path,
-                params=query,
-                json=body,
-                headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
-                timeout=ANSWER_SECONDS,
-                allow_redirects=False,
-            )
+            return _sent_again_if_stale(send) if method == "GET" else send()
         except (NeverSent, NoAnswer) as error:
             raise ApiUnavailable(f"{method} {path}: {type(error).__name__}") from None
+
+
+def _sent_again_if_stale(send: Callable[[], Response]) -> Response:
+    try:
+        return send()
+    except Stale:
+        return send()
 
 
 def _failure(method: str, path: str, response: Response) -> Exception:

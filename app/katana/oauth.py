@@ -29,7 +29,7 @@ from app.errors import (
 from app.katana.transport import NeverSent, NoAnswer, harden
 
 SCOPE = "offline_access"
-ANSWER_SECONDS = 10.0  # from the first byte sent to the last byte read, connecting included
+ANSWER_SECONDS = 10.0  # from the request's leaving to the last byte of its answer
 ANSWER_BYTES = 64 * 1024
 TOKEN_CHARACTERS = 8 * 1024
 STATED_LIFE_SECONDS = range(1, 366 * 24 * 3600)

@@ -17,7 +17,7 @@ from requests import PreparedRequest, RequestException, Response, Session
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProtocolError
 
 CONNECT_SECONDS = 4
 
@@ -30,11 +30,21 @@ class NoAnswer(RequestException):
     """The request has left; its answer came late, broken, too large, or not at all."""
 
 
+class Stale(NoAnswer):
+    """It left on a connection that was kept from an earlier request, and found nobody there.
+
+    That a server has closed what both sides had kept shows only then. What may be sent twice is
+    best sent again, on a new connection.
+    """
+
+
 def harden(session: Session, *, body_bytes: int, send_before: float | None = None) -> None:
     """Make every request of `session` one that ends.
 
     Nothing is sent on a new connection after `send_before`, a moment of the monotonic clock.
-    Call it with `timeout=total_seconds`. Raises NeverSent or NoAnswer and no other request error.
+    Call it with `timeout=seconds`: from the request's leaving to the last byte of its answer. The
+    time that connecting takes, be it a slow name look-up, does not count: else a request could leave
+    with no time left for its answer. Raises NeverSent or NoAnswer and no other request error.
     Cookies are refused: one session serves many users. Proxies, `.netrc` and certificate bundles
     named in the environment are not read, so that nothing there can redirect a secret.
     """
@@ -71,28 +81,25 @@ class _EndingAdapter(HTTPAdapter):
     def send(  # type: ignore[override]
         self, request: PreparedRequest, *, timeout: float, **kwargs: Any
     ) -> Response:
-        deadline = time.monotonic() + timeout
+        seconds = Timeout(connect=CONNECT_SECONDS, read=timeout)
         try:
-            total = Timeout(connect=CONNECT_SECONDS, total=timeout)
-            response = super().send(request, timeout=total, **kwargs)  # type: ignore[arg-type]
+            response = super().send(request, timeout=seconds, **kwargs)  # type: ignore[arg-type]
         except RequestException as error:
             raise _outcome(error)(f"{request.method} {_place(request)}") from None
         try:
-            self._read(response, deadline)
+            self._read(response)
         except (HTTPError, RequestException, OSError, ValueError) as error:
             raise NoAnswer(f"{request.method} {_place(request)}: {type(error).__name__}") from None
         finally:
             response.close()
         return response
 
-    def _read(self, response: Response, deadline: float) -> None:
+    def _read(self, response: Response) -> None:
         body = bytearray()
         for piece in response.iter_content(16 * 1024):
             body += piece
             if len(body) > self.body_bytes:
                 raise ValueError("too large")
-            if time.monotonic() > deadline:
-                raise TimeoutError
         response._content = bytes(body)
 
 
@@ -102,6 +109,8 @@ def _place(request: PreparedRequest) -> str:
 
 def _outcome(error: RequestException) -> type[RequestException]:
     cause = error.args[0] if error.args else None
+    if isinstance(cause, ProtocolError) and isinstance(cause.args[-1], _NobodyThere):
+        return Stale
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
     return NeverSent if isinstance(reason, _ConnectFailed) else NoAnswer
 
@@ -110,13 +119,19 @@ class _ConnectFailed(NewConnectionError):
     """Name look-up, connect or TLS handshake failed, or took too long."""
 
 
+class _NobodyThere(ConnectionError):
+    """A connection that had answered before was closed without a byte of this answer."""
+
+
 class _Ending:
     """For a connection: nothing is sent after a late connect, and reading knows the deadline."""
 
     sock: socket.socket
     send_before: float | None = None
+    kept = False
 
     def connect(self) -> None:
+        self.kept = False
         try:
             super().connect()  # type: ignore[misc]
         except (HTTPError, OSError, ValueError) as error:
@@ -127,9 +142,18 @@ class _Ending:
             self.close()  # type: ignore[attr-defined]
             raise _ConnectFailed(self, "late")  # type: ignore[arg-type]
 
+    def getresponse(self) -> Any:
+        try:
+            response = super().getresponse()  # type: ignore[misc]
+        except ConnectionError:
+            if self.kept:
+                raise _NobodyThere from None
+            raise
+        self.kept = True
+        return response
+
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> HTTPResponse:
-        # urllib3 sets the time that is left as the socket's timeout right before it asks for the
-        # answer.
+        # urllib3 sets the socket's timeout to what the answer may take right before it asks for it.
         return HTTPResponse(_UntilDeadline(sock), *args, **kwargs)  # type: ignore[arg-type]
 
 
