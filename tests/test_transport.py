@@ -303,7 +303,7 @@ def test_the_right_certificate_is_good(authority: tuple[trustme.CA, Path]) -> No
 
 
 def test_slow_connecting_takes_no_time_from_the_answer(authority: tuple[trustme.CA, Path]) -> None:
-    """R-2: else a request would leave with no time left, and its answer be lost by our own doing."""
+    """R-2: else a request would leave with no time left, and we would lose its answer ourselves."""
     ca, path = authority
     tls = served_with(ca.issue_cert("127.0.0.1"))
 

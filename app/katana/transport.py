@@ -42,9 +42,10 @@ def harden(session: Session, *, body_bytes: int, send_before: float | None = Non
     """Make every request of `session` one that ends.
 
     Nothing is sent on a new connection after `send_before`, a moment of the monotonic clock.
-    Call it with `timeout=seconds`: from the request's leaving to the last byte of its answer. The
-    time that connecting takes, be it a slow name look-up, does not count: else a request could leave
-    with no time left for its answer. Raises NeverSent or NoAnswer and no other request error.
+    Call it with `timeout=seconds`: from the request's leaving to the last byte of its answer. What
+    connecting takes, be it a slow name look-up, does not count: else a request could leave with no
+    time left for its answer. Raises NeverSent or NoAnswer and no other request error.
+
     Cookies are refused: one session serves many users. Proxies, `.netrc` and certificate bundles
     named in the environment are not read, so that nothing there can redirect a secret.
     """
