@@ -67,6 +67,8 @@ class Jar:
         self._url = url
         self._noted = noted
         self._http = requests.Session()
+        # Each request a connection of its own, so that either worker may get it.
+        self._http.headers["Connection"] = "close"
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -92,7 +94,7 @@ class Jar:
         self._noted.address(url)
         answer = self._http.request(
             method,
-            urljoin(self._url, url),
+            self._url + url if url.startswith("/") else urljoin(self._url, url),
             data=form,
             headers={**kind, **(headers or {})},
             allow_redirects=False,

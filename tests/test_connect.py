@@ -2,7 +2,6 @@
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from app.db import db
@@ -10,7 +9,7 @@ from app.models import ConnectAttempt, ConnectionEvent, EventKind, UserSession
 from tests.actors import ClientBrowser, Maker
 from tests.callbacks import query
 from tests.conftest import MakeApp, MakeMaker
-from tests.rows import attempts, connection
+from tests.rows import connection
 from tests.sandbox import Sandbox
 
 ALDER = "Alder &amp; Spoke Bicycles"
@@ -81,79 +80,6 @@ def test_without_pkce_there_is_no_challenge(new_app: MakeApp, sandbox: Sandbox) 
     assert not {"code_challenge", "code_challenge_method"} & query(ada.begin()).keys()
     assert ALDER in ada.connect().text
     assert "code_verifier" not in sandbox.ledger().of("exchange")[0].fields
-
-
-@pytest.mark.one_database
-def test_no_two_attempts_have_anything_in_common(ada: Maker) -> None:
-    """S-01, S-09: state and challenge are new for each attempt."""
-    attempts = [query(ada.begin()) for _ in range(20)]
-
-    for name in ("state", "code_challenge"):
-        values = {attempt[name] for attempt in attempts}
-        assert len(values) == 20
-        assert len({value[:6] for value in values}) == 20
-
-
-@pytest.mark.one_database
-def test_the_browser_holds_nothing_of_an_attempt(
-    app: Flask, client: FlaskClient, sandbox: Sandbox
-) -> None:
-    """S-06, S-10: however many attempts, the cookie stays small: state and verifier are rows."""
-    ada = Maker(ClientBrowser(client), sandbox)
-    ada.sign_up()
-    before = client.get_cookie("session", domain="localhost")
-
-    states = [query(ada.begin())["state"] for _ in range(10)]
-
-    assert before
-    with client.session_transaction() as session:
-        assert not any(state in str(dict(session)) for state in states)
-    after = client.get_cookie("session", domain="localhost")
-    assert after
-    assert len(after.value) < len(before.value) + 50
-
-
-def test_attempts_in_several_tabs_do_not_disturb_each_other(ada: Maker, sandbox: Sandbox) -> None:
-    """S-06: the first and the last of many attempts can both be finished."""
-    urls = [ada.begin() for _ in range(12)]
-
-    for url in (urls[0], urls[-1]):
-        assert f"Connected to {ALDER}." in ada.return_with(sandbox.approve(url)).text
-
-
-@pytest.mark.one_database
-def test_nobody_connects_by_looking_at_a_link(ada: Maker) -> None:
-    """S-07: an attempt begins with a POST alone."""
-    page = ada.get("/katana/connect")
-
-    assert page.status == 405
-    assert set(page.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
-
-
-@pytest.mark.one_database
-def test_a_forged_form_begins_nothing(app: Flask, ada: Maker) -> None:
-    """S-07: without the form's token there is no attempt."""
-    assert ada.browser.send("POST", "/katana/connect").status == 400
-
-    assert attempts(app) == 0
-
-
-@pytest.mark.one_database
-@pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host"])
-def test_the_way_back_is_never_taken_from_a_request(
-    client: FlaskClient, sandbox: Sandbox, environ: dict[str, str], header: str
-) -> None:
-    """S-14, S-72: a request that names another host gets a refusal or the configured address."""
-    ada = Maker(ClientBrowser(client), sandbox)
-    ada.sign_up()
-    form = ada.dashboard().form("/katana/connect")
-
-    answer = client.post("/katana/connect", data=form.fields, headers={header: "evil.example"})
-
-    if header == "Host":
-        assert answer.status_code == 400
-    else:
-        assert query(answer.location or "")["redirect_uri"] == environ["KATANA_REDIRECT_URI"]
 
 
 def test_reconnecting_with_another_account_says_so(ada: Maker) -> None:

@@ -10,16 +10,157 @@ import pytest
 from tests.mutants import Mutant, assert_noticed
 
 FLOW = "tests/test_security_flow.py"
+CALLBACK = "tests/test_security_callback.py"
+ISSUER = "tests/test_security_issuer.py"
+ATTEMPTS, CONNECT = "app/connections/attempts.py", "app/web/connect.py"
+ANSWER, SECURITY = "app/web/katana_answer.py", "app/web/security.py"
 
-MUTANTS = [
+#: The way to Katana and back: S-01 to S-24.
+OF_THE_FLOW = [
+    Mutant(
+        "states cannot be guessed",
+        ATTEMPTS,
+        "state=secrets.token_urlsafe(32)",
+        "state=secrets.token_urlsafe(16)",
+        f"{FLOW}::test_s01_states_are_random_and_tell_nothing",
+    ),
     Mutant(
         "an attempt belongs to the browser session that began it",
-        "app/connections/attempts.py",
+        ATTEMPTS,
         "                ConnectAttempt.user_session_id == user_session_id,\n",
         "",
         f"{FLOW}::test_s02_another_browser_cannot_finish_what_this_one_began",
     ),
+    Mutant(
+        "an attempt is used up before Katana is asked",
+        ATTEMPTS,
+        "        db.session.commit()\n        if sealed is None:",
+        "        db.session.rollback()\n        if sealed is None:",
+        f"{FLOW}::test_s04_a_state_is_consumed_once_under_twenty_parallel_callbacks",
+    ),
+    Mutant(
+        "an attempt ends by itself",
+        ATTEMPTS,
+        "                ConnectAttempt.expires_at > self._clock.database_time(),\n",
+        "",
+        f"{FLOW}::test_s05_an_attempt_is_good_for_ten_minutes",
+    ),
+    Mutant(
+        "every form carries its token",
+        SECURITY,
+        "    csrf.init_app(app)\n",
+        "    app.jinja_env.globals['csrf_token'] = str\n",
+        f"{FLOW}::test_s07_only_our_own_button_begins_an_attempt",
+    ),
+    Mutant(
+        "a code is bound to its attempt",
+        "app/katana/oauth.py",
+        'code_challenge_method="S256" if self.settings.pkce else None',
+        "code_challenge_method=None",
+        f"{FLOW}::test_s09_every_attempt_has_its_own_pkce_challenge",
+    ),
+    Mutant(
+        "a repeat is told to its own user alone",
+        "app/connections/lifecycle.py",
+        "(Connection.user_id == user_id) & (Connection.connected_by == hash_of(state))",
+        "Connection.connected_by == hash_of(state)",
+        f"{CALLBACK}::test_s12_somebody_elses_finished_callback_is_refused",
+    ),
+    Mutant(
+        "nothing is named twice",
+        ANSWER,
+        "if any(len(values) > 1 for values in given.values()):",
+        "given = {name: values[:1] for name, values in given.items()}\n    if not given:",
+        f"{CALLBACK}::test_s15_a_doubtful_answer_is_refused_before_anything_else",
+    ),
+    Mutant(
+        "nothing is empty, endless or unprintable",
+        ANSWER,
+        "return 0 < len(value) <= CHARACTERS and value.isascii() and value.isprintable()",
+        "return True",
+        f"{CALLBACK}::test_s15_a_doubtful_answer_is_refused_before_anything_else",
+    ),
+    Mutant(
+        "the state is judged before the error",
+        CONNECT,
+        "    try:\n        code_verifier",
+        "    if answer.error:\n        return _not_approved(answer.error)\n\n"
+        "    try:\n        code_verifier",
+        f"{CALLBACK}::test_s16_an_error_with_a_foreign_state_says_nothing_of_it",
+    ),
+    Mutant(
+        "a POST passes on what Katana sends, and no more",
+        CONNECT,
+        "for name in NAMES if name in request.form",
+        "for name in request.form",
+        f"{CALLBACK}::test_s18_a_post_becomes_a_get_and_does_nothing_else",
+    ),
+    Mutant(
+        "a look uses nothing up",
+        CONNECT,
+        'if request.method == "HEAD":',
+        'if request.method == "LOOK":',
+        f"{CALLBACK}::test_s18_no_other_method_reaches_the_callback",
+    ),
+    Mutant(
+        "a redirect says nothing in words",
+        CONNECT,
+        '        response.set_data(b"")\n',
+        "        pass\n",
+        f"{CALLBACK}::test_s19_the_callback_shows_nothing_and_leaves_a_clean_address",
+    ),
+    Mutant(
+        "the callback's address goes no further",
+        CONNECT,
+        '    response.headers.setdefault("Referrer-Policy", "no-referrer")\n',
+        "",
+        f"{CALLBACK}::test_s20_s21_no_answer_is_kept_or_passes_its_address_on",
+    ),
+    Mutant(
+        "no answer is kept",
+        SECURITY,
+        'response.headers["Cache-Control"] = "no-store"',
+        "pass",
+        f"{CALLBACK}::test_s20_s21_no_answer_is_kept_or_passes_its_address_on",
+    ),
+    Mutant(
+        "junk meets a limit",
+        "app/web/throttle.py",
+        "return limiter.limit(JUNK_CALLBACKS, key_func=_visitor, deduct_when=_refused)(view)",
+        "return view",
+        f"{CALLBACK}::test_s22_a_flood_of_junk_costs_no_request_and_stops_nobody_else",
+    ),
+    Mutant(
+        "another scope is logged",
+        CONNECT,
+        "if grant.scope not in {None, SCOPE}:",
+        "if False:",
+        f"{CALLBACK}::test_s24_another_scope_than_was_asked_for_is_logged",
+    ),
+    Mutant(
+        "an answer is from the issuer",
+        CONNECT,
+        "if issuer and answer.iss != issuer:",
+        "if issuer and not answer.iss:",
+        f"{ISSUER}::test_o3_an_answer_of_another_issuer_ends_there",
+    ),
+    Mutant(
+        "an answer names its issuer",
+        CONNECT,
+        "if issuer and answer.iss != issuer:",
+        "if issuer and answer.iss not in {None, issuer}:",
+        f"{ISSUER}::test_o3_an_answer_of_no_issuer_ends_there",
+    ),
+    Mutant(
+        "a refusal is from the issuer",
+        CONNECT,
+        "if issuer and answer.iss != issuer:",
+        "if issuer and answer.code and answer.iss != issuer:",
+        f"{ISSUER}::test_s13_a_refusal_of_another_issuer_is_not_told_as_katanas",
+    ),
 ]
+
+MUTANTS = [*OF_THE_FLOW]
 
 
 @pytest.mark.slow

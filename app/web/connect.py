@@ -87,12 +87,13 @@ def keep_the_url(response: Response) -> Response:
 
 def _finish(answer: KatanaAnswer, code_verifier: str) -> Response:
     parts = current()
+    issuer = parts.login.settings.issuer
+    # Of a refusal too: who it is from decides what is said of Katana (RFC 9207 section 2.4).
+    if issuer and answer.iss != issuer:
+        raise AttemptRefused(f"a callback has {_who_issued(answer)} in the place of KATANA_ISSUER")
+
     if answer.code is None:
         return _not_approved(answer.error)
-
-    issuer = parts.login.settings.issuer
-    if issuer and answer.iss not in {None, issuer}:
-        raise AttemptRefused("a callback was issued by somebody else than KATANA_ISSUER")
 
     grant = parts.login.exchange(answer.code, code_verifier)
     if grant.scope not in {None, SCOPE}:
@@ -100,6 +101,10 @@ def _finish(answer: KatanaAnswer, code_verifier: str) -> Response:
     connected = parts.lifecycle.connect(current_user.id, grant, answer.state)
     flash(_welcome(connected))
     return _to_dashboard()
+
+
+def _who_issued(answer: KatanaAnswer) -> str:
+    return "no iss" if answer.iss is None else "another iss"
 
 
 def _not_approved(error: str | None) -> Response:
