@@ -3,7 +3,22 @@
 Each value that a deployment may want to change can be set by an environment variable.
 """
 
+import importlib.util
 import os
+from types import ModuleType
+
+from dotenv import dotenv_values
+from gunicorn import glogging
+
+
+def _logs() -> ModuleType:
+    # Loaded by its path: were the package `app` imported here, workers that come after a reload
+    # (SIGHUP) would go on with the old code.
+    spec = importlib.util.spec_from_file_location("logs", "app/logs.py")
+    logs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(logs)
+    return logs
+
 
 # Loopback: a proxy that speaks https stands in front. Set PROXY_HOPS for it too.
 bind = os.environ.get("GUNICORN_BIND", "127.0.0.1:8000")
@@ -27,11 +42,43 @@ limit_request_line = 8190
 limit_request_field_size = 8190
 limit_request_fields = 64
 
-# No query string and no referrer, so never %(r)s, %(q)s or %(f)s: the callback's URL holds Katana's
-# code and our state.
+# What the app reads from its .env too.
+_environ = {**dotenv_values(".env"), **os.environ}
+loglevel = (_environ.get("LOG_LEVEL") or "info").lower()
 accesslog = "-"
-access_log_format = '%(h)s %(t)s "%(m)s %(U)s" %(s)s %(B)s %(L)ss'
-loglevel = os.environ.get("LOG_LEVEL", "info").lower()
+
+
+class Logger(glogging.Logger):
+    """Writes gunicorn's own lines, and one for each request, in the form of the app's."""
+
+    def setup(self, cfg):
+        """Called at the start, and at each reload."""
+        super().setup(cfg)
+        logs = _logs()
+        redirect_uri = _environ.get("KATANA_REDIRECT_URI") or ""
+        form = logs.form_for(_environ.get("LOG_FORMAT"), redirect_uri)
+        for handler in (*self.error_log.handlers, *self.access_log.handlers):
+            handler.setFormatter(logs.formatter(form))
+
+    def access(self, resp, req, environ, request_time):
+        """One request. No query string and no referrer: the callback's hold Katana's code."""
+        fields = {
+            "method": environ["REQUEST_METHOD"],
+            "path": environ["PATH_INFO"],
+            "status": resp.status_code,
+            "duration_seconds": request_time.total_seconds(),
+            "address": environ["REMOTE_ADDR"],
+            "request_id": dict(resp.headers).get("X-Request-ID"),
+        }
+        self.access_log.info(
+            "%(method)s %(path)s %(status)s in %(duration_seconds).2f s for %(address)s",
+            fields,
+            extra=fields,
+        )
+
+
+logger_class = Logger
+
 
 # Who stands in front is said by the app's PROXY_HOPS alone; gunicorn itself believes nobody.
 forwarded_allow_ips = ""

@@ -1,12 +1,11 @@
 """create_app(): the one place that knows every part of Connect to Katana."""
 
-import logging
 from collections.abc import Mapping
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import cli, config, connections, db, web
+from app import cli, config, connections, db, logs, web
 from app.clock import Clock
 from app.katana.client import new_session
 
@@ -17,7 +16,8 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
     Raises ConfigurationError, which tells everything that is wrong with the settings.
     """
     settings = config.load(config.read_environment() if environ is None else environ)
-    logging.getLogger(__name__).setLevel(settings.log_level)
+    form = logs.form_for(settings.log_format, settings.katana.redirect_uri)
+    logs.set_up(form, settings.log_level)
 
     app = Flask(__name__, instance_path=str(config.INSTANCE), template_folder="../templates")
     app.config.from_mapping(config.for_flask(settings))

@@ -39,6 +39,7 @@ SETTINGS: Mapping[str, str] = {
     "PROXY_HOPS": "0",
     "RATELIMIT_STORAGE_URI": "",
     "LOG_LEVEL": "INFO",
+    "LOG_FORMAT": "",
 }
 # How a value begins that somebody was meant to replace. A random secret begins so by no chance that
 # matters.
@@ -91,6 +92,7 @@ class Settings:
     proxy_hops: int
     ratelimit_storage_uri: str | None = field(repr=False)
     log_level: str
+    log_format: str | None
 
     @property
     def https(self) -> bool:
@@ -189,6 +191,7 @@ def _settings(read: "_Reader") -> Settings:
         proxy_hops=read.whole("PROXY_HOPS", most=10),
         ratelimit_storage_uri=read.optional("RATELIMIT_STORAGE_URI"),
         log_level=read.log_level("LOG_LEVEL"),
+        log_format=read.log_format("LOG_FORMAT"),
     )
 
 
@@ -254,6 +257,12 @@ class _Reader:
             self.fault(name, "must be DEBUG, INFO, WARNING, ERROR or CRITICAL.")
             return "INFO"
         return self.values[name].upper()
+
+    def log_format(self, name: str) -> str | None:
+        if self.values[name].lower() not in {"", "json", "text"}:
+            self.fault(name, "must be json or text.")
+            return None
+        return self.values[name].lower() or None
 
     def database_url(self, name: str) -> str:
         value = self.values[name]

@@ -21,6 +21,8 @@ class Ended:
 
     status: int
     output: str
+    #: Without the log and what is amiss, where the two can be told apart.
+    stdout: str = ""
 
 
 def run(app: Flask, *arguments: str) -> Ended:
@@ -29,7 +31,7 @@ def run(app: Flask, *arguments: str) -> Ended:
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
 
-    return Ended(result.exit_code, result.output)
+    return Ended(result.exit_code, result.output, result.stdout)
 
 
 def flask(environ: Mapping[str, str], *arguments: str) -> "subprocess.Popen[str]":

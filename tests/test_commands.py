@@ -192,7 +192,7 @@ def test_refresh_renews_a_token_that_is_still_good(app: Flask, connected: Connec
     """The operator's wish is reason enough."""
     told = run(app, "connections", "refresh", "ada@workshop.example")
 
-    assert (told.status, told.output) == (0, "Renewed.\n")
+    assert (told.status, told.stdout) == (0, "Renewed.\n")
     assert connected.refreshes() == 1
     assert connected.holds_the_living_token()
 

@@ -89,7 +89,7 @@ def test_what_is_idle_is_renewed_and_nothing_else(app: Flask, new_idle: MakeConn
 
     told = keep_alive(app)
 
-    assert (told.status, told.output) == (0, "Renewing: 3 of 3\n3 renewed.\n")
+    assert (told.status, told.stdout) == (0, "Renewing: 3 of 3\n3 renewed.\n")
     assert fresh.refreshes() == 3
     assert all(one.holds_the_living_token() for one in idle)
     assert keep_alive(app).output == "Nothing was idle for so long.\n"
@@ -248,7 +248,7 @@ def test_elsewhere_than_on_a_terminal_each_batch_is_a_line(app: Flask) -> None:
     """A log shows how far it is."""
     crowd(app, WRONG, BATCH * 2 + 10)
 
-    lines = keep_alive(app).output.splitlines()
+    lines = keep_alive(app).stdout.splitlines()
 
     total = BATCH * 2 + 10
     assert lines[:3] == [f"Renewing: {done} of {total}" for done in (BATCH, BATCH * 2, total)]

@@ -25,14 +25,15 @@ from app.config import ROOT, SETTINGS
 #: (create_app) or stands in front of it (the launcher).
 MAY_IMPORT = {
     "errors": set(),
+    "logs": set(),
     "config": {"errors"},
     "db": {"errors"},
     "clock": {"db", "errors"},
     "models": {"db", "errors", "clock", "config"},
     "katana": {"db", "errors", "clock", "config"},
     "connections": {"katana", "models", "db", "errors", "clock", "config"},
-    "web": {"connections", "katana", "models", "db", "errors", "clock", "config"},
-    "cli": {"connections", "katana", "models", "db", "errors", "clock", "config"},
+    "web": {"connections", "katana", "models", "db", "errors", "clock", "config", "logs"},
+    "cli": {"connections", "katana", "models", "db", "errors", "clock", "config", "logs"},
     "processes": {"config"},
     "sandbox": set(),
 }

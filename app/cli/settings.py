@@ -7,6 +7,7 @@ from flask import Flask, current_app
 from flask.cli import AppGroup, ScriptInfo
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import logs
 from app.config import Settings
 from app.errors import ConfigurationError
 
@@ -23,7 +24,8 @@ class DatabaseCommand(click.Command):
         """What the command returns."""
         _checked(ctx.ensure_object(ScriptInfo).load_app())
         try:
-            return super().invoke(ctx)
+            with logs.carrying(f"{self.name}-{logs.new_id()}"):
+                return super().invoke(ctx)
         except SQLAlchemyError as error:
             # Its class alone: its text holds the statement, and what was to be stored.
             raise click.ClickException(

@@ -1,9 +1,9 @@
 """What happened to a connection: a row in its history, a line in the log, a signal for a fork."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -76,8 +76,7 @@ def entry(
 def announce(event: Event) -> None:
     """Log it and tell whoever subscribed. Call it once the row is committed."""
     level = logging.WARNING if event.kind in WARNINGS else logging.INFO
-    fields = {**asdict(event), "connection_id": str(event.connection_id), "event": event.kind}
-    logger.log(level, "%s", event, extra=fields)
+    logger.log(level, "%s", event, extra=_fields(event))
     for receiver in signal(event.kind).receivers_for(event):
         _tell(receiver, event)
 
@@ -91,6 +90,18 @@ def history(user_id: int, limit: int = 10) -> Sequence[ConnectionEvent]:
         .limit(limit)
     )
     return db.session.scalars(latest).all()
+
+
+def _fields(event: Event) -> Mapping[str, object]:
+    seconds = event.duration_seconds
+    return {
+        "event": event.kind,
+        "detail": event.detail,
+        "connection_id": str(event.connection_id),
+        "user_id": event.user_id,
+        "duration_seconds": None if seconds is None else round(seconds, 3),
+        "took_over": event.took_over,
+    }
 
 
 def _tell(receiver: Callable[[Event], Any], event: Event) -> None:

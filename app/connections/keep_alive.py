@@ -7,8 +7,10 @@ interrupted has renewed some and left the rest as it was.
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import repeat
 from threading import Lock
 from uuid import UUID
 
@@ -67,7 +69,9 @@ class KeepAlive:
 
         with ThreadPoolExecutor(in_flight) as executor:
             for batch in self._idle.batches(before):
-                yield from executor.map(keep, batch)
+                # Each thread works for the caller's app, and its lines carry the caller's id.
+                contexts = [copy_context() for _ in batch]
+                yield from executor.map(Context.run, contexts, repeat(keep), batch)
                 if stopped():
                     return
 

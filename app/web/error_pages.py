@@ -4,17 +4,17 @@ None of these pages asks who is signed in: the database may be what failed.
 """
 
 import logging
-import secrets
 from dataclasses import replace
 from math import ceil
 
-from flask import Flask, Response, g, has_request_context, make_response, render_template
+from flask import Flask, Response, make_response, render_template
 from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
 
+from app import logs
 from app.errors import ConnectError
 from app.web import throttle
 from app.web.explanations import (
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 def init_app(app: Flask) -> None:
     """Show these pages for what goes wrong in `app`."""
-    app.logger.addFilter(_add_reference)
     app.register_error_handler(ConnectError, _failed)
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(SecurityError, _wrong_host)
@@ -58,7 +57,7 @@ def _failed(error: ConnectError) -> Response:
 def _refused(error: HTTPException) -> Response:
     """Also what nobody foresaw: Flask hands that over as a 500, once it is in the log."""
     told = STATUSES.get(error.code or 500, replace(ANYTHING_ELSE, status=error.code or 500))
-    page = _page(told, reference=_reference() if told.ours else None)
+    page = _page(told)
     if isinstance(error, MethodNotAllowed):
         page.headers["Allow"] = ", ".join(error.valid_methods or ())
     return page
@@ -85,24 +84,12 @@ def _wrong_host(error: SecurityError) -> Response:
     return Response("This app is not at this address.\n", 400, content_type="text/plain")
 
 
-def _page(told: Explanation, reference: str | None = None) -> Response:
+def _page(told: Explanation) -> Response:
+    # By this the user's page and the lines of the log find each other.
+    reference = logs.request_id() if told.ours else None
     html = render_template("error.html", told=told, reference=reference)
     page = make_response(html, told.status)
     page.headers["Referrer-Policy"] = "no-referrer"
     if told.retry_after:
         page.headers["Retry-After"] = str(told.retry_after)
     return page
-
-
-def _add_reference(record: logging.LogRecord) -> bool:
-    """Put the reference that the page shows before what Flask logs of an error."""
-    if has_request_context() and record.levelno >= logging.ERROR:
-        record.msg = f"[reference {_reference()}] {record.msg}"
-    return True
-
-
-def _reference() -> str:
-    """A few letters by which a user's page and a line of the log find each other."""
-    if "reference" not in g:
-        g.reference = secrets.token_hex(4)
-    return str(g.reference)
