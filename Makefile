@@ -24,6 +24,11 @@ help:  ## List these targets
 run: $(TO_RUN)  ## Start the app; without Katana credentials also the sandbox
 	@$(BIN)/python -m app.start
 
+# SIGTERM reaches gunicorn, and make ends after it.
+.PHONY: serve
+serve: $(TO_RUN)  ## Serve it for real: migrations, then gunicorn; takes no sandbox
+	@exec $(BIN)/python -m app.serve
+
 .PHONY: test
 test: $(TO_TEST)  ## Run every test this machine can run
 	@$(PYTEST)

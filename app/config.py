@@ -100,10 +100,25 @@ class Settings:
         return urlsplit(self.katana.redirect_uri).scheme == "https"
 
 
-def read_environment(environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> dict[str, str]:
-    """`environ` over `.env`; while neither has a client id, the sandbox's settings over both."""
+def read_environment(
+    environ: Mapping[str, str] = os.environ, root: Path = ROOT, *, sandbox: bool = True
+) -> dict[str, str]:
+    """`environ` over `.env`; while neither has a client id, the sandbox's settings over both.
+
+    Raises ConfigurationError where a file cannot be read. Without `sandbox` none is looked for.
+    """
+    try:
+        return _read_environment(environ, root, sandbox)
+    except UnicodeDecodeError:
+        raise ConfigurationError((".env must be a text file in UTF-8.",)) from None
+    except PermissionError as error:
+        sentence = f"{Path(error.filename).name} may not be read by this user."
+        raise ConfigurationError((sentence,)) from None
+
+
+def _read_environment(environ: Mapping[str, str], root: Path, sandbox: bool) -> dict[str, str]:
     known = _given(dotenv_values(root / ".env")) | _given(environ)
-    if "KATANA_CLIENT_ID" in known:
+    if "KATANA_CLIENT_ID" in known or not sandbox:
         return known
 
     return known | _given(dotenv_values(root / INSTANCE.name / "sandbox.env"))

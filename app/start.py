@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import flask_migrate
-from alembic.util import CommandError
 from dotenv import dotenv_values
-from sqlalchemy.exc import SQLAlchemyError
 
-from app import config, create_app
+from app import config
 from app.errors import ConfigurationError
 from app.processes import Server, Servers, require_free_port
+from app.serve import migrate
 
 ENV = config.ROOT / ".env"
 SANDBOX_ENV = config.INSTANCE / "sandbox.env"
@@ -38,8 +36,6 @@ def main() -> None:
         print("\nStopped.")
     except ConfigurationError as error:
         sys.exit(str(error))
-    except UnicodeDecodeError:
-        sys.exit(".env cannot be read: it must be a text file in UTF-8.")
     except OSError as error:
         sys.exit(f"{error.filename}: {error.strerror}.")
 
@@ -69,7 +65,7 @@ def run() -> None:
         if sandbox:
             require_free_port(sandbox)
             servers.start(sandbox)
-        _migrate(environ)
+        migrate(environ)
         servers.start(app)
         servers.wait_for_answers()
         _say_where(settings, sandbox)
@@ -152,17 +148,6 @@ def _where_to_listen(redirect_uri: str) -> tuple[str, int]:
         return "127.0.0.1", 8000
 
     return uri.hostname, uri.port or 80
-
-
-def _migrate(environ: Mapping[str, str]) -> None:
-    try:
-        with create_app(environ).app_context():
-            flask_migrate.upgrade()
-    except (SQLAlchemyError, CommandError):
-        sys.exit(
-            "The database at DATABASE_URL does not answer, or cannot be brought up to date: "
-            "`flask db upgrade` says why."
-        )
 
 
 def _say_where(settings: config.Settings, sandbox: Server | None) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from flask import Flask
 
@@ -34,11 +35,13 @@ def run(app: Flask, *arguments: str) -> Ended:
     return Ended(result.exit_code, result.output, result.stdout)
 
 
-def flask(environ: Mapping[str, str], *arguments: str) -> "subprocess.Popen[str]":
+def flask(
+    environ: Mapping[str, str], *arguments: str, folder: Path = ROOT
+) -> "subprocess.Popen[str]":
     """`flask <arguments>` in a process of its own; both its outputs are one."""
     return subprocess.Popen(
         (sys.executable, "-m", "flask", *arguments),
-        cwd=ROOT,
+        cwd=folder,
         env={"PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": "1", **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

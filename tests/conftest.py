@@ -22,6 +22,7 @@ from app.config import ROOT
 from app.db import db
 from tests.actors import ClientBrowser, Maker, WireBrowser
 from tests.browsers import find_chromium, running_chromium
+from tests.clones import Clone
 from tests.postgres import Postgres, running_postgres
 from tests.rig import Rig, running_rig
 from tests.sandbox import Sandbox, running_sandbox
@@ -106,6 +107,12 @@ def _migrate(url: str) -> None:
     with app.app_context():
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         db.engine.dispose()
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """A bare clone: no .env of this machine shows through in it."""
+    return Clone(tmp_path / "clone")
 
 
 @pytest.fixture

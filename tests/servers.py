@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import requests
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -57,6 +58,11 @@ class Served:
     process: subprocess.Popen[bytes]
     log_file: Path
 
+    def master(self) -> psutil.Process:
+        """Gunicorn's own process, which a command may have started."""
+        process = psutil.Process(self.process.pid)
+        return process if "gunicorn" in process.cmdline() else process.children()[0]
+
     def log(self) -> str:
         """All that it has written, access log included."""
         return self.log_file.read_text()
@@ -67,17 +73,31 @@ class Served:
         return self.process.wait(STOP_SECONDS)
 
 
+GUNICORN = (sys.executable, "-m", "gunicorn", "wsgi:app")
+#: The production command, with the virtual environment that the tests run in, as it is.
+MAKE_SERVE = (
+    *("make", "serve", f"VENV={sys.prefix}"),
+    *(f"--old-file={sys.prefix}/{made}" for made in (".run", "bin/python")),
+)
+
+
 @contextmanager
 def gunicorn(
-    environ: Mapping[str, str], listener: socket.socket, log_file: Path, *, workers: int = 2
+    environ: Mapping[str, str],
+    listener: socket.socket,
+    log_file: Path,
+    *,
+    workers: int = 2,
+    command: tuple[str, ...] = GUNICORN,
 ) -> Iterator[Served]:
     """The app under gunicorn with the repository's own settings, answering on `listener`."""
     serve = {"GUNICORN_BIND": f"fd://{listener.fileno()}", "GUNICORN_WORKERS": str(workers)}
-    with log_file.open("wb") as log:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    with log_file.open("ab") as log:
         process = subprocess.Popen(
-            (sys.executable, "-m", "gunicorn", "wsgi:app"),
+            command,
             cwd=ROOT,
-            env={**os.environ, **environ, **serve},
+            env={**ours, **environ, **serve},
             pass_fds=(listener.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=log,

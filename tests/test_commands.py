@@ -11,10 +11,11 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from app.config import ROOT, load
+from app.config import load
 from app.connections.overview import BATCH
 from app.katana.oauth import KatanaLogin, new_code_verifier
 from app.models import EventKind, Reason, Status
+from tests.clones import Clone
 from tests.commands import END_SECONDS, ended, flask, run
 from tests.connected import Connected
 from tests.crowds import crowd
@@ -40,9 +41,9 @@ def connected(new_connected: MakeConnected) -> Connected:
     [("connections", "list"), ("keys", "rotate"), ("sandbox",), ("db", "upgrade"), ("run",)],
     ids=" ".join,
 )
-def test_wrong_settings_are_told_in_sentences(arguments: tuple[str, ...]) -> None:
+def test_wrong_settings_are_told_in_sentences(clone: Clone, arguments: tuple[str, ...]) -> None:
     """Every command but those that need no settings says all that is wrong, and ends with 1."""
-    told = ended(flask({"SECRET_KEY": "short-and-private"}, *arguments))
+    told = ended(flask({"SECRET_KEY": "short-and-private"}, *arguments, folder=clone.path))
 
     assert told.status == 1
     assert "KATANA_REDIRECT_URI is not set." in told.output
@@ -51,9 +52,9 @@ def test_wrong_settings_are_told_in_sentences(arguments: tuple[str, ...]) -> Non
     assert "short-and-private" not in told.output
 
 
-def test_a_key_can_be_made_before_there_are_settings() -> None:
+def test_a_key_can_be_made_before_there_are_settings(clone: Clone) -> None:
     """`keys new` needs nothing, since the settings need a key."""
-    first, second = (ended(flask({}, "keys", "new")) for _ in range(2))
+    first, second = (ended(flask({}, "keys", "new", folder=clone.path)) for _ in range(2))
 
     assert first.status == second.status == 0
     assert first.output != second.output
@@ -67,11 +68,11 @@ def test_a_new_key_is_one_that_the_settings_take(environ: dict[str, str]) -> Non
     create_app(environ | {"TOKEN_ENCRYPTION_KEYS": f"{key},{environ['TOKEN_ENCRYPTION_KEYS']}"})
 
 
-def test_no_server_starts_on_wrong_settings() -> None:
+def test_no_server_starts_on_wrong_settings(clone: Clone) -> None:
     """What `flask` gets in place of the app is for `flask` alone."""
     served = subprocess.run(
         (sys.executable, "-c", "import wsgi"),
-        cwd=ROOT,
+        cwd=clone.path,
         env={"PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,

@@ -16,6 +16,7 @@ from app.connections.incidents import REFUSALS
 from app.connections.vault import Vault
 from app.db import Model, db
 from app.models import Connection
+from tests.clones import Clone
 from tests.commands import ended, flask, run
 from tests.connected import Connected
 from tests.crowds import crowd
@@ -122,9 +123,9 @@ def test_it_shows_no_secret(healthy: MakeApp, environ: dict[str, str]) -> None:
         assert all(secret not in one.output for one in told)
 
 
-def test_wrong_settings_are_findings_too() -> None:
+def test_wrong_settings_are_findings_too(clone: Clone) -> None:
     """What keeps the app from starting is told by doctor in its own form."""
-    told = ended(flask({"SECRET_KEY": "secret key"}, "doctor", "--json"))
+    told = ended(flask({"SECRET_KEY": "secret key"}, "doctor", "--json", folder=clone.path))
 
     report = json.loads(told.output)
     assert (told.status, report["level"]) == (1, "fault")

@@ -1,6 +1,10 @@
 """Migrations: they make what the models say, can be taken back, and go by their names."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +18,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
 from sqlalchemy import Engine, delete, insert, inspect, literal_column, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from app.config import ROOT
 from app.db import Model, db
@@ -79,6 +83,99 @@ def test_every_migration_can_be_taken_back(engine: Engine) -> None:
 
     flask_migrate.upgrade(directory=str(FOLDER))
     assert tables(engine) == migrated
+
+
+HOSTS = 3
+MIGRATING = """
+import flask_migrate
+from app import create_app
+with create_app().app_context():
+    print("ready", flush=True)
+    input()
+    flask_migrate.upgrade()
+"""
+
+
+def test_hosts_that_start_at_once_migrate_once(engine: Engine, environ: dict[str, str]) -> None:
+    """One does it, the others wait for it and find it done; none fails."""
+    migrated = tables(engine)
+    flask_migrate.downgrade(directory=str(FOLDER), revision="base")
+    hosts = [
+        subprocess.Popen(
+            (sys.executable, "-c", MIGRATING),
+            cwd=ROOT,
+            env=os.environ | environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(HOSTS)
+    ]
+    for host in hosts:
+        assert host.stdout
+        assert host.stdout.readline() == "ready\n"
+    for host in hosts:
+        assert host.stdin
+        host.stdin.write("\n")
+        host.stdin.flush()
+
+    said = [host.communicate()[0] for host in hosts]
+
+    assert [host.returncode for host in hosts] == [0] * HOSTS, "\n".join(said)
+    assert tables(engine) == migrated
+
+
+NEXT = f"""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "20991231_next"
+down_revision = {ScriptDirectory(str(FOLDER)).get_current_head()!r}
+
+
+def upgrade() -> None:
+    op.add_column("connections", sa.Column("colour", sa.String(20)))
+    with op.batch_alter_table("users") as users:
+        users.alter_column("email", existing_type=sa.String(254), type_=sa.String(300))
+"""
+
+
+@pytest.fixture
+def next_migrations(tmp_path: Path) -> Path:
+    """The migrations, and one more that a fork could write: it changes the users' table."""
+    folder = shutil.copytree(FOLDER, tmp_path / "migrations")
+    (folder / "versions" / "20991231_next.py").write_text(NEXT)
+    return folder
+
+
+def test_changing_a_table_loses_no_connection(engine: Engine, next_migrations: Path) -> None:
+    """SQLite copies a table and drops the old one: what refers to it stays, and is still held."""
+    user_id = add_user()
+    add(Connection, user_id=user_id, **CONNECTION)
+
+    flask_migrate.upgrade(directory=str(next_migrations))
+
+    assert db.session.scalars(select(Connection.user_id)).all() == [user_id]
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
+        add(Connection, user_id=404, **CONNECTION)
+
+
+def test_a_migration_that_fails_leaves_nothing_half_done(
+    engine: Engine, next_migrations: Path
+) -> None:
+    """All of a migration is done, or nothing of it; the mended one then goes through."""
+    script = next_migrations / "versions" / "20991231_next.py"
+    script.write_text(NEXT + "    op.drop_table('nowhere')\n")
+    migrated = tables(engine)
+
+    with pytest.raises(DatabaseError):
+        flask_migrate.upgrade(directory=str(next_migrations))
+
+    assert tables(engine) == migrated
+    script.write_text(NEXT)
+    flask_migrate.upgrade(directory=str(next_migrations))
+    assert "colour" in tables(engine)["connections"]["columns"]
 
 
 @pytest.mark.parametrize("path", sorted((FOLDER / "versions").glob("*.py")), ids=lambda p: p.stem)

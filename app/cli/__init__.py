@@ -3,6 +3,7 @@
 import click
 from flask import Flask
 from flask.cli import AppGroup, FlaskGroup
+from gunicorn.errors import AppImportError  # type: ignore[import-untyped]
 
 from app.cli import connections, doctor, keys, sandbox, upkeep
 from app.config import Settings
@@ -26,12 +27,13 @@ def is_asked() -> bool:
 def without_settings(error: ConfigurationError) -> Flask:
     """What `flask` works on while the settings are wrong: `keys new` and `doctor` need none.
 
-    Raises `error` where no `flask` command asks, so that no server starts, and the same as a
-    command's own failure where one like `flask run` or `flask db` would work on this app.
+    Raises AppImportError where no `flask` command asks, so that no server starts: gunicorn prints
+    its text without a traceback, and does not try again. Raises the same text as a command's own
+    failure where one like `flask run` or `flask db` would work on this app.
     """
     asking = click.get_current_context(silent=True)
     if asking is None:
-        raise error
+        raise AppImportError(str(error)) from error
 
     if not isinstance(asking.command, FlaskGroup):
         raise click.ClickException(str(error))
