@@ -81,7 +81,9 @@ def _database_away(error: Exception) -> Response:
 
 def _wrong_host(error: SecurityError) -> Response:
     # A page would hold links, and to what host? Flask builds none for one that it does not trust.
-    return Response("This app is not at this address.\n", 400, content_type="text/plain")
+    return Response(
+        "This app is not at this address.\n", 400, content_type="text/plain; charset=utf-8"
+    )
 
 
 def _page(told: Explanation) -> Response:
