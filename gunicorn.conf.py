@@ -64,8 +64,8 @@ class Logger(glogging.Logger):
         """One request. No query string and no referrer: the callback's hold Katana's code."""
         fields = {
             "method": environ["REQUEST_METHOD"],
-            "path": environ["PATH_INFO"],
-            "status": resp.status_code,
+            "path": environ.get("PATH_INFO"),  # None where gunicorn itself refused the request
+            "status": int(resp.status.split()[0]),
             "duration_seconds": request_time.total_seconds(),
             "address": environ["REMOTE_ADDR"],
             "request_id": dict(resp.headers).get("X-Request-ID"),

@@ -111,6 +111,7 @@ def test_s66_a_form_is_taken_with_its_own_token_only(rig: Rig, ada: Maker) -> No
         {"Sec-Fetch-Site": "made up"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://[broken"},
         {"Origin": "http://localhost.evil.example"},
         {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"},
     ],
@@ -471,6 +472,42 @@ def test_s79_quotes_are_text(rig: Rig, ada: Maker) -> None:
 
     assert stored(rig) == before
     assert "Alder" in ada.dashboard().text
+
+
+TOLD = [
+    "a sign-in was refused",
+    "signed in",
+    "connected",
+    "refreshed",
+    "AttemptRefused",
+    "disconnected",
+]
+FORGED = "2026-11-23 09:00:00 INFO    user 1 signed in"
+
+
+@pytest.mark.one_database
+def test_s80_what_matters_is_told_and_nothing_forges_a_line(rig: Rig, ada: Maker) -> None:
+    """S-80: sign-ins, connections and what was refused are in the log, a line each."""
+    elsewhere = rig.maker("ada")
+    form = elsewhere.get("/sign-in").form("/sign-in").fields
+    for email in (ada.email, f"{FORGED}\r\n{FORGED}\n{FORGED}"):
+        wrong = {**form, "email": email, "password": f"wrong\r\n{FORGED}"}
+        elsewhere.browser.send("POST", "/sign-in", wrong)
+    ada.connect()
+    rig.sandbox.expire()
+    ada.dashboard()
+    ada.get("/katana/callback?code=c&state=made-up")
+    ada.disconnect()
+    end = FORGED.replace(" ", "%20")
+    for line_end in ("%0d%0a", "%0a", "%0d", "%0b", "%0c", "%1b[2K", "%c2%85", "%e2%80%a8"):
+        raw(rig, f"GET /x{line_end}{end} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+    given = {"User-Agent": FORGED, "X-Request-ID": FORGED, "Referer": FORGED}
+    ask(rig, "GET", "/katana/callback?code=c&state=s&error=e", headers=given)
+
+    log = rig.log()
+    assert [told for told in TOLD if told not in log] == []
+    assert not [line for line in log.splitlines() if line.startswith(FORGED)]
+    assert "\x1b" not in log
 
 
 @pytest.fixture
