@@ -5,6 +5,7 @@ from threading import BoundedSemaphore
 
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from zxcvbn import zxcvbn  # type: ignore[import-untyped]
 
 SHORTEST, LONGEST = 10, 200
 # What OWASP's password storage page asks of Argon2id at least.
@@ -13,17 +14,10 @@ PREFIX = f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$"
 # Each hash takes its 19 MiB: a rush of sign-ins queues here instead of filling the memory.
 _at_once = BoundedSemaphore(4)
 
-#: The commonest passwords that are long enough to get this far.
-_COMMON = """
-    0123456789 1234567890 0987654321 9876543210 12345678910 123456789a 1234567891 123123123123
-    1q2w3e4r5t q1w2e3r4t5 1qaz2wsx3edc 1qazxsw23edc zaq12wsxcde3 qazwsxedcrfv qwertyuiop
-    qwertyuiop123 qwerty123456 qwerty12345 qwertyqwerty asdfghjkl123 asdfghjklzxcvbnm abcdefghij
-    abcdefghijk abcd123456 abc123456789 password10 password12 password123 password1234
-    password12345 password123456 passwordpassword passw0rd123 p@ssw0rd123 mypassword iloveyou12
-    iloveyou123 iloveyouforever letmein123 letmein1234 welcome123 welcome1234 changeme123
-    administrator admin12345 admin123456 trustno1trustno1 princess123 football123 baseball123
-    sunshine123 superman123 dragon12345 monkey12345 michael123 charlie123 liverpool1 chocolate1
-"""
+# How many guesses a password must withstand, as a power of ten: zxcvbn's "safely unguessable".
+GUESSES_LOG10 = 8
+# zxcvbn's time grows out of bounds with the length, so it gets the beginning in two pieces.
+PIECE, PIECES = 16, 2
 
 
 def fault(password: str, email: str) -> str | None:
@@ -34,7 +28,7 @@ def fault(password: str, email: str) -> str | None:
     if len(password) > LONGEST:
         return f"Use at most {LONGEST} characters."
 
-    if password.lower() in _COMMON.split() or len(set(password)) < SHORTEST // 2:
+    if _is_easily_guessed(password):
         return "This password is among the first that somebody would try. Choose another one."
 
     if len(_beyond_the_obvious(password, email)) < SHORTEST:
@@ -65,6 +59,16 @@ def matches(password: str, stored: str | None) -> bool:
 def outdated(stored: str) -> bool:
     """Whether `stored` was made with other costs than today's."""
     return not stored.startswith(PREFIX)
+
+
+def _is_easily_guessed(password: str) -> bool:
+    """Whether it is common, or common with a year at its end, or a row of keys, and the like."""
+    withstood = 0.0
+    for start in range(0, min(len(password), PIECE * PIECES), PIECE):
+        withstood += float(zxcvbn(password[start : start + PIECE])["guesses_log10"])
+        if withstood >= GUESSES_LOG10:
+            return False
+    return True
 
 
 def _beyond_the_obvious(password: str, email: str) -> str:
