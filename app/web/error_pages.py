@@ -24,8 +24,10 @@ from app.web.explanations import (
     FORGED,
     MINUTE,
     STATUSES,
+    TWO_SESSIONS,
     Explanation,
 )
+from app.web.security import TwoSessions
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(SecurityError, _wrong_host)
     app.register_error_handler(CSRFError, _forged)
+    app.register_error_handler(TwoSessions, _two_sessions)
     app.register_error_handler(RateLimitExceeded, _too_often)
     for away in (OperationalError, InterfaceError, PoolTimeout):
         app.register_error_handler(away, _database_away)
@@ -65,6 +68,11 @@ def _refused(error: HTTPException) -> Response:
 
 def _forged(_error: CSRFError) -> Response:
     return _page(FORGED)
+
+
+def _two_sessions(_error: TwoSessions) -> Response:
+    logger.warning("a browser sent more than one session cookie")
+    return _page(TWO_SESSIONS)
 
 
 def _too_often(_error: RateLimitExceeded) -> Response:

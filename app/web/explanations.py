@@ -139,6 +139,12 @@ FORGED = Explanation(
     "You may have signed in or out since. Nothing was changed. "
     "Go back, load the page again, and send the form once more.",
 )
+TWO_SESSIONS = Explanation(
+    400,
+    "Your browser holds two sign-ins for this page",
+    "Another site or program has left one that is not ours, and we cannot tell which is yours. "
+    "Delete the cookies of this address in your browser, and sign in again.",
+)
 STATUSES: Mapping[int, Explanation] = {
     401: Explanation(
         401,

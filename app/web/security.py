@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, redirect, request, url_for
+from flask import Flask, Response, current_app, redirect, request, url_for
 from flask_login import current_user  # type: ignore[import-untyped]
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
-from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.config import Settings
@@ -35,12 +35,27 @@ YEAR_SECONDS = 365 * 24 * 3600
 csrf = CSRFProtect()
 
 
+class TwoSessions(BadRequest):
+    """A browser sent more than one session cookie."""
+
+
 def init_app(app: Flask, settings: Settings) -> None:
     """Guard `app`: in the order in which a request meets it."""
+    app.before_request(refuse_two_sessions)
     app.before_request(refuse_other_sites)
     app.before_request(refuse_strangers)
     csrf.init_app(app)
     app.after_request(_headers(settings))
+
+
+def refuse_two_sessions() -> None:
+    """Of two session cookies one was planted, and a browser does not say which (RFC 6265bis 8.6).
+
+    A neighbour under the same name, or on another port of this machine, can set a cookie that goes
+    to one of our paths only: the user would connect their Katana to the neighbour's account there.
+    """
+    if len(request.cookies.getlist(current_app.config["SESSION_COOKIE_NAME"])) > 1:
+        raise TwoSessions
 
 
 def refuse_other_sites() -> None:
