@@ -5,6 +5,8 @@ Each value that a deployment may want to change can be set by an environment var
 
 import importlib.util
 import os
+import shutil
+import tempfile
 from types import ModuleType
 
 from dotenv import dotenv_values
@@ -78,6 +80,19 @@ class Logger(glogging.Logger):
 
 
 logger_class = Logger
+
+# Where each worker counts for /metrics, in files of its own that any worker adds up. It is new at
+# each start, unless PROMETHEUS_MULTIPROC_DIR names a folder to go on with.
+_COUNTS = "connect-counts-"
+if _environ.get("METRICS_TOKEN") and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_COUNTS)
+
+
+def on_exit(server):
+    """The server ends: take the counts away, unless its successor (SIGUSR2) goes on with them."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
+    if _COUNTS in folder and not server.reexec_pid and not server.master_pid:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # Who stands in front is said by the app's PROXY_HOPS alone; gunicorn itself believes nobody.

@@ -40,6 +40,7 @@ SETTINGS: Mapping[str, str] = {
     "RATELIMIT_STORAGE_URI": "",
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": "",
+    "METRICS_TOKEN": "",
 }
 # How a value begins that somebody was meant to replace. A random secret begins so by no chance that
 # matters.
@@ -93,6 +94,7 @@ class Settings:
     ratelimit_storage_uri: str | None = field(repr=False)
     log_level: str
     log_format: str | None
+    metrics_token: str | None = field(repr=False)
 
     @property
     def https(self) -> bool:
@@ -132,6 +134,8 @@ def load(environ: Mapping[str, str]) -> Settings:
     reader = _Reader({**SETTINGS, **_given(environ)})
     settings = _settings(reader)
     reader.refuse_reuse("SECRET_KEY", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")
+    others = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")
+    reader.refuse_reuse("METRICS_TOKEN", *others)
     if reader.values["KATANA_REDIRECT_URI"].lower().startswith("https:"):
         reader.refuse_what_developers_use()
     if reader.faults:
@@ -207,6 +211,7 @@ def _settings(read: "_Reader") -> Settings:
         ratelimit_storage_uri=read.optional("RATELIMIT_STORAGE_URI"),
         log_level=read.log_level("LOG_LEVEL"),
         log_format=read.log_format("LOG_FORMAT"),
+        metrics_token=read.optional_secret("METRICS_TOKEN", characters=SECRET_KEY_CHARACTERS),
     )
 
 
@@ -235,6 +240,9 @@ class _Reader:
         if value:
             self._check_strength(name, value, characters)
         return value
+
+    def optional_secret(self, name: str, characters: int) -> str | None:
+        return self.secret(name, characters) if self.values[name] else None
 
     def secrets(self, name: str, characters: int) -> tuple[str, ...]:
         for value in self.words(name):

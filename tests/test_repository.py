@@ -226,7 +226,13 @@ def test_every_setting_is_explained_in_one_line() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["KATANA_CLIENT_SECRET", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "TOKEN_ENCRYPTION_KEYS"],
+    [
+        "KATANA_CLIENT_SECRET",
+        "SECRET_KEY",
+        "SECRET_KEY_FALLBACKS",
+        "TOKEN_ENCRYPTION_KEYS",
+        "METRICS_TOKEN",
+    ],
 )
 def test_no_secret_has_a_default(name: str) -> None:
     """A secret stands empty in the example and in the code, so that nobody runs on a known one."""

@@ -26,6 +26,8 @@ PUBLIC = frozenset(
         "connect.callback_posted",
         "health.up",
         "health.ready",
+        # A token of its own lets Prometheus in, and nobody else.
+        "metrics.metrics",
     }
 )
 #: Called from Katana's site by design; `state` is its protection.
