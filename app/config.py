@@ -53,6 +53,13 @@ KEY_BYTES = 32
 SECRET_KEY_CHARACTERS = 32
 FORM_BYTES = 64 * 1024
 SQLITE_BUSY_SECONDS = 10  # how long one writer waits for another
+POSTGRES_SETTINGS = (
+    "statement_timeout=10000",  # milliseconds
+    "lock_timeout=5000",
+    "timezone=UTC",
+    # Where a database is set to more, whoever comes second to a row gets an error, not a row count.
+    r"default_transaction_isolation=read\ committed",
+)
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,9 @@ def _engine_options(database_url: str) -> Mapping[str, Any]:
         "max_overflow": 20,
         "connect_args": {
             "connect_timeout": 5,
-            "options": "-c statement_timeout=10000 -c lock_timeout=5000 -c timezone=UTC",
+            "options": " ".join(f"-c {setting}" for setting in POSTGRES_SETTINGS),
+            # None, so that a pooler such as pgbouncer may give each transaction another session.
+            "prepare_threshold": None,
         },
     }
 

@@ -115,6 +115,11 @@ class Connected:
         place = grants.refresh_place(self.id, self.user_id)
         return self.vault.open(self.row().sealed_refresh_token, place)
 
+    def stored_access_token(self) -> str:
+        """The access token in the row, opened."""
+        place = grants.access_place(self.id, self.user_id)
+        return self.vault.open(self.row().sealed_access_token, place)
+
     def stored_fingerprint(self) -> str:
         """The stored refresh token as the sandbox's ledger names it."""
         return hashlib.sha256(self.stored_refresh_token().encode()).hexdigest()[:16]

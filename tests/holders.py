@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app.connections.leases import Held, Lease, Leases, Seen
+from app.connections.leases import Leases
 from app.connections.refresh import Refresh
+from app.connections.seen import Held, Lease, Seen
 from app.errors import ConnectError
 from app.katana.oauth import Grant, KatanaLogin
 from app.models import EventKind, Reason

@@ -19,8 +19,9 @@ from app import create_app
 from app.clock import SystemClock
 from app.config import load
 from app.connections.incidents import Incidents
-from app.connections.leases import Held, Lease, Leases, Seen
+from app.connections.leases import Leases
 from app.connections.refresh import Refresh
+from app.connections.seen import Held, Lease, Seen
 from app.connections.vault import Vault
 from app.db import db
 from app.errors import AnswerLost, ConnectError

@@ -6,15 +6,12 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
+from sqlalchemy import event, literal
 
-from app.connections.leases import (
-    LONGEST_LEASE_SECONDS,
-    Held,
-    Lease,
-    Leases,
-    Seen,
-)
+from app.connections.incidents import REFUSALS
+from app.connections.leases import LONGEST_LEASE_SECONDS, Leases
 from app.connections.pauses import PATIENCE_SECONDS, REFUSED_SECONDS, SETTLE_SECONDS
+from app.connections.seen import Held, Lease, Seen
 from app.connections.vault import Vault
 from app.errors import (
     NotConnected,
@@ -23,10 +20,11 @@ from app.errors import (
     TryAgainLater,
 )
 from app.katana.oauth import UNSTATED_LIFE_SECONDS, Grant, KatanaLogin
-from app.models import EventKind, Reason, Status
+from app.models import Connection, EventKind, Reason, Status
 from tests.clocks import HeldClock
 from tests.connected import Connected, Parts, refresh
 from tests.sandbox import Sandbox
+from tests.wire import answer, answering, wire
 
 LONG_SECONDS = 3 * 3600  # longer than every pause
 
@@ -436,6 +434,25 @@ def test_disconnecting_meanwhile_is_final(connected: Connected, clock: HeldClock
     assert connected.family().state == "dead"
 
 
+def test_an_answer_for_who_has_disconnected_and_connected_anew_is_not_revoked(
+    connected: Connected, clock: HeldClock
+) -> None:
+    """R-14: revoking it could take back the consent that the new grant lives on."""
+    parts = connected.parts()
+
+    def anew() -> None:
+        connected.disconnect()
+        connected.connect()
+
+    clock.move(61)
+    with pytest.raises(NotConnected):
+        refresh(replace(parts, login=Interrupted(parts.login, after=anew))).fresh_access_token(
+            connected.id
+        )
+
+    assert len(connected.sandbox.ledger().of("revoke")) == 1  # the disconnect's own
+
+
 def test_reconnecting_meanwhile_wins(connected: Connected, clock: HeldClock) -> None:
     """R-14: the new grant is not overwritten by an answer to the old one."""
     parts = connected.parts()
@@ -507,6 +524,129 @@ def test_katana_refusing_everybody_ends_nobody(
     for one in everybody:
         refresh(one.parts()).fresh_access_token(one.id)
     assert all(one.holds_the_living_token() for one in everybody)
+
+
+def refused_everywhere(everybody: list[Connected], clock: HeldClock) -> None:
+    """Katana refuses whoever asks; everybody does, now and then, for a while."""
+    everybody[0].sandbox.clear_faults()
+    everybody[0].sandbox.fault("refresh", "invalid_grant", times=0)
+    for _ in range(5):
+        clock.move(120)
+        for one in everybody:
+            with pytest.raises((TryAgainLater, ReconnectNeeded)):
+                refresh(one.parts()).fresh_access_token(one.id)
+
+
+def ended(everybody: list[Connected]) -> int:
+    """How many must be connected again."""
+    return sum(one.row().status is Status.RECONNECT_NEEDED for one in everybody)
+
+
+def test_connecting_is_no_sign_that_katana_renews_again(
+    new_connected: MakeConnected, clock: HeldClock
+) -> None:
+    """R-13: during an incident users go on connecting; that does not make the refusals believed."""
+    everybody = [new_connected(f"maker{n}") for n in range(3 * REFUSALS)]
+    for one in everybody[:REFUSALS]:
+        one.change(refused_at=0)
+
+    refused_everywhere([*everybody, new_connected("newcomer")], clock)
+
+    assert ended(everybody) == 0
+
+
+@pytest.mark.parametrize(("failures", "most"), [(1, REFUSALS), (2, 0)])
+def test_refusals_that_follow_an_outage_are_part_of_it(
+    new_connected: MakeConnected, clock: HeldClock, failures: int, most: int
+) -> None:
+    """R-13: answers lost by Katana's failing are no reason to believe all that it refuses then."""
+    everybody = [new_connected(f"maker{n}") for n in range(3 * REFUSALS)]
+    for one in everybody:
+        one.change(expires_at=-1, renew_at=-1, sent_at=-1, failures=literal(failures))
+
+    refused_everywhere(everybody, clock)
+
+    assert ended(everybody) <= most
+    everybody[0].sandbox.clear_faults()
+    clock.move(LONG_SECONDS)
+    for one in everybody:
+        if one.row().status is Status.ACTIVE:
+            refresh(one.parts()).fresh_access_token(one.id)
+
+
+def test_a_sealed_refresh_token_that_does_not_open_goes_unnoticed_while_the_access_token_lives(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """S-42: who has a good token gets it, and the log says what is wrong with the next."""
+    token = connected.stored_access_token()
+    connected.change(sealed_refresh_token=b"broken")
+    clock.move(54)
+
+    assert refresh(parts).fresh_access_token(connected.id) == token
+
+
+def test_a_claim_holds_from_before_it_was_made(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """R-6: who waited for the database to take the claim has that much less time to send."""
+    seen = parts.leases.look(connected.id)
+    assert seen
+    before = clock.monotonic()
+    engine = parts.leases._engine
+
+    def wait(*_: object) -> None:
+        clock.move(10)
+
+    event.listen(engine, "before_cursor_execute", wait)
+    lease = parts.leases.claim(seen)
+    event.remove(engine, "before_cursor_execute", wait)
+
+    assert lease
+    assert lease.claimed == before
+
+
+def test_a_verdict_on_what_has_moved_is_refused(connected: Connected, parts: Parts) -> None:
+    """R-7: saved by another meanwhile, the connection is not ended for the token before."""
+    first = parts.leases.claim(parts.leases.look(connected.id))  # type: ignore[arg-type]
+    assert first
+    held = parts.leases.read(first)
+    connected.change(lease_until=-1)
+    second = parts.leases.claim(parts.leases.look(connected.id))  # type: ignore[arg-type]
+    assert second
+    assert held
+    assert parts.leases.save(first, held, {})
+
+    assert not parts.leases.end(second, Reason.GRANT_ENDED)
+    assert connected.row().status is Status.ACTIVE
+
+
+def test_one_connections_answer_is_saved_to_it_alone(
+    new_connected: MakeConnected, clock: HeldClock
+) -> None:
+    """I-7: however alike two rows are, the other one's tokens stay as they are."""
+    ada, ben = new_connected("ada"), new_connected("ben")
+    before = ben.row()
+    clock.move(61)
+
+    refresh(ada.parts()).fresh_access_token(ada.id)
+
+    after = ben.row()
+    for column in Connection.__mapper__.column_attrs:
+        assert getattr(after, column.key) == getattr(before, column.key)
+
+
+def test_a_redirect_takes_the_refresh_token_nowhere(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """S-26: told to go to another origin with all it has, the refresh does not go there."""
+    with wire(answering(answer(b"{}"))) as other:
+        connected.sandbox.fault("refresh", "redirect", times=0, location=f"{other.url}/oauth/token")
+        clock.move(61)
+        with pytest.raises(TryAgainLater):
+            refresh(parts).fresh_access_token(connected.id)
+
+    assert other.peers == []
+    assert connected.row().status is Status.ACTIVE
 
 
 def test_a_caller_waits_for_another_and_not_for_ever(

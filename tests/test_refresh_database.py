@@ -1,16 +1,20 @@
 """The database goes away in mid-refresh (R-5): the answer waits in memory until it is back."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import text, update
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from app.connections.leases import Held, Lease, Leases
+from app.connections.grants import usable_seconds
+from app.connections.leases import Leases
+from app.connections.seen import Held, Lease
 from app.db import db, single_statements
-from app.models import EventKind
+from app.models import Connection, EventKind
 from tests.clocks import HeldClock
 from tests.connected import Connected, Parts, refresh
 from tests.sandbox import Sandbox
@@ -20,7 +24,7 @@ class Unplugged(HeldClock):
     """Held time, in which something is put right after so many waits."""
 
     waits = 3
-    put_right: Callable[[], object]
+    put_right: Callable[[], object] = staticmethod(lambda: None)
 
     def sleep(self, seconds: float) -> None:
         super().sleep(seconds)
@@ -76,6 +80,17 @@ def execute(connected: Connected, *statements: str) -> None:
                 connection.execute(text(statement))
 
 
+def make_read_only(parts: Parts) -> None:
+    """Let the next connection of the pool take no writes."""
+    read_only = {
+        "sqlite": "PRAGMA query_only = ON",
+        "postgresql": "SET default_transaction_read_only = on",
+    }
+    engine = parts.leases._engine
+    with engine.connect() as connection:
+        connection.execute(text(read_only[engine.dialect.name]))
+
+
 @pytest.mark.one_database("postgresql")
 @pytest.mark.parametrize("after", [False, True], ids=["before COMMIT", "after COMMIT"])
 def test_connections_cut_at_the_save_cost_no_token(
@@ -127,20 +142,101 @@ def test_a_full_disk_costs_no_token(connected: Connected, parts: Parts, clock: U
 
 
 def test_a_database_that_cannot_be_written_spends_no_token(
-    connected: Connected, parts: Parts, database_url: str
+    connected: Connected, parts: Parts
 ) -> None:
     """R-0.2: the claim fails before Katana is asked."""
-    read_only = {
-        "sqlite": "PRAGMA query_only = ON",
-        "postgresql": "SET default_transaction_read_only = on",
-    }[database_url.split(":")[0].split("+")[0]]
-    with parts.leases._engine.connect() as connection:
-        connection.execute(text(read_only))
+    make_read_only(parts)
 
     with pytest.raises(Exception, match=r"readonly|read-only"):
         refresh(parts).fresh_access_token(connected.id)
 
     assert connected.refreshes() == 0
+
+
+def test_a_database_that_cannot_be_written_goes_unnoticed_while_the_token_lives(
+    connected: Connected, parts: Parts, clock: Unplugged
+) -> None:
+    """Renewing ahead of the end is for later: where it fails, today's token is given."""
+    connected.change(expires_at=5)
+    token = connected.stored_access_token()
+    make_read_only(parts)
+
+    assert refresh(parts).fresh_access_token(connected.id) == token
+    assert connected.refreshes() == 0
+
+    clock.move(10)
+    with pytest.raises(DBAPIError):
+        refresh(parts).fresh_access_token(connected.id)
+
+
+def test_a_token_that_is_saved_late_lives_no_longer_for_it(
+    connected: Connected, clock: Unplugged
+) -> None:
+    """I-9: its life counts from Katana's answer, however long the database was away since."""
+    answered = clock.moment
+
+    class Away(Leases):
+        def save(self, *saved: Any, **how: Any) -> bool:
+            if len(clock.slept) < 5:
+                raise OperationalError("UPDATE", {}, Exception("away"))
+            return super().save(*saved, **how)
+
+    refresh(connected.parts(Away)).fresh_access_token(connected.id)
+
+    life = (connected.row().expires_at - answered).total_seconds()
+    assert clock.moment - answered > timedelta(seconds=0.1)
+    assert life == pytest.approx(usable_seconds(60), abs=0.01)
+
+
+def test_a_save_that_counted_is_not_taken_for_the_grant_that_came_after_it(
+    connected: Connected, parts: Parts
+) -> None:
+    """R-14: the commit's answer is lost, the user reconnects: the new grant's token is given."""
+    assert isinstance(parts.leases, CutLeases)
+    parts.leases.after = True
+    parts.leases.cut = connected.connect
+
+    token = refresh(parts).fresh_access_token(connected.id)
+
+    assert token == connected.stored_access_token()
+    assert connected.row().parent_generation is None
+
+
+@pytest.mark.one_database("postgresql")
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_a_database_set_to_more_isolation_changes_nothing(connected: Connected, level: str) -> None:
+    """R-21: who comes second to a row is told that it got no lease, and not by an error."""
+    leases = connected.parts().leases
+    seen = leases.look(connected.id)
+    assert seen
+    with connected.app.app_context():
+        name = db.engine.url.database
+        execute(connected, f"ALTER DATABASE {name} SET default_transaction_isolation TO '{level}'")
+        db.engine.dispose()
+        with db.engine.connect() as other, ThreadPoolExecutor(1) as pool:
+            lease = {"lease_owner": "other", "lease_until": connected.clock.database_time(60)}
+            other.execute(update(Connection).values(lease))
+            claim = pool.submit(leases.claim, seen)
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            while not other.scalar(waiting):
+                assert not claim.done()
+            other.commit()
+
+            assert claim.result() is None
+
+
+@pytest.mark.one_database("postgresql")
+def test_nothing_is_kept_in_a_session_of_the_database(connected: Connected) -> None:
+    """R-21: a pooler may give each transaction another session: no prepared statement, no lock."""
+    parts = connected.parts()
+    for _ in range(10):
+        connected.change(expires_at=-1, renew_at=-1)
+        refresh(parts).fresh_access_token(connected.id)
+
+    with parts.leases._engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
+        locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        assert connection.scalar(text(locks)) == 0
 
 
 def test_history_that_cannot_be_written_costs_nothing(connected: Connected) -> None:

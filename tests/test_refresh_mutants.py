@@ -10,6 +10,7 @@ import pytest
 from tests.mutants import Mutant, assert_noticed
 
 REFRESH, LEASES = "app/connections/refresh.py", "app/connections/leases.py"
+SAVING, INCIDENTS = "app/connections/saving.py", "app/connections/incidents.py"
 
 MUTANTS = [
     Mutant(
@@ -49,31 +50,30 @@ MUTANTS = [
     ),
     Mutant(
         "an answer is saved only over the generation that was sent",
-        LEASES,
+        SAVING,
         ".where(Connection.id == lease.connection_id, or_(unmoved, sibling))",
         ".where(Connection.id == lease.connection_id)",
         "tests/test_refresh.py::test_reconnecting_meanwhile_wins",
     ),
     Mutant(
         "of two answers the later one stays",
-        LEASES,
+        SAVING,
         "Connection.written_fence < held.fence",
         "Connection.written_fence != held.fence",
         "tests/test_refresh_crashes.py::test_two_answers_to_one_token_end_with_the_newer_one",
     ),
     Mutant(
         "an answer that is late but alone is saved",
-        LEASES,
-        "or_(unmoved, sibling))\n            .values(\n                **columns,",
-        "or_(unmoved, sibling), Connection.lease_until > now)\n"
-        "            .values(\n                **columns,",
+        SAVING,
+        "or_(unmoved, sibling))",
+        "or_(unmoved, sibling), Connection.lease_until > clock.database_time())",
         "tests/test_refresh_crashes.py::test_an_answer_in_a_sleeping_hand_is_not_thrown_away",
     ),
     Mutant(
         "saving goes on until the database is back",
         REFRESH,
-        "            except (DBAPIError, PoolTimeout):\n                # This is the only copy",
-        "            except ZeroDivisionError:\n                # This is the only copy",
+        '(DBAPIError, PoolTimeout):\n                logger.exception("connection %s: not saved',
+        'ZeroDivisionError:\n                logger.exception("connection %s: not saved',
         "tests/test_refresh_database.py",
     ),
     Mutant(
@@ -93,7 +93,7 @@ MUTANTS = [
     Mutant(
         "one refusal is not believed",
         REFRESH,
-        "        if held.refused_before or held.doubtful:",
+        "        if held.refused_before or (held.doubtful and held.failures <= 1):",
         "        if True:",
         "tests/test_refresh.py::test_one_refusal_is_not_believed",
     ),
@@ -107,15 +107,15 @@ MUTANTS = [
     Mutant(
         "during an incident one is tried now and then",
         REFRESH,
-        "seen.pausing or not self._incidents.may_send()",
-        "seen.pausing",
+        "seen.leased or seen.pausing or not self._incidents.may_send()",
+        "seen.leased or seen.pausing",
         "tests/test_refresh.py::test_katana_refusing_everybody_ends_nobody",
     ),
     Mutant(
         "a lost answer leaves a doubt",
         REFRESH,
-        "spent=lost)",
-        "spent=False)",
+        ", spent=lost\n",
+        ", spent=False\n",
         "tests/test_refresh.py",
     ),
     Mutant(
@@ -131,6 +131,100 @@ MUTANTS = [
         "        return token if token != refused else None",
         "        return token",
         "tests/test_refresh.py::test_a_refused_token_is_renewed_once_for_all_who_had_it",
+    ),
+    Mutant(
+        "who did not get the lease does not send",
+        LEASES,
+        "        return lease if taken else None",
+        "        return lease",
+        "tests/test_refresh.py::test_a_claim_on_what_is_leased_is_refused",
+    ),
+    Mutant(
+        "the wait for the claim counts",
+        LEASES,
+        "        return lease if taken else None",
+        "        import dataclasses\n"
+        "        late = dataclasses.replace(lease, claimed=self._clock.monotonic())\n"
+        "        return late if taken else None",
+        "tests/test_refresh.py::test_a_claim_holds_from_before_it_was_made",
+    ),
+    Mutant(
+        "a verdict is for the generation that was sent",
+        LEASES,
+        ".where(_held_by(lease), Connection.generation == lease.generation)\n            .values(",
+        ".where(_held_by(lease))\n            .values(",
+        "tests/test_refresh.py::test_a_verdict_on_what_has_moved_is_refused",
+    ),
+    Mutant(
+        "moments are the database's",
+        "app/clock.py",
+        "        return DatabaseTime(literal(float(plus), Float))",
+        "        from datetime import UTC, datetime, timedelta\n"
+        "        return literal(datetime.now(UTC) + timedelta(seconds=plus), Timestamp)",
+        "tests/test_repository.py",
+    ),
+    Mutant(
+        "a save that counted is not taken for the grant that came after it",
+        SAVING,
+        "        _of_the_same_token(lease),\n        Connection.written_fence == held.fence,",
+        "        Connection.written_fence == held.fence,",
+        "tests/test_refresh_database.py",
+    ),
+    Mutant(
+        "a token that is saved late lives no longer for it",
+        "app/connections/grants.py",
+        "usable_seconds(grant.expires_in) - age",
+        "usable_seconds(grant.expires_in)",
+        "tests/test_refresh_database.py",
+    ),
+    Mutant(
+        "renewing ahead of the end may fail",
+        REFRESH,
+        "        except (DBAPIError, PoolTimeout, SealBroken):",
+        "        except ZeroDivisionError:",
+        "tests/test_refresh_database.py",
+    ),
+    Mutant(
+        "what was refreshed during a disconnect and a connect is not revoked",
+        REFRESH,
+        "        if self._leases.connected(lease.user_id):",
+        "        if self._leases.look(lease.connection_id):",
+        "tests/test_refresh.py",
+    ),
+    Mutant(
+        "connecting is no sign that Katana renews again",
+        INCIDENTS,
+        ".where(renewed).scalar_subquery()",
+        ".scalar_subquery()",
+        "tests/test_refresh.py::test_connecting_is_no_sign_that_katana_renews_again",
+    ),
+    Mutant(
+        "a refusal after an outage counts as one",
+        LEASES,
+        "                refused_at=func.coalesce(refusal, Connection.refused_at),\n",
+        "",
+        "tests/test_refresh.py::test_refusals_that_follow_an_outage_are_part_of_it",
+    ),
+    Mutant(
+        "a refusal after an outage is asked about once more",
+        REFRESH,
+        "(held.doubtful and held.failures <= 1)",
+        "held.doubtful",
+        "tests/test_refresh.py::test_refusals_that_follow_an_outage_are_part_of_it",
+    ),
+    Mutant(
+        "who comes second to a row gets a row count",
+        "app/config.py",
+        "default_transaction_isolation=read",
+        "cursor_tuple_fraction=0.1 -c application_name=read",
+        "tests/test_refresh_database.py",
+    ),
+    Mutant(
+        "nothing is kept in a session of the database",
+        "app/config.py",
+        '            "prepare_threshold": None,\n',
+        "",
+        "tests/test_refresh_database.py",
     ),
     Mutant(
         "a refresh token that is not given anew is kept",

@@ -16,9 +16,12 @@ ALLOWANCE_SECONDS = 5  # ... or this, whichever is less
 
 
 def columns(
-    vault: Vault, clock: Clock, grant: Grant, connection_id: UUID, user_id: int
+    vault: Vault, clock: Clock, grant: Grant, connection_id: UUID, user_id: int, age: float = 0
 ) -> Mapping[str, Any]:
-    """The values that store `grant`. A token that it lacks leaves the old one in its place."""
+    """The values that store `grant`, which came `age` seconds ago.
+
+    A token that it lacks leaves the old one in its place.
+    """
     sealed = {}
     if grant.refresh_token is not None:
         place = refresh_place(connection_id, user_id)
@@ -28,7 +31,7 @@ def columns(
 
     place = access_place(connection_id, user_id)
     sealed["sealed_access_token"] = vault.seal(grant.access_token, place)
-    used_for = usable_seconds(grant.expires_in)
+    used_for = usable_seconds(grant.expires_in) - age
     return {
         **sealed,
         "scope": grant.scope,

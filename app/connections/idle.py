@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Select, and_, func, select, tuple_
 
 from app.clock import Clock
-from app.connections.leases import Seen, seen_columns
+from app.connections.seen import Seen, seen_columns
 from app.db import single_statements
 from app.models import Connection, Status
 

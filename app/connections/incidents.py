@@ -5,6 +5,8 @@ left in the same minute: Katana errs. Then no connection is ended, and only one 
 and then, until one succeeds.
 """
 
+from datetime import UTC, datetime
+
 from sqlalchemy import Engine, func, select
 
 from app.clock import Clock
@@ -14,6 +16,7 @@ from app.models import Connection
 REFUSALS = 5  # different connections, none renewed in between, ...
 WITHIN_SECONDS = 3600  # ... within this time
 PROBE_SECONDS = 60  # during an incident one connection in this time is tried
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Incidents:
@@ -35,12 +38,14 @@ class Incidents:
 
     def _refusals(self) -> tuple[int, bool]:
         """How many were refused since the last success, and whether the last is a while ago."""
-        last_success = select(func.max(Connection.refreshed_at)).scalar_subquery()
+        # Connecting is no success of this kind: codes may be taken while refresh tokens are not.
+        renewed = Connection.parent_generation.is_not(None)
+        last_success = select(func.max(Connection.refreshed_at)).where(renewed).scalar_subquery()
         latest = func.max(Connection.refused_at)
         quiet = latest < self._clock.database_time(-PROBE_SECONDS)
         counted = select(func.count(), func.coalesce(quiet, True)).where(
             Connection.refused_at > self._clock.database_time(-WITHIN_SECONDS),
-            Connection.refused_at > last_success,
+            Connection.refused_at > func.coalesce(last_success, NEVER),
         )
         with self._engine.connect() as connection:
             refusals, is_quiet = connection.execute(counted).one()

@@ -17,9 +17,10 @@ from uuid import UUID
 from app.clock import Clock
 from app.connections.idle import Idle
 from app.connections.incidents import PROBE_SECONDS
-from app.connections.leases import Leases, Seen
+from app.connections.leases import Leases
 from app.connections.pauses import WORTH_WAITING_SECONDS
 from app.connections.refresh import SENDS, Refresh
+from app.connections.seen import Seen
 from app.errors import NotConnected, SealBroken, TryAgainLater
 from app.models import Status
 

@@ -5,8 +5,6 @@ used, and why.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,79 +24,14 @@ from sqlalchemy import (
 )
 
 from app.clock import Clock
-from app.connections import events
+from app.connections import events, saving
+from app.connections.seen import Held, Lease, Seen, seen_columns
 from app.db import single_reads, single_statements
 from app.models import Connection, EventKind, Reason, Status
 
 LONGEST_LEASE_SECONDS = 60  # a dead holder blocks nobody longer
 SHORTEST_LEASE_SECONDS = 20  # time for Katana's answer, and to save it
 REFUSAL_COUNTS_SECONDS = 3600  # a second refusal within this time confirms the first
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one look at a connection told."""
-
-    id: UUID
-    user_id: int
-    status: Status
-    reason: Reason | None
-    generation: int
-    sealed_access_token: bytes = field(repr=False)
-    expires_at: datetime
-    renew_at: datetime
-    lease_until: datetime | None
-    sent_at: datetime | None
-    next_attempt_at: datetime | None
-    refreshed_at: datetime
-    at: datetime
-
-    @property
-    def alive(self) -> bool:
-        """Whether the access token is still within its life."""
-        return self.expires_at > self.at
-
-    @property
-    def leased(self) -> bool:
-        """Whether somebody holds the right to send."""
-        return self.lease_until is not None and self.lease_until > self.at
-
-    @property
-    def pausing(self) -> timedelta:
-        """How long nobody may ask Katana."""
-        return max((self.next_attempt_at or self.at) - self.at, timedelta(0))
-
-    @property
-    def due(self) -> bool:
-        """Whether to renew now: it is time, or a send is in doubt and no one is at it any more."""
-        return self.renew_at <= self.at or (self.sent_at is not None and not self.leased)
-
-
-@dataclass(frozen=True)
-class Lease:
-    """The right to send one refresh of one generation."""
-
-    connection_id: UUID
-    user_id: int
-    generation: int
-    owner: str
-    claimed: float  # monotonic, taken before the claim was made
-    #: Another's lease had run out: its holder died, or hung.
-    took_over: bool
-
-
-@dataclass(frozen=True)
-class Held:
-    """What was read under a lease."""
-
-    fence: int
-    sealed_refresh_token: bytes = field(repr=False)
-    #: Katana has refused the token once already, not long ago.
-    refused_before: bool
-    #: An earlier send of it got no answer.
-    doubtful: bool
-    #: Refreshes that failed since the last good one.
-    failures: int
 
 
 class Leases:
@@ -177,57 +110,16 @@ class Leases:
         pause: float = 0,
         failures: int = 0,
     ) -> bool:
-        """Store what `lease` bought; whether the row took it. Nobody asks for `pause` seconds.
-
-        It does where the generation is still the one sent. Where another answer to the same token
-        is stored, the one that was sent later wins (its token is the newer one), and the row is
-        left in doubt, so that the next caller refreshes at once. A success also outweighs a
-        verdict: the status does not matter.
-        """
-        mine = Connection.lease_owner == lease.owner
-        unmoved = Connection.generation == lease.generation
-        sibling = and_(
-            Connection.parent_generation == lease.generation, Connection.written_fence < held.fence
-        )
-        now = self._clock.database_time()
-        return self._count(
-            update(Connection)
-            .where(Connection.id == lease.connection_id, or_(unmoved, sibling))
-            .values(
-                **columns,
-                status=Status.ACTIVE,
-                reason=None,
-                generation=Connection.generation + 1,
-                parent_generation=lease.generation,
-                written_fence=held.fence,
-                lease_owner=case((mine, null()), else_=Connection.lease_owner),
-                lease_until=case((mine, null()), else_=Connection.lease_until),
-                sent_at=case(
-                    (and_(mine, unmoved), null()),
-                    (and_(unmoved, Connection.status == Status.ACTIVE), Connection.sent_at),
-                    else_=now,
-                ),
-                doubtful_since=None,
-                refused_at=None,
-                next_attempt_at=self._clock.database_time(pause) if pause else None,
-                failures=failures,
-            )
-        )
+        """Store what `lease` bought; whether the row took it. Nobody asks for `pause` seconds."""
+        return self._count(saving.save(self._clock, lease, held, columns, pause, failures))
 
     def saved(self, lease: Lease, held: Held) -> bool:
         """Whether the row holds what `lease` bought: asked when a commit's own answer was lost."""
-        this = and_(Connection.id == lease.connection_id, Connection.written_fence == held.fence)
-        return self._row(select(Connection.id).where(this)) is not None
+        return self._row(saving.saved(lease, held)) is not None
 
     def leave_in_doubt(self, lease: Lease, held: Held) -> None:
         """Our answer came too late for a newer sibling: let the next caller refresh at once."""
-        newer = and_(
-            Connection.id == lease.connection_id,
-            Connection.parent_generation == lease.generation,
-            Connection.written_fence > held.fence,
-            Connection.lease_owner.is_(None),
-        )
-        self._count(update(Connection).where(newer).values(sent_at=self._clock.database_time()))
+        self._count(saving.leave_in_doubt(self._clock, lease, held))
 
     def give_back(
         self, lease: Lease, held: Held, pause: float, *, spent: bool, refused: bool = False
@@ -255,14 +147,25 @@ class Leases:
         unsent = case((Connection.doubtful_since.is_(None), null()), else_=Connection.sent_at)
         self._count(update(Connection).where(_held_by(lease)).values(**_NO_LEASE, sent_at=unsent))
 
+    def connected(self, user_id: int) -> bool:
+        """Whether this user has a connection, be it another one than a moment ago."""
+        return self._row(select(Connection.id).where(Connection.user_id == user_id)) is not None
+
     def end(self, lease: Lease, reason: Reason) -> bool:
-        """The verdict: only the user can mend this connection. Whether the row took it."""
+        """The verdict: only the user can mend this connection. Whether the row took it.
+
+        Where Katana had failed before, its refusal may be part of the same trouble: it is counted
+        as one (`Incidents`). Where it had not, the doubt was of our own making, by a process that
+        died or a database from a backup, and says nothing of Katana.
+        """
+        refusal = case((Connection.failures > 0, self._clock.database_time()))
         return self._count(
             update(Connection)
             .where(_held_by(lease), Connection.generation == lease.generation)
             .values(
                 status=Status.RECONNECT_NEEDED,
                 reason=reason,
+                refused_at=func.coalesce(refusal, Connection.refused_at),
                 **_NO_LEASE,
                 sent_at=None,
                 next_attempt_at=None,
@@ -286,25 +189,6 @@ class Leases:
 
 
 _NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_until": None}
-
-
-def seen_columns(clock: Clock) -> tuple[Any, ...]:
-    """What to select for a Seen, in the order of its fields."""
-    return (
-        Connection.id,
-        Connection.user_id,
-        Connection.status,
-        Connection.reason,
-        Connection.generation,
-        Connection.sealed_access_token,
-        Connection.expires_at,
-        Connection.renew_at,
-        Connection.lease_until,
-        Connection.sent_at,
-        Connection.next_attempt_at,
-        Connection.refreshed_at,
-        clock.database_time(),
-    )
 
 
 def lease_seconds(overlap: int) -> float:

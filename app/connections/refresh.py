@@ -36,7 +36,7 @@ from app.clock import Clock
 from app.connections import events, grants
 from app.connections.events import Event
 from app.connections.incidents import PROBE_SECONDS, Incidents
-from app.connections.leases import Held, Lease, Leases, Seen
+from app.connections.leases import Leases
 from app.connections.pauses import (
     BROKEN_SEAL_SECONDS,
     PATIENCE_SECONDS,
@@ -49,6 +49,7 @@ from app.connections.pauses import (
     grown,
     jitter,
 )
+from app.connections.seen import Held, Lease, Seen
 from app.connections.vault import Vault
 from app.errors import (
     AnswerLost,
@@ -98,21 +99,26 @@ class Refresh:
         until = self._clock.monotonic() + PATIENCE_SECONDS
         sends = looks = 0
         while True:
+            looked = self._clock.monotonic()
             seen = self._look(connection_id)
             token = self._usable(seen, refused)
-            if token and not seen.due:
-                return token
-
-            lease = self._claim(seen) if sends < SENDS else None
-            if lease:
-                sends += 1
-                token = self._renew(lease, paced=refused is not None) or token
+            if token and seen.due:
+                token = self._renewed_ahead(seen) or token
+                if self._clock.monotonic() > looked + seen.left:
+                    continue  # it took longer than the token was to live
             if token:
                 return token
 
-            if not lease:
+            lease = self._claim(seen) if sends < SENDS else None
+            if lease is None:
                 self._wait(seen, until, looks, sends)
                 looks += 1
+                continue
+
+            sends += 1
+            token = self._renew(lease, paced=refused is not None)
+            if token:
+                return token
 
     def renew(self, seen: Seen) -> bool:
         """Renew what was seen, however long its token is to live; whether that was done here.
@@ -122,6 +128,15 @@ class Refresh:
         """
         lease = self._claim(seen)
         return lease is not None and self._renew(lease, paced=False) is not None
+
+    def _renewed_ahead(self, seen: Seen) -> str | None:
+        """A newer token; None where that does not go well, which nobody has to notice yet."""
+        try:
+            lease = self._claim(seen)
+            return self._renew(lease, paced=False) if lease else None
+        except (DBAPIError, PoolTimeout, SealBroken):
+            logger.exception("connection %s: not renewed ahead of its end", seen.id)
+            return None
 
     def _look(self, connection_id: UUID) -> Seen:
         seen = self._leases.look(connection_id)
@@ -186,24 +201,7 @@ class Refresh:
     def _save(
         self, lease: Lease, held: Held, grant: Grant, *, pause: float, failures: int = 0
     ) -> str | None:
-        columns = grants.columns(
-            self._vault, self._clock, grant, lease.connection_id, lease.user_id
-        )
-        tries = 0
-        while True:
-            try:
-                # The first try is the statement right after the answer: nothing comes in between.
-                saved = self._leases.save(
-                    lease, held, columns, pause=pause, failures=failures
-                ) or self._leases.saved(lease, held)
-                break
-            except (DBAPIError, PoolTimeout):
-                # This is the only copy of a living token, so there is no last try. A worker that
-                # is asked to stop finishes its requests first (`graceful_timeout`).
-                logger.exception("connection %s: not saved yet, trying on", lease.connection_id)
-                self._clock.sleep(before_next_save(tries))
-                tries += 1
-        if not saved:
+        if not self._stored(lease, held, grant, pause, failures):
             self._let_go(lease, held, grant)
             return None
 
@@ -213,10 +211,32 @@ class Refresh:
             self._tell(lease, EventKind.REFRESHED, "recovered" if held.doubtful else None)
         return grant.access_token
 
+    def _stored(self, lease: Lease, held: Held, grant: Grant, pause: float, failures: int) -> bool:
+        """Whether the row took it. This is the only copy of a living token: there is no last try.
+
+        A worker that is asked to stop finishes its requests first (`graceful_timeout`).
+        """
+        answered = self._clock.monotonic()
+        tries = 0
+        while True:
+            age = self._clock.monotonic() - answered
+            columns = grants.columns(
+                self._vault, self._clock, grant, lease.connection_id, lease.user_id, age
+            )
+            try:
+                # The first try is the statement right after the answer: nothing comes in between.
+                return self._leases.save(
+                    lease, held, columns, pause=pause, failures=failures
+                ) or self._leases.saved(lease, held)
+            except (DBAPIError, PoolTimeout):
+                logger.exception("connection %s: not saved yet, trying on", lease.connection_id)
+                self._clock.sleep(before_next_save(tries))
+                tries += 1
+
     def _let_go(self, lease: Lease, held: Held, grant: Grant) -> None:
         """Somebody disconnected, reconnected, or stored a newer answer while ours was coming."""
-        if self._leases.look(lease.connection_id):
-            # Not revoked: that could end the grant that the row now lives on.
+        if self._leases.connected(lease.user_id):
+            # Not revoked: that could end the grant that this user's connection now lives on.
             self._leases.leave_in_doubt(lease, held)
             return
 
@@ -258,7 +278,9 @@ class Refresh:
                 self._tell(lease, EventKind.REFRESH_FAILED, "incident")
             return
 
-        if held.refused_before or held.doubtful:
+        # The one answer that was lost is settled by the one repeat. After more trouble than that,
+        # the refusal may be part of it, and is asked about once more like any other.
+        if held.refused_before or (held.doubtful and held.failures <= 1):
             reason = Reason.GRANT_ENDED if held.refused_before else Reason.ANSWER_LOST
             if self._leases.end(lease, reason):
                 self._tell(lease, EventKind.RECONNECT_NEEDED, reason)

@@ -240,7 +240,7 @@ def _grant(answer: dict[str, Any], answered_in: float) -> Grant:
         access_token=access_token,
         refresh_token=refresh_token,
         expires_in=_life(answer.get("expires_in")),
-        scope=scope[:500] if isinstance(scope, str) and scope.isprintable() else None,
+        scope=scope[:500] if isinstance(scope, str) and _is_plain(scope) else None,
         answered_in=answered_in,
     )
 
@@ -256,6 +256,12 @@ def _is_token(value: object) -> bool:
         and 0 < len(value) <= TOKEN_CHARACTERS
         and all("!" <= c <= "~" for c in value)
     )
+
+
+def _is_plain(scope: str) -> bool:
+    # As RFC 6749 appendix A has it. What a database cannot store would keep the tokens beside it
+    # from being stored.
+    return scope.isascii() and scope.isprintable()
 
 
 def _life(stated: object) -> int:

@@ -10,7 +10,7 @@ from math import ceil
 from flask import Flask, Response, make_response, render_template
 from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
 
@@ -40,7 +40,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(CSRFError, _forged)
     app.register_error_handler(TwoSessions, _two_sessions)
     app.register_error_handler(RateLimitExceeded, _too_often)
-    for away in (OperationalError, InterfaceError, PoolTimeout):
+    # InternalError is what PostgreSQL says while it only reads, as in the middle of a failover.
+    for away in (OperationalError, InterfaceError, InternalError, PoolTimeout):
         app.register_error_handler(away, _database_away)
 
 
