@@ -2,20 +2,28 @@
 
 import json
 import socket
+import ssl
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
+import trustme
 from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import text, update
 
+from app.cli.doctor import in_time
 from app.cli.doctor.database import NETWORK_DISKS, filesystem
+from app.cli.doctor.findings import Finding, Level, ok
 from app.config import LOOPBACK_HOSTS, TokenKey
 from app.connections.incidents import REFUSALS
 from app.connections.vault import Vault
 from app.db import Model, db
 from app.models import Connection
+from app.probe import HEADER, proof
 from tests.clones import Clone
 from tests.commands import ended, flask, run
 from tests.connected import Connected
@@ -27,6 +35,7 @@ from tests.wire import answer, answering, wire
 MakeApp = Callable[..., Flask]
 
 LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
+OVERWRITTEN = {"HTTP_X_FORWARDED_FOR": "198.51.100.7"}
 CALLBACK = "/katana/callback"
 
 
@@ -37,7 +46,7 @@ class Report:
         told = run(app, "doctor", "--json")
         self.status = told.status
         self.output = told.output
-        self.findings: list[dict[str, str]] = json.loads(told.output)["findings"]
+        self.findings: list[dict[str, str]] = json.loads(told.told)["findings"]
 
     def amiss(self) -> list[tuple[str, str]]:
         """The checks that found something, and how bad it is."""
@@ -87,6 +96,13 @@ def contents(app: Flask) -> Mapping[str, list[Any]]:
         }
 
 
+def files(app: Flask) -> list[bytes]:
+    """What stands in the database's files, where it has any that can be seen: its log too."""
+    with app.app_context():
+        name = db.engine.url.database or ""
+    return [path.read_bytes() for path in (Path(name), Path(f"{name}-wal")) if path.is_file()]
+
+
 def test_all_is_well_where_all_is_well(
     app: Flask, served: Served, sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
@@ -102,14 +118,14 @@ def test_all_is_well_where_all_is_well(
 
 
 def test_it_changes_nothing(healthy: MakeApp, sandbox: Sandbox, environ: dict[str, str]) -> None:
-    """Neither a row here nor a token at Katana is another afterwards."""
+    """Neither a row here nor a token at Katana is another afterwards, nor a byte of a file."""
     app = healthy()
     connected = Connected(app, sandbox, environ)
-    before = contents(app), connected.family()
+    before = contents(app), connected.family(), files(app)
 
     Report(app)
 
-    assert (contents(app), connected.family()) == before
+    assert (contents(app), connected.family(), files(app)) == before
 
 
 @pytest.mark.one_database("postgresql")
@@ -197,6 +213,97 @@ def test_a_host_that_is_refused_is_found(healthy: MakeApp, origin: str, new_app:
 
     assert report.amiss() == [("address", "fault")]
     assert "status 400" in report.says("address")
+
+
+@pytest.fixture
+def proxied(new_app: MakeApp) -> Callable[..., Any]:
+    """Serves an app of these settings behind a proxy that sets these headers."""
+
+    def serve(headers: Mapping[str, str], **changed: str) -> Any:
+        app = new_app(TRUSTED_HOSTS=",".join(LOOPBACK_HOSTS), **changed)
+        inner = app.wsgi_app
+
+        def proxy(environ: dict[str, Any], start_response: Any) -> Any:
+            sent = environ.get("HTTP_X_FORWARDED_FOR", "")
+            for name, value in headers.items():
+                environ[name] = value.format(sent=sent)
+            return inner(environ, start_response)
+
+        app.wsgi_app = proxy  # type: ignore[method-assign]
+        return serving(app)
+
+    return serve
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("hops", "headers", "says"),
+    [
+        ("1", {}, "can claim any address"),
+        ("2", {"HTTP_X_FORWARDED_FOR": "{sent}, 198.51.100.7"}, "can claim any address"),
+        ("1", OVERWRITTEN | {"HTTP_X_FORWARDED_PROTO": "https"}, "arrives as one by https"),
+        ("1", OVERWRITTEN, "on this machine"),
+    ],
+    ids=["no proxy", "one that appends", "another scheme", "one that overwrites"],
+)
+def test_what_proxies_let_through_is_tried(
+    healthy: MakeApp,
+    proxied: Callable[..., Any],
+    hops: str,
+    headers: dict[str, str],
+    says: str,
+) -> None:
+    """A forged address is sent, and the app itself says whom it takes the request to be from."""
+    with proxied(headers, PROXY_HOPS=hops) as url:
+        report = Report(healthy(KATANA_REDIRECT_URI=url + CALLBACK, PROXY_HOPS=hops))
+
+    assert says in report.says("proxies")
+
+
+@pytest.mark.one_database
+def test_another_secret_key_is_found(healthy: MakeApp, new_app: MakeApp) -> None:
+    """The hosts of one app must have one key, else signing in works on one of them alone."""
+    hosts = ",".join(LOOPBACK_HOSTS)
+    with serving(new_app(TRUSTED_HOSTS=hosts, SECRET_KEY=token_hex(32))) as url:
+        report = Report(healthy(KATANA_REDIRECT_URI=url + CALLBACK))
+
+    assert report.amiss() == [("address", "warning")]
+    assert "SECRET_KEY" in report.says("address")
+
+
+@pytest.mark.one_database
+def test_only_who_knows_the_key_is_told_how_a_request_arrives(client: FlaskClient) -> None:
+    """Without the proof, or with another, /healthz says ok and nothing else."""
+    for headers in ({}, {HEADER: ""}, {HEADER: proof("another key")}, {HEADER: "\xe4"}):
+        assert client.get("/healthz", headers=headers).get_data() == b"ok\n"
+
+
+@pytest.mark.one_database
+def test_a_certificate_that_nobody_knows_is_found(healthy: MakeApp) -> None:
+    """TLS that fails is told for what it is, and so is a name that does not exist."""
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with wire(answering(answer()), tls) as katana:
+        stranger = Report(healthy(KATANA_ACCESS_TOKEN_URL=f"{katana.url}/oauth/token"))
+    nowhere = Report(healthy(KATANA_ACCESS_TOKEN_URL="https://katana.invalid/oauth/token"))
+
+    assert "its certificate is not accepted" in stranger.says("Katana's login")
+    assert "no address is known for the name katana.invalid" in nowhere.says("Katana's login")
+
+
+def test_what_never_ends_is_a_finding() -> None:
+    """Whatever hangs, doctor comes to an end, and says so."""
+    hangs = threading.Event()
+
+    def findings() -> Iterator[Finding]:
+        yield ok("first", "It is well.")
+        hangs.wait()
+
+    first, last = in_time(findings(), seconds=0.2)
+    hangs.set()
+
+    assert (first.check, last.check, last.level) == ("first", "time", Level.FAULT)
 
 
 @pytest.mark.one_database

@@ -32,8 +32,8 @@ MAY_IMPORT = {
     "models": {"db", "errors", "clock", "config"},
     "katana": {"db", "errors", "clock", "config"},
     "connections": {"katana", "models", "db", "errors", "clock", "config"},
-    "web": {"connections", "katana", "models", "db", "errors", "clock", "config", "logs"},
-    "cli": {"connections", "katana", "models", "db", "errors", "clock", "config", "logs"},
+    "web": {"probe", "connections", "katana", "models", "db", "errors", "clock", "config", "logs"},
+    "cli": {"probe", "connections", "katana", "models", "db", "errors", "clock", "config", "logs"},
     "processes": {"config"},
     "sandbox": set(),
 }

@@ -4,9 +4,10 @@ from functools import cache
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Blueprint
+from flask import Blueprint, current_app, request
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import probe
 from app.config import ROOT
 from app.db import db
 
@@ -16,7 +17,11 @@ PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 
 @bp.get("/healthz")
 def up() -> tuple[str, int, dict[str, str]]:
-    """The process answers."""
+    """The process answers; to `flask doctor` also with how the request has come."""
+    if probe.is_proof(request.headers.get(probe.HEADER), current_app.config["SECRET_KEY"]):
+        arrived = probe.Arrived(request.remote_addr or "", request.scheme, request.host)
+        return f"{arrived.told()}\n", 200, PLAIN
+
     return "ok\n", 200, PLAIN
 
 

@@ -1,11 +1,14 @@
 """flask doctor: check everything that this app needs, one small function for each."""
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from queue import Empty, SimpleQueue
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,6 +35,7 @@ ABOUT_DATABASE: tuple[Check, ...] = (
     stored.connections,
 )
 ABOUT_KATANA: tuple[Check, ...] = (katana.one_katana, katana.login, katana.api, katana.clock)
+SECONDS = 60.0  # in all
 COLORS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
 
 
@@ -45,7 +49,8 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     Nothing is changed, and no secret is shown. The exit status is 1 where there is a fault.
     """
     findings = []
-    for finding in _findings():
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    for finding in in_time(_findings(app), SECONDS):
         findings.append(finding)
         if not as_json:
             _show(finding)
@@ -56,16 +61,41 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     ctx.exit(1 if worst is Level.FAULT else 0)
 
 
-def _findings() -> Iterator[Finding]:
-    settings: Settings | ConfigurationError = current_app.extensions["settings"]
+def in_time(findings: Iterator[Finding], seconds: float) -> Iterator[Finding]:
+    """What is found in so many seconds; a last finding says where there was no end by then.
+
+    Most waits have a limit of their own, but a name look-up or a disk may keep a process for long.
+    """
+    found: SimpleQueue[Finding | None] = SimpleQueue()
+
+    def find() -> None:
+        for finding in findings:
+            found.put(finding)
+        found.put(None)
+
+    until = time.monotonic() + seconds
+    # A daemon: who waits for ever does not keep the command from ending.
+    threading.Thread(target=find, daemon=True).start()
+    try:
+        while finding := found.get(timeout=max(0, until - time.monotonic())):
+            yield finding
+    except Empty:
+        yield fault(
+            "time",
+            f"The check after this one has not ended in {seconds:.0f} s in all.",
+            "See to name servers, network disks and firewalls that drop without a word.",
+        )
+
+
+def _findings(app: Flask) -> Iterator[Finding]:
+    settings: Settings | ConfigurationError = app.extensions["settings"]
     if isinstance(settings, ConfigurationError):
         for sentence in settings.faults:
             yield fault("settings", sentence, "Set it in the environment or in .env.")
         return
 
     yield ok("settings", "They are complete, and no secret is easy to guess.")
-    with new_session() as http:
-        app = current_app._get_current_object()  # type: ignore[attr-defined]
+    with app.app_context(), new_session() as http:
         examined = Examined(app, settings, connections.current(), db.engine, http)
         yield from _all(ABOUT_ADDRESS, examined)
         (reachable,) = database.reachable(examined)

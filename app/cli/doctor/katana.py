@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from requests import Response
 
+from app.cli.doctor import unreached
 from app.cli.doctor.findings import Examined, Finding, fault, ok, warning
 from app.config import LOOPBACK_HOSTS
 from app.katana.transport import NeverSent, NoAnswer
@@ -76,7 +77,7 @@ def _answers(examined: Examined, name: str, url: str) -> Finding:
     if response is None:
         return fault(
             name,
-            f"{host} does not answer, seen from here.",
+            f"{host} does not answer, seen from here: {unreached.why(url)}.",
             "See to the address, the network, DNS, a firewall and TLS certificates.",
         )
     if response.status_code >= 500:

@@ -1,17 +1,22 @@
 """Whether the app is served where its settings say: address, proxies, cookies."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from requests import Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.sansio.utils import host_is_trusted
 
+from app import probe
+from app.cli.doctor import unreached
 from app.cli.doctor.findings import Examined, Finding, fault, ok, warning
 from app.config import LOOPBACK_HOSTS
 from app.katana.transport import NeverSent, NoAnswer
 
 ANSWER_SECONDS = 3.0
+FORGED_ADDRESS = "192.0.2.1"  # nobody's: RFC 5737 keeps it for examples
+CA_FILE = os.environ.get("SSL_CERT_FILE")  # for a certificate that only a company's machines know
 
 
 def redirect_uri(examined: Examined) -> Iterator[Finding]:
@@ -46,8 +51,14 @@ def address(examined: Examined) -> Iterator[Finding]:
     response = _health(examined, origin)
     if response is None:
         yield _elsewhere(examined, uri, origin)
-    elif _is_healthy(response):
+    elif probe.read(response.text):
         yield ok("address", f"The app answers at {origin}.")
+    elif _is_healthy(response):
+        yield warning(
+            "address",
+            f"An app answers at {origin}, and not with this SECRET_KEY or not with this code.",
+            "Let all hosts have the same settings and the same code, and restart them.",
+        )
     else:
         yield fault(
             "address",
@@ -58,9 +69,28 @@ def address(examined: Examined) -> Iterator[Finding]:
 
 
 def proxies(examined: Examined) -> Iterator[Finding]:
-    """PROXY_HOPS fits what stands in front."""
+    """PROXY_HOPS fits what stands in front: a request with a forged address is sent through."""
     hops, https = examined.settings.proxy_hops, examined.settings.https
-    if https and not hops:
+    uri = urlsplit(examined.settings.katana.redirect_uri)
+    forged = {"X-Forwarded-For": FORGED_ADDRESS}
+    response = _health(examined, f"{uri.scheme}://{uri.netloc}", forged)
+    arrived = probe.read(response.text) if response is not None else None
+    if arrived and arrived.address == FORGED_ADDRESS:
+        yield fault(
+            "proxies",
+            "Who asks can claim any address: X-Forwarded-For was believed as it was sent.",
+            f"PROXY_HOPS is {hops}: set it to how many proxies there are, and let the first of "
+            "them overwrite the header.",
+        )
+    elif arrived and arrived.scheme != uri.scheme:
+        yield fault(
+            "proxies",
+            f"A request by {uri.scheme} arrives as one by {arrived.scheme}, and all users may "
+            "have one address.",
+            f"PROXY_HOPS is {hops}: set it to how many proxies there are, and let each set "
+            "X-Forwarded-For and X-Forwarded-Proto.",
+        )
+    elif https and not hops:
         yield warning(
             "proxies",
             "Users come by https, and PROXY_HOPS is 0: behind a proxy all would have one address.",
@@ -72,8 +102,10 @@ def proxies(examined: Examined) -> Iterator[Finding]:
             f"PROXY_HOPS is {hops} on this machine: who asks directly can claim any address.",
             "Set PROXY_HOPS to 0, or KATANA_REDIRECT_URI to the https address of the proxy.",
         )
+    elif arrived:
+        yield ok("proxies", f"PROXY_HOPS is {hops}, and no forged address comes through.")
     else:
-        yield ok("proxies", f"PROXY_HOPS is {hops}.")
+        yield ok("proxies", f"PROXY_HOPS is {hops}. The app was not there to try it.")
 
 
 def cookies(examined: Examined) -> Iterator[Finding]:
@@ -127,8 +159,9 @@ def _elsewhere(examined: Examined, uri: SplitResult, origin: str) -> Finding:
             )
     return warning(
         "address",
-        f"Nothing answers at {origin}, seen from here.",
-        "Start the app, or open /healthz there in a browser: it says ok.",
+        f"Nothing answers at {origin}, seen from here: {unreached.why(origin, CA_FILE)}.",
+        "Start the app and its proxy, or open /healthz there in a browser: it says ok. Where a CA "
+        "of your own has signed the certificate, name its file in SSL_CERT_FILE.",
     )
 
 
@@ -147,12 +180,23 @@ def _near(uri: SplitResult) -> list[str]:
     ]
 
 
-def _health(examined: Examined, origin: str) -> Response | None:
+def _health(
+    examined: Examined, origin: str, headers: Mapping[str, str] | None = None
+) -> Response | None:
+    proven = {probe.HEADER: probe.proof(examined.settings.secret_key), **(headers or {})}
     try:
-        return examined.http.get(f"{origin}/healthz", timeout=ANSWER_SECONDS, allow_redirects=False)
+        return examined.http.get(
+            f"{origin}/healthz",
+            headers=proven,
+            timeout=ANSWER_SECONDS,
+            allow_redirects=False,
+            verify=CA_FILE or True,
+        )
     except (NeverSent, NoAnswer):
         return None
 
 
 def _is_healthy(response: Response) -> bool:
-    return response.status_code == 200 and response.content == b"ok\n"
+    return response.status_code == 200 and (
+        response.content == b"ok\n" or probe.read(response.text) is not None
+    )
