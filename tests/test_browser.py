@@ -8,12 +8,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.journeys import ALDER, EMAIL, PASSWORD, connect, fill_in, press, shows, sign_up
 from tests.sandbox import Sandbox
 
 pytestmark = [pytest.mark.browser, pytest.mark.one_database]
 
-ALDER = "Alder & Spoke Bicycles"
-EMAIL, PASSWORD = "ada@workshop.example", "walnut drawers slide well"
 PHONE: tuple[int, Literal["dark"]] = (390, "dark")
 DESK: tuple[int, Literal["light"]] = (1280, "light")
 
@@ -25,37 +24,6 @@ def _nothing_breaks_the_policy(page: Page) -> Iterator[None]:
     page.on("console", lambda message: said.append(message.text))
     yield
     assert not [text for text in said if "Content Security Policy" in text]
-
-
-def shows(page: Page, headline: str) -> None:
-    """The page's one headline is this."""
-    expect(page.get_by_role("heading", level=1)).to_have_text(headline)
-
-
-def press(page: Page, name: str) -> None:
-    """Press the button with this name."""
-    page.get_by_role("button", name=name, exact=True).click()
-
-
-def fill_in(page: Page, email: str, password: str) -> None:
-    """Fill in the form to sign up or to sign in."""
-    page.get_by_label("E-mail address").fill(email)
-    page.get_by_label("Password").fill(password)
-
-
-def sign_up(page: Page) -> None:
-    """Make an account, as a user does."""
-    page.goto("/sign-up")
-    fill_in(page, EMAIL, PASSWORD)
-    press(page, "Create the account")
-    shows(page, "Connect your Katana account")
-
-
-def connect(page: Page) -> None:
-    """From the button to the data."""
-    press(page, "Connect to Katana")
-    press(page, "Approve")
-    shows(page, ALDER)
 
 
 @pytest.mark.parametrize("method", ["get", "post"])

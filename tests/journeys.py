@@ -1,0 +1,37 @@
+"""What a user does in a browser, step by step."""
+
+from playwright.sync_api import Page, expect
+
+ALDER = "Alder & Spoke Bicycles"
+EMAIL, PASSWORD = "ada@workshop.example", "walnut drawers slide well"
+
+
+def shows(page: Page, headline: str) -> None:
+    """The page's one headline is this."""
+    expect(page.get_by_role("heading", level=1)).to_have_text(headline)
+
+
+def press(page: Page, name: str) -> None:
+    """Press the button with this name."""
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def fill_in(page: Page, email: str, password: str) -> None:
+    """Fill in the form to sign up or to sign in."""
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Password").fill(password)
+
+
+def sign_up(page: Page) -> None:
+    """Make an account, as a user does."""
+    page.goto("/sign-up")
+    fill_in(page, EMAIL, PASSWORD)
+    press(page, "Create the account")
+    shows(page, "Connect your Katana account")
+
+
+def connect(page: Page) -> None:
+    """From the button to the data."""
+    press(page, "Connect to Katana")
+    press(page, "Approve")
+    shows(page, ALDER)

@@ -1,0 +1,117 @@
+"""nginx as the README sets it up, on loopback, with a certificate of an authority of its own."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+from app.config import ROOT
+from tests.servers import listening
+
+STOP_SECONDS = 20
+
+AROUND = """
+{user}
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {readme}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """Where it will be, or is."""
+
+    port: int
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """The address that users have."""
+        return f"https://localhost:{self.port}"
+
+    @property
+    def authority(self) -> Path:
+        """Who has signed its certificate, for those who shall believe it."""
+        return self.folder / "authority.pem"
+
+    def logs(self) -> str:
+        """All that it has written."""
+        return "".join(path.read_text() for path in self.folder.glob("*.log"))
+
+
+def find_nginx() -> str | None:
+    """Where nginx is on this machine, None if nowhere."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+def placed(folder: Path) -> Nginx:
+    """A place for it, with its certificate; it does not run yet."""
+    folder.mkdir()
+    with listening() as listener:
+        nginx = Nginx(listener.getsockname()[1], folder)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(nginx.authority)
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "both.pem")
+    return nginx
+
+
+@contextmanager
+def running(executable: str, nginx: Nginx, servers: Sequence[str]) -> Iterator[None]:
+    """It runs in front of these servers, each host:port."""
+    user = f"user {os.environ.get('USER', 'root')};" if os.geteuid() == 0 else ""
+    config = nginx.folder / "nginx.conf"
+    readme = _of_readme(nginx, servers)
+    config.write_text(AROUND.format(user=user, folder=nginx.folder, readme=readme))
+    process = subprocess.Popen(
+        (executable, "-e", nginx.folder / "error.log", "-c", config, "-g", "daemon off;")
+    )
+    try:
+        _wait_until_up(nginx, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+
+
+def _of_readme(nginx: Nginx, servers: Sequence[str]) -> str:
+    """The README's own block, with this machine's places in it; each must be there to be put in."""
+    (block,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / "README.md").read_text())
+    for theirs, ours in {
+        "listen 443 ssl;": f"listen 127.0.0.1:{nginx.port} ssl;",
+        "your-app.example;": "localhost;",
+        "/etc/ssl/your-app.example.pem": f"{nginx.folder}/both.pem",
+        "/etc/ssl/your-app.example.key": f"{nginx.folder}/both.pem",
+        "/var/log/nginx/": f"{nginx.folder}/",
+        "server 127.0.0.1:8000;": " ".join(f"server {server};" for server in servers),
+    }.items():
+        assert theirs in block, f"the README's nginx block has no {theirs}"
+        block = block.replace(theirs, ours)
+    return str(block)
+
+
+def _wait_until_up(nginx: Nginx, process: "subprocess.Popen[bytes]") -> None:
+    while process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", nginx.port)).close()
+        except ConnectionRefusedError:
+            continue
+        return
+    raise AssertionError(f"nginx does not start:\n{nginx.logs()}")
