@@ -1,15 +1,17 @@
 """Whether the process is up, and whether it can do its work. No details: everybody may ask."""
 
-from functools import cache
+from functools import cache, partial
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Blueprint, current_app, request
+from flask import Blueprint, Flask, current_app, request
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import probe
 from app.config import ROOT
 from app.db import db
+from app.web.questions import Question
 
 bp = Blueprint("health", __name__)
 PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
@@ -28,15 +30,22 @@ def up() -> tuple[str, int, dict[str, str]]:
 @bp.get("/readyz")
 def ready() -> tuple[str, int, dict[str, str]]:
     """The database answers, and its tables are those of this code."""
+    question: Question[frozenset[str]] = current_app.extensions["migrated_to"]
     try:
-        at_head = _migrated_to() == _newest()
-    except SQLAlchemyError:
+        at_head = question.answer() == _newest()
+    except (SQLAlchemyError, TimeoutError):
         at_head = False
     return ("ok\n", 200, PLAIN) if at_head else ("not ready\n", 503, PLAIN)
 
 
-def _migrated_to() -> frozenset[str]:
-    with db.engine.connect() as connection:
+def init_app(app: Flask) -> None:
+    """Let these pages know the database of `app`."""
+    with app.app_context():
+        app.extensions["migrated_to"] = Question(partial(_migrated_to, db.engine))
+
+
+def _migrated_to(engine: Engine) -> frozenset[str]:
+    with engine.connect() as connection:
         return frozenset(MigrationContext.configure(connection).get_current_heads())
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus sees: refreshes as they are counted here, connections as the database has them.
+"""What Prometheus sees: the page, and the counters on it.
 
 The counters are those of this host: each worker process counts for itself, and whichever is asked
 adds them up. They hang on the same signals that a fork can use. The gauges are read from the
@@ -7,20 +7,17 @@ database when they are asked for, so they are true for all hosts at once.
 
 import hmac
 import os
-from collections.abc import Iterable
 
 from flask import Blueprint, Flask, abort, current_app, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import connections
 from app.config import Settings
 from app.connections.events import Event, connected, reconnect_needed, refresh_failed, refreshed
 from app.models import EventKind, Reason
+from app.web.gauges import Gauges
 
 #: What can become of a refresh; the words are those of the log.
 OUTCOMES = (
@@ -59,14 +56,18 @@ def metrics() -> tuple[bytes, int, dict[str, str]]:
 def init_app(app: Flask, settings: Settings) -> None:
     """Count from now on, if there is a token to read the counts with."""
     token = settings.metrics_token
-    app.extensions["metrics"] = Metrics(token) if token else None
+    with app.app_context():
+        upkeep = connections.current().upkeep
+    app.extensions["metrics"] = Metrics(token, Gauges(upkeep)) if token else None
 
 
 class Metrics:
     """The counters of this process, and the way to all others."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, gauges: Gauges) -> None:
         self._token = token
+        self._stored = CollectorRegistry()
+        self._stored.register(gauges)
         self._own = CollectorRegistry()
         self._refreshes = Counter(
             "katana_refreshes", "Refreshes by outcome.", ["outcome"], registry=self._own
@@ -100,12 +101,11 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""
-        counted, stored = self._own, CollectorRegistry()
+        counted = self._own
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             counted = CollectorRegistry()
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
-        stored.register(Stored())
-        return generate_latest(counted) + generate_latest(stored)
+        return generate_latest(counted) + generate_latest(self._stored)
 
     def _count_connect(self, event: Event) -> None:
         self._connect_seconds.observe(event.duration_seconds or 0)
@@ -115,43 +115,6 @@ class Metrics:
         self._refresh_seconds.observe(event.duration_seconds or 0)
         if event.took_over:
             self._takeovers.inc()
-
-
-class Stored(Collector):
-    """What the database has to say, by one look at an index each."""
-
-    def collect(self) -> Iterable[Metric]:
-        """The gauges; while the database does not answer, that alone."""
-        up = GaugeMetricFamily("katana_database_up", "Whether the database answers.")
-        try:
-            yield from self._read()
-            up.add_metric([], 1)
-        except SQLAlchemyError:
-            up.add_metric([], 0)
-        yield up
-
-    def _read(self) -> list[Metric]:
-        upkeep = connections.current().upkeep
-        by_status = GaugeMetricFamily(
-            "katana_connections", "Connections by status.", labels=["status"]
-        )
-        for status, number in upkeep.overview.counts().items():
-            by_status.add_metric([status], number)
-        oldest = upkeep.idle.oldest()
-        age = (upkeep.idle.moment(0) - oldest).total_seconds() if oldest else 0
-        return [
-            by_status,
-            GaugeMetricFamily(
-                "katana_oldest_refresh_age_seconds",
-                "How long ago the active connection that has waited longest was last renewed.",
-                max(age, 0),
-            ),
-            GaugeMetricFamily(
-                "katana_incident",
-                "Whether Katana refuses so many connections in a row that none is ended.",
-                int(upkeep.incidents.under_way()),
-            ),
-        ]
 
 
 def outcome_of(event: Event) -> str:

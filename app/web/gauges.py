@@ -1,0 +1,53 @@
+"""What the database tells Prometheus of the connections, when Prometheus asks."""
+
+from collections.abc import Iterable
+from functools import partial
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.connections.upkeep import Upkeep
+from app.web.questions import Question
+
+
+class Gauges(Collector):
+    """True for all hosts at once; each is read by one look at an index."""
+
+    def __init__(self, upkeep: Upkeep) -> None:
+        self._read = Question(partial(_read, upkeep))
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: the database is asked when somebody wants to know."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges; while the database does not answer, that alone."""
+        up = GaugeMetricFamily("katana_database_up", "Whether the database answers.")
+        try:
+            yield from self._read.answer()
+            up.add_metric([], 1)
+        except (SQLAlchemyError, TimeoutError):
+            up.add_metric([], 0)
+        yield up
+
+
+def _read(upkeep: Upkeep) -> list[Metric]:
+    by_status = GaugeMetricFamily("katana_connections", "Connections by status.", labels=["status"])
+    for status, number in upkeep.overview.counts().items():
+        by_status.add_metric([status], number)
+    oldest = upkeep.idle.oldest()
+    age = (upkeep.idle.moment(0) - oldest).total_seconds() if oldest else 0
+    return [
+        by_status,
+        GaugeMetricFamily(
+            "katana_oldest_refresh_age_seconds",
+            "How long ago the active connection that has waited longest was last renewed.",
+            max(age, 0),
+        ),
+        GaugeMetricFamily(
+            "katana_incident",
+            "Whether Katana refuses so many connections in a row that none is ended.",
+            int(upkeep.incidents.under_way()),
+        ),
+    ]

@@ -1,0 +1,113 @@
+"""What is told to probes while the database hangs: soon, and nothing of the why."""
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event, Semaphore
+
+import psutil
+import psycopg
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.web import questions
+from app.web.questions import Question
+
+WAIT_SECONDS = 30
+
+
+@contextmanager
+def stopped(url: str) -> Iterator[None]:
+    """The server behind this database stands still: it takes connections and answers nothing."""
+    with psycopg.connect(url) as connection:
+        backends = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        ).fetchall()
+        pids = [pid for (pid,) in backends]
+        postmaster = psutil.Process(connection.info.backend_pid).ppid()
+    still = [postmaster, *pids]
+    for pid in still:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in still:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.one_database("postgresql")
+def test_a_database_that_hangs_is_not_ready(
+    app: Flask, client: FlaskClient, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S-81: no timeout of the database ends this wait; the probe is answered, and it recovers."""
+    assert client.get("/readyz").status_code == 200
+    monkeypatch.setattr(questions, "PATIENCE_SECONDS", 0.2)
+    with ThreadPoolExecutor(1) as executor, stopped(database_url):
+        asking = [executor.submit(client.get, "/readyz") for _ in range(3)]
+        answers = [future.result(WAIT_SECONDS) for future in asking]
+
+        assert [(a.status_code, a.get_data()) for a in answers] == [(503, b"not ready\n")] * 3
+
+    monkeypatch.setattr(questions, "PATIENCE_SECONDS", WAIT_SECONDS)
+    assert client.get("/readyz").status_code == 200
+
+
+class Hanging:
+    """Answers once it is let go; tells how often it was asked."""
+
+    def __init__(self) -> None:
+        self.go = Event()
+        self._asked = Semaphore(0)
+
+    def __call__(self) -> str:
+        self._asked.release()
+        assert self.go.wait(WAIT_SECONDS)
+        return "answer"
+
+    def was_asked(self, *, wait: bool = True) -> bool:
+        """Whether it was asked once more."""
+        return self._asked.acquire(timeout=WAIT_SECONDS if wait else 0)
+
+
+def test_a_question_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes that come again and again pile nothing up; the answer is there when it comes."""
+    monkeypatch.setattr(questions, "PATIENCE_SECONDS", 0.01)
+    hanging = Hanging()
+    question = Question(hanging)
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            question.answer()
+
+    assert hanging.was_asked()
+    assert not hanging.was_asked(wait=False)
+    hanging.go.set()
+    monkeypatch.setattr(questions, "PATIENCE_SECONDS", WAIT_SECONDS)
+    assert question.answer() == "answer"
+
+
+def test_a_question_that_hangs_for_long_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What hangs for ever, on a connection that is dead, hides no recovery."""
+    monkeypatch.setattr(questions, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(questions, "GIVEN_UP_SECONDS", 0.0)
+    hanging = Hanging()
+    question = Question(hanging)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            question.answer()
+
+        assert hanging.was_asked()
+    hanging.go.set()
+
+
+def test_what_asking_raises_is_raised() -> None:
+    """A database that says no says it to who asks."""
+
+    def refuse() -> None:
+        raise LookupError("no")
+
+    with pytest.raises(LookupError, match="no"):
+        Question(refuse).answer()
