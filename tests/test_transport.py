@@ -4,6 +4,7 @@ import gzip
 import ssl
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -330,6 +331,20 @@ def test_a_wrong_certificate_gets_nothing(authority: tuple[trustme.CA, Path], wr
     """S-25: not a byte of the request leaves for whoever cannot show who they are."""
     ca, path = authority
     with wire(answering(answer(b"good")), served_with(CERTIFICATES[wrong](ca))) as server:
+        assert ask(server.url, ca=path) == "NeverSent"
+
+    assert b"".join(peer.received for peer in server.peers) == b""
+
+
+def test_an_old_version_of_tls_gets_nothing(authority: tuple[trustme.CA, Path]) -> None:
+    """S-25: TLS 1.1 is not spoken, the right certificate or not (RFC 8996)."""
+    ca, path = authority
+    old = served_with(ca.issue_cert("127.0.0.1"))
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    with wire(answering(answer(b"good")), old) as server:
         assert ask(server.url, ca=path) == "NeverSent"
 
     assert b"".join(peer.received for peer in server.peers) == b""

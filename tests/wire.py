@@ -40,7 +40,7 @@ class Peer:
         self._sock = sock
         self._heard = heard
 
-    def hear(self) -> None:
+    def hear(self) -> Heard:
         """Read one request, and keep it. Raises ConnectionError where none comes any more."""
         data = b""
         while b"\r\n\r\n" not in data:
@@ -51,7 +51,9 @@ class Peer:
         while len(body) < int(headers.get("content-length", 0)):
             body += self._receive()
         method, target, _ = first.split(" ")
-        self._heard.append(Heard(method, target, headers, body))
+        heard = Heard(method, target, headers, body)
+        self._heard.append(heard)
+        return heard
 
     def send(self, data: bytes) -> None:
         """Send this much."""

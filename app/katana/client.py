@@ -104,6 +104,10 @@ class KatanaApi:
         return response
 
     def _send(self, method: str, path: str, token: str, query: Query | None, body: Any) -> Response:
+        if not (token.isascii() and token.isprintable()):
+            # It would break out of its header, or stand in the error that stops it.
+            raise ApiUnauthorized(f"{method} {path}: the stored access token cannot be sent")
+
         send = partial(
             self._session.request,
             method,
