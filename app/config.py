@@ -5,7 +5,7 @@ import binascii
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -149,6 +149,16 @@ def load(environ: Mapping[str, str]) -> Settings:
         raise ConfigurationError(tuple(reader.faults))
 
     return settings
+
+
+def with_database(settings: Settings, url: str) -> Settings:
+    """`settings` with another DATABASE_URL. Raises ConfigurationError where it is none."""
+    reader = _Reader({"DATABASE_URL": url})
+    url = reader.database_url("DATABASE_URL")
+    if reader.faults:
+        raise ConfigurationError(tuple(reader.faults))
+
+    return replace(settings, database_url=url)
 
 
 def for_flask(settings: Settings) -> Mapping[str, Any]:

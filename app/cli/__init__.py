@@ -5,7 +5,7 @@ from flask import Flask
 from flask.cli import AppGroup, FlaskGroup
 from gunicorn.errors import AppImportError  # type: ignore[import-untyped]
 
-from app.cli import connections, doctor, keys, sandbox, upkeep
+from app.cli import connections, doctor, keys, moving, sandbox, upkeep
 from app.config import Settings
 from app.errors import ConfigurationError
 
@@ -15,6 +15,7 @@ def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
     app.extensions["settings"] = settings
     connections.connections.add_command(upkeep.keep_alive)
     connections.connections.add_command(upkeep.verify_before_use)
+    connections.connections.add_command(moving.move)
     for command in (connections.connections, keys.keys, doctor.doctor, sandbox.sandbox):
         app.cli.add_command(command)
 

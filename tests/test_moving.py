@@ -1,0 +1,143 @@
+"""flask connections move: from one database to another, and never alive in both."""
+
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import OperationalError
+
+from app import connections
+from app.db import Model, db
+from app.errors import NotConnected
+from app.models import Connection
+from tests.commands import run
+from tests.connected import Connected
+from tests.crowds import crowd
+from tests.postgres import Postgres
+from tests.sandbox import Sandbox
+
+MakeApp = Callable[..., Flask]
+CROWD = 1200  # more than one batch
+
+
+@pytest.fixture
+def elsewhere(request: pytest.FixtureRequest, migrated_postgres: str, postgres: Postgres) -> str:
+    """The URL of an empty PostgreSQL database with every table."""
+    return postgres.create(f"new_{secrets.token_hex(6)}", migrated_postgres)
+
+
+def contents(app: Flask) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table, as Python sees it."""
+    with app.app_context(), db.engine.connect() as connection:
+        return {
+            table.name: sorted((tuple(row) for row in connection.execute(select(table))), key=repr)
+            for table in Model.metadata.sorted_tables
+        }
+
+
+def move(app: Flask, url: str) -> tuple[int, str]:
+    """The status of the move, and what it says."""
+    told = run(app, "connections", "move", "--to", url)
+    return told.status, told.output
+
+
+def test_all_is_there_and_goes_on(
+    app: Flask, new_app: MakeApp, elsewhere: str, sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    """Every row is the same there, tokens open and renew there, and new rows get new numbers."""
+    ada = Connected(app, sandbox, environ)
+    crowd(app, ada.vault, CROWD)
+    before = contents(app)
+
+    status, said = move(app, elsewhere)
+
+    assert status == 0, said
+    there = new_app(DATABASE_URL=elsewhere)
+    assert contents(there) == before
+    ada.app = there
+    ada.expire()
+    with there.app_context():
+        connections.current().refresh.fresh_access_token(ada.id)
+    assert ada.holds_the_living_token()
+    Connected(there, sandbox, environ, "bea")
+
+
+def test_the_old_database_has_no_token_left(
+    app: Flask, elsewhere: str, sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    """Whoever goes on with it sends nothing: two that hold one token would spend it twice."""
+    ada = Connected(app, sandbox, environ)
+    move(app, elsewhere)
+
+    with app.app_context(), pytest.raises(NotConnected):
+        connections.current().refresh.fresh_access_token(ada.id)
+    told = run(app, "connections", "keep-alive", "--idle-days", "0")
+
+    assert "Nothing was idle" in told.output
+    assert ada.refreshes() == 0
+
+
+@pytest.mark.parametrize("trouble", ["not empty", "not migrated", "away", "renewing", "no URL"])
+def test_where_it_fails_nothing_is_changed(
+    app: Flask,
+    new_app: MakeApp,
+    elsewhere: str,
+    postgres: Postgres,
+    sandbox: Sandbox,
+    environ: dict[str, str],
+    trouble: str,
+) -> None:
+    """It says why in a sentence; both databases are as they were."""
+    ada = Connected(app, sandbox, environ)
+    there = new_app(DATABASE_URL=elsewhere)
+    url, says = elsewhere, ""
+    match trouble:
+        case "not empty":
+            Connected(there, sandbox, environ, "bea")
+            says = "is not empty"
+        case "not migrated":
+            url, says = postgres.create(f"bare_{secrets.token_hex(6)}"), "flask db upgrade"
+        case "away":
+            url, says = "postgresql://someone:secret-4711@127.0.0.1:9/x", "The new database failed"
+        case "renewing":
+            ada.change(lease_owner="somebody", lease_until=30)
+            says = "stop every server"
+        case "no URL":
+            url, says = "mysql://somewhere", "must begin with"
+    before = contents(app), contents(there)
+
+    status, said = move(app, url)
+
+    assert status == (2 if trouble == "no URL" else 1)
+    assert says in said
+    assert "4711" not in said
+    assert (contents(app), contents(there)) == before
+
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+
+def test_nobody_writes_while_rows_are_copied(
+    app: Flask, new_app: MakeApp, elsewhere: str, sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    """No claim can come in between, so no token is sent that is being moved."""
+    Connected(app, sandbox, environ)
+    there = new_app(DATABASE_URL=elsewhere)
+    with there.app_context(), db.engine.connect() as holding, ThreadPoolExecutor(1) as thread:
+        holding.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
+        moving = thread.submit(move, app, elsewhere)
+        while not holding.scalar(text(WAITING)):
+            assert not moving.done(), moving.result()
+        with app.app_context(), db.engine.connect() as old:
+            impatient = {"sqlite": "PRAGMA busy_timeout = 1", "postgresql": "SET lock_timeout = 1"}
+            old.execute(text(impatient[old.dialect.name]))
+            with pytest.raises(OperationalError, match="lock"):
+                old.execute(update(Connection).values(fence=7))
+            old.invalidate()
+        holding.rollback()
+        status, said = moving.result()
+
+    assert status == 0, said
