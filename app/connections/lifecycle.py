@@ -52,12 +52,14 @@ class Lifecycle:
 
         The earlier grant is left alone at Katana: revoking it could end the user's consent, and
         with it the new grant. It is never used again.
+
+        Raises NotConnected where the user's account went meanwhile: it would be nobody's.
         """
         try:
             connected = self._store(user_id, grant, state)
         except (IntegrityError, NotConnected):  # another tab has just connected, or disconnected
             db.session.rollback()
-            connected = self._store(user_id, grant, state)
+            connected = self._store_now(user_id, grant, state)
         events.announce(
             Event(
                 EventKind.CONNECTED,
@@ -102,6 +104,13 @@ class Lifecycle:
         connection = update(Connection).where(Connection.id == connection_id)
         db.session.execute(connection.values(factory_name=name[:NAME_CHARACTERS]))
         db.session.commit()
+
+    def _store_now(self, user_id: int, grant: Grant, state: str) -> Connected:
+        try:
+            return self._store(user_id, grant, state)
+        except IntegrityError:
+            db.session.rollback()
+            raise NotConnected from None
 
     def _store(self, user_id: int, grant: Grant, state: str) -> Connected:
         earlier = find(user_id)

@@ -1,6 +1,7 @@
 """Passwords: which are taken, and how they are kept."""
 
 import os
+import re
 from threading import BoundedSemaphore
 
 from cryptography.exceptions import InvalidKey
@@ -73,7 +74,7 @@ def _is_easily_guessed(password: str) -> bool:
 
 def _beyond_the_obvious(password: str, email: str) -> str:
     rest = password.lower()
-    for word in (email.partition("@")[0], "katana"):
+    for word in (email.partition("@")[0], *re.split("[@.]", email), "katana"):
         rest = rest.replace(word, "") if len(word) > 2 else rest
     return rest
 

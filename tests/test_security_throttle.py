@@ -1,0 +1,177 @@
+"""Guessing passwords from outside: S-62, how often one may try, and that it locks nobody out.
+
+The app believes one proxy here, which is this test: it says where a browser comes from.
+
+What does not hold: who shares the owner's address (an office, one household) can use up the ten
+tries that this address has for that account, for five minutes at a time. And a burst may be as many
+tries longer than the limit as there are threads to take it, since a try is counted when it is over.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import update
+
+from app.clock import SystemClock
+from app.db import db
+from app.models import RateLimit
+from tests.actors import Maker
+from tests.pages import Page
+from tests.rig import Rig
+
+GOOD = "walnut drawers slide well"
+HOME, ELSEWHERE = "198.51.100.7", "203.0.113.1"
+THREADS = 2 * 8  # gunicorn.conf.py: workers times threads
+
+
+@pytest.fixture(scope="module")
+def rig_settings() -> dict[str, str]:
+    """There is a proxy, which tells where a request comes from."""
+    return {"PROXY_HOPS": "1"}
+
+
+@pytest.fixture
+def ada(rig: Rig) -> Maker:
+    """A maker who has an account, and has signed in from home before."""
+    ada = rig.maker("ada")
+    ada.sign_up()
+    ada.sign_out()
+    assert try_at(rig, HOME, ada.email, ada.password).status == 303
+    return ada
+
+
+def try_at(rig: Rig, address: str, email: str, password: str) -> Page:
+    """The answer to a sign-in from this address, by a browser that was never here before."""
+    jar, headers = rig.jar(), {"X-Forwarded-For": address}
+    form = jar.send("GET", "/sign-in", headers=headers).form("/sign-in").fields
+    return jar.send("POST", "/sign-in", form | {"email": email, "password": password}, headers)
+
+
+def guess(rig: Rig, addresses: list[str], email: str) -> list[int]:
+    """The statuses of wrong passwords from these addresses, one after the other."""
+    return [
+        try_at(rig, address, email, f"{GOOD} {n}").status for n, address in enumerate(addresses)
+    ]
+
+
+def test_s62_both_workers_count_together_and_say_how_long_to_wait(rig: Rig, ada: Maker) -> None:
+    """S-62: ten tries in five minutes at one address for one account, over all workers."""
+    assert guess(rig, [ELSEWHERE] * 12, ada.email) == [422] * 10 + [429] * 2
+
+    page = try_at(rig, ELSEWHERE, ada.email, ada.password)
+    assert page.status == 429
+    assert 0 < int(page.headers["Retry-After"]) <= 300
+    assert "Too many tries" in page.text
+
+
+def test_s62_the_owner_is_not_locked_out_by_one_who_guesses_elsewhere(rig: Rig, ada: Maker) -> None:
+    """S-62: neither at home, nor at an address where they never were."""
+    guess(rig, [ELSEWHERE] * 11, ada.email)
+
+    assert try_at(rig, HOME, ada.email, ada.password).status == 303
+    assert try_at(rig, "192.0.2.44", ada.email, ada.password).status == 303
+
+
+@pytest.mark.one_database
+def test_s62_the_owner_is_not_locked_out_by_a_crowd(rig: Rig, ada: Maker) -> None:
+    """S-62: many addresses guess in vain; where the account signed in lately, it still can."""
+    crowd = guess(rig, [f"192.0.2.{n}" for n in range(31)], ada.email)
+
+    assert crowd == [422] * 30 + [429]
+    assert try_at(rig, ELSEWHERE, ada.email, ada.password).status == 429
+    assert try_at(rig, HOME, ada.email, ada.password).status == 303
+
+
+@pytest.mark.one_database
+def test_s62_what_a_guesser_claims_of_itself_changes_nothing(rig: Rig, ada: Maker) -> None:
+    """S-62, S-73: only what the proxy adds at the end counts, not what stands before it."""
+    claims = [f"10.0.0.{n}, 172.16.{n}.1, {ELSEWHERE}" for n in range(11)]
+
+    assert guess(rig, claims, ada.email) == [422] * 10 + [429]
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        [f"2001:db8:1:2::{n:x}" for n in range(11)],
+        [f"::ffff:{ELSEWHERE}", ELSEWHERE] * 5 + [ELSEWHERE],
+    ],
+    ids=["one network", "one address in two ways"],
+)
+def test_s62_one_household_is_one_address(rig: Rig, ada: Maker, addresses: list[str]) -> None:
+    """S-62: the 2^64 addresses of an IPv6 network count as one."""
+    assert guess(rig, addresses, ada.email) == [422] * 10 + [429]
+
+
+@pytest.mark.one_database
+def test_s62_one_address_cannot_go_through_all_accounts(rig: Rig, ada: Maker) -> None:
+    """S-62: one password tried on many accounts meets a limit too."""
+    statuses = [
+        try_at(rig, ELSEWHERE, f"maker{n}@workshop.example", GOOD).status for n in range(31)
+    ]
+
+    assert statuses == [422] * 30 + [429]
+
+
+def test_s62_a_burst_gets_no_further(rig: Rig, ada: Maker) -> None:
+    """S-62: sixty guesses in the same moment are ten, and as many as were under way at once."""
+    headers = {"X-Forwarded-For": ELSEWHERE}
+    jars = [rig.jar() for _ in range(60)]
+    form = jars[0].send("GET", "/sign-in", headers=headers).form("/sign-in").fields
+    for jar in jars[1:]:
+        jar.keep(jars[0].cookies)
+
+    def burst(n: int) -> int:
+        filled = form | {"email": ada.email, "password": f"{GOOD} {n}"}
+        return jars[n].send("POST", "/sign-in", filled, headers).status
+
+    with ThreadPoolExecutor(len(jars)) as pool:
+        statuses = list(pool.map(burst, range(len(jars))))
+
+    assert set(statuses) <= {422, 429}
+    assert 10 <= statuses.count(422) <= 10 + THREADS
+
+
+@pytest.mark.one_database
+def test_s62_another_way_to_write_an_address_is_no_other_account(rig: Rig, ada: Maker) -> None:
+    """S-62: capitals and spaces give nobody more tries."""
+    ways = [ada.email, ada.email.upper(), f" {ada.email} ", ada.email.title()] * 3
+
+    statuses = [try_at(rig, ELSEWHERE, way, f"{GOOD} {n}").status for n, way in enumerate(ways)]
+
+    assert statuses == [422] * 10 + [429] * 2
+
+
+@pytest.mark.one_database
+def test_s62_a_forged_form_uses_up_no_tries(rig: Rig, ada: Maker) -> None:
+    """S-62: only a form with its token counts, so another site cannot use up a user's tries."""
+    headers = {"X-Forwarded-For": HOME}
+    for _ in range(12):
+        page = rig.jar().send("POST", "/sign-in", {"email": ada.email, "password": GOOD}, headers)
+        assert page.status == 400
+
+    assert guess(rig, [HOME] * 11, ada.email) == [422] * 10 + [429]
+
+
+@pytest.mark.one_database
+def test_s62_a_limit_ends_with_its_window(rig: Rig, ada: Maker) -> None:
+    """S-62: nobody is locked out for good."""
+    guess(rig, [ELSEWHERE] * 11, ada.email)
+    with rig.app.app_context():
+        db.session.execute(update(RateLimit).values(expires_at=SystemClock().database_time(-1)))
+        db.session.commit()
+
+    assert try_at(rig, ELSEWHERE, ada.email, ada.password).status == 303
+
+
+@pytest.mark.one_database
+def test_s62_nobody_asks_for_all_addresses_at_the_sign_up(rig: Rig, ada: Maker) -> None:
+    """S-62, S-63: whether an address has an account can be asked twenty times in five minutes."""
+    headers, jar = {"X-Forwarded-For": ELSEWHERE}, rig.jar()
+    form = jar.send("GET", "/sign-up", headers=headers).form("/sign-up").fields
+    filled = form | {"email": ada.email, "password": GOOD}
+
+    statuses = [jar.send("POST", "/sign-up", filled, headers).status for _ in range(21)]
+
+    assert statuses == [422] * 20 + [429]
