@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from app.config import ROOT
-from app.connections import events
+from app.connections import current, events
 from app.connections.events import Event, signal
 from app.db import db
 from app.errors import ReconnectNeeded, TryAgainLater
@@ -162,9 +162,9 @@ def test_what_a_receiver_breaks_is_its_own(ada: Connected, heard: list[Event]) -
     with ada.app.app_context():
         ours = db.session()
         with signal(EventKind.DISCONNECTED).connected_to(careless):
-            ada.disconnect()
-            inner = used[0]
-        assert inner is not ours
+            current().lifecycle.disconnect(ada.user_id)
+
+        assert used[0] is not ours
         assert not db.session.new
         assert db.session.scalars(select(User.email)).all() == ["ada@workshop.example"]
     assert [event.kind for event in heard] == [EventKind.DISCONNECTED]

@@ -36,7 +36,8 @@ class Event:
     took_over: bool = False
 
     def __str__(self) -> str:
-        told = f"connection {self.connection_id} of user {self.user_id}: {self.kind}"
+        words = self.kind.replace("_", " ")
+        told = f"connection {self.connection_id} of user {self.user_id}: {words}"
         if self.detail:
             told += f" ({self.detail})"
         if self.duration_seconds is not None:

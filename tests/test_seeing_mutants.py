@@ -1,0 +1,171 @@
+"""Do the tests of log, metrics and hooks bite? Each guard is weakened in a copy; a test must fail.
+
+The list is the proof: what was changed, and which test notices. `make test-slow` goes through it.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutants import Mutant, assert_noticed
+
+LOGS, HOOKS = "tests/test_logs.py", "tests/test_hooks.py"
+METRICS, PROBES = "tests/test_metrics.py", "tests/test_probes.py"
+SERVED = f"{METRICS}::TestServed::test_workers_count_together"
+
+MUTANTS = [
+    Mutant(
+        "a line is written once",
+        "app/logs.py",
+        "            root.removeHandler(handler)\n",
+        "            pass\n",
+        f"{LOGS}::test_a_line_is_written_once_however_many_apps_there_are",
+    ),
+    Mutant(
+        "a message begins no line",
+        "app/logs.py",
+        "        record.message = _printable(record.message)\n",
+        "",
+        f"{LOGS}::test_no_value_can_forge_a_line_of_text",
+    ),
+    Mutant(
+        "an error begins no line",
+        "app/logs.py",
+        'f"    {_printable(line)}" for line in',
+        "line for line in",
+        f"{LOGS}::test_no_error_can_forge_a_line_of_text",
+    ),
+    Mutant(
+        "an id ends with its request",
+        "app/logs.py",
+        "        _request_id.reset(token)\n",
+        "        pass\n",
+        f"{LOGS}::TestRequestIds::test_a_line_outside_of_requests_has_none",
+    ),
+    Mutant(
+        "an id is a plain word",
+        "app/web/request_ids.py",
+        "if SOUND.fullmatch(given) else",
+        "if given else",
+        f"{LOGS}::TestRequestIds::test_an_id_that_is_no_plain_word_is_replaced",
+    ),
+    Mutant(
+        "only a proxy gives an id",
+        "app/web/request_ids.py",
+        'environ.get("HTTP_X_REQUEST_ID", "") if self._behind_proxy else ""',
+        'environ.get("HTTP_X_REQUEST_ID", "")',
+        f"{LOGS}::TestRequestIds::test_a_proxy_may_give_it",
+    ),
+    Mutant(
+        "threads carry the id of their command",
+        "app/connections/keep_alive.py",
+        "executor.map(Context.run, contexts, repeat(keep), batch)",
+        "executor.map(keep, batch)",
+        f"{LOGS}::test_the_lines_of_a_command_carry_its_run",
+    ),
+    Mutant(
+        "no query is logged",
+        "gunicorn.conf.py",
+        'environ.get("PATH_INFO")',
+        'environ.get("RAW_URI")',
+        f"{LOGS}::TestServed",
+    ),
+    Mutant(
+        "gunicorn's lines have the form of the app's",
+        "gunicorn.conf.py",
+        "            handler.setFormatter(logs.formatter(form))\n",
+        "            pass\n",
+        f"{LOGS}::TestServed",
+    ),
+    Mutant(
+        "metrics are for who knows the token",
+        "app/web/metrics.py",
+        'return hmac.compare_digest((token or "").encode(), self._token.encode())',
+        "return bool(token)",
+        f"{METRICS}::test_metrics_are_for_who_knows_the_token",
+    ),
+    Mutant(
+        "metrics are off until somebody turns them on",
+        "app/web/metrics.py",
+        "Metrics(token, Gauges(upkeep)) if token else None",
+        'Metrics(token or "", Gauges(upkeep))',
+        f"{METRICS}::test_without_a_token_there_are_no_metrics",
+    ),
+    Mutant(
+        "workers count together",
+        "app/web/metrics.py",
+        'if "PROMETHEUS_MULTIPROC_DIR" in os.environ:',
+        "if False:",
+        SERVED,
+    ),
+    Mutant(
+        "nothing is left of the counts",
+        "gunicorn.conf.py",
+        "        shutil.rmtree(folder, ignore_errors=True)\n",
+        "        pass\n",
+        SERVED,
+    ),
+    Mutant(
+        "an outage of the database hides no counter",
+        "app/web/gauges.py",
+        "except (SQLAlchemyError, TimeoutError):",
+        "except TimeoutError:",
+        f"{METRICS}::test_without_a_database_the_counters_are_still_told",
+    ),
+    Mutant(
+        "a lease that was taken over is told",
+        "app/connections/leases.py",
+        "took_over=seen.lease_until is not None",
+        "took_over=False",
+        f"{HOOKS}::test_receivers_are_told_that_a_lease_was_taken_over",
+    ),
+    Mutant(
+        "a duration begins at the claim",
+        "app/connections/refresh.py",
+        "self._clock.monotonic() - lease.claimed",
+        "0.0",
+        f"{HOOKS}::test_receivers_are_told_how_long_a_refresh_took",
+    ),
+    Mutant(
+        "a receiver has a session of its own",
+        "app/connections/events.py",
+        "return current_app.app_context() if has_app_context() else nullcontext()",
+        "return nullcontext()",
+        f"{HOOKS}::test_what_a_receiver_breaks_is_its_own",
+    ),
+    Mutant(
+        "a receiver that raises harms nothing",
+        "app/connections/events.py",
+        "    except Exception:  # a fork's receiver",
+        "    except ZeroDivisionError:  # a fork's receiver",
+        f"{HOOKS}::test_what_a_receiver_breaks_is_its_own",
+    ),
+    Mutant(
+        "a probe waits no longer than it must",
+        "app/web/questions.py",
+        "pending.result(PATIENCE_SECONDS)",
+        "pending.result()",
+        f"{PROBES}::test_a_database_that_hangs_is_not_ready",
+    ),
+    Mutant(
+        "a question that hangs is asked once",
+        "app/web/questions.py",
+        "if self._pending is None or self._pending.done() or given_up:",
+        "if True:",
+        f"{PROBES}::test_a_question_that_hangs_is_asked_once",
+    ),
+    Mutant(
+        "a question that hangs for long is asked anew",
+        "app/web/questions.py",
+        "self._pending.done() or given_up:",
+        "self._pending.done():",
+        f"{PROBES}::test_a_question_that_hangs_for_long_is_asked_anew",
+    ),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
+def test_every_guard_is_noticed_when_it_is_gone(mutant: Mutant, tmp_path: Path) -> None:
+    """Without the guard, its tests fail."""
+    assert_noticed(mutant, tmp_path / "tree")
