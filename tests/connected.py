@@ -122,7 +122,7 @@ class Connected:
 
     def stored_fingerprint(self) -> str:
         """The stored refresh token as the sandbox's ledger names it."""
-        return hashlib.sha256(self.stored_refresh_token().encode()).hexdigest()[:16]
+        return fingerprint(self.stored_refresh_token())
 
     def holds_the_living_token(self) -> bool:
         """Whether the stored refresh token is the newest that Katana has given and would take."""
@@ -157,6 +157,11 @@ class Connected:
             db.session.add(user)
             db.session.commit()
             return user.id
+
+
+def fingerprint(token: str) -> str:
+    """A token as the sandbox's ledger names it."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
 def refresh(parts: Parts) -> Refresh:

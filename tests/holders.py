@@ -33,8 +33,12 @@ class Holder:
         self.token: str | None = None
         self.error: ConnectError | None = None
         self.wakes: float = 0
+        self.refused = refused
+        #: For whoever moves it: how much it has seen of the world, and whether it missed some.
+        self.changes = 0
+        self.overslept = False
         self._connected = connected
-        self._refused = refused
+        self._connection_id = connected.id
         self._killed = False
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -81,7 +85,7 @@ class Holder:
             return
 
         try:
-            self.token = self._refresh().fresh_access_token(self._connected.id, self._refused)
+            self.token = self._refresh().fresh_access_token(self._connection_id, self.refused)
         except ConnectError as error:
             self.error = error
         except Killed:
