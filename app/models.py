@@ -4,7 +4,16 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, Enum, ForeignKey, Index, LargeBinary, String, Uuid
+from sqlalchemy import (
+    CheckConstraint,
+    Enum,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Uuid,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Model, Timestamp
@@ -94,6 +103,13 @@ class Connection(Model):
         CheckConstraint("generation > 0", name="generation_counts"),
         CheckConstraint("parent_generation < generation", name="generation_grows"),
         Index("ix_connections_keep_alive", "status", "refreshed_at", "id"),
+        # For `incidents.py`, which asks for the last of these before each refresh.
+        Index(
+            "ix_connections_renewed",
+            "refreshed_at",
+            sqlite_where=text("parent_generation IS NOT NULL"),
+            postgresql_where=text("parent_generation IS NOT NULL"),
+        ),
     )
 
     #: Random and never used again: an old sealed token opens in no later connection.
