@@ -12,6 +12,8 @@ from tests.mutants import Mutant, assert_noticed
 FLOW = "tests/test_security_flow.py"
 CALLBACK = "tests/test_security_callback.py"
 ISSUER = "tests/test_security_issuer.py"
+ACCOUNTS, GUESSING = "tests/test_security_accounts.py", "tests/test_security_throttle.py"
+SESSIONS, TENANTS = "tests/test_security_sessions.py", "tests/test_security_tenants.py"
 WEB, PROXY = "tests/test_security_web.py", "tests/test_security_proxy.py"
 KATANA, SECRETS = "tests/test_security_katana.py", "tests/test_security_secrets.py"
 CONFIG = "app/config.py"
@@ -163,6 +165,185 @@ OF_THE_FLOW = [
     ),
 ]
 
+#: Accounts, sessions, tenants: S-44 to S-65.
+OF_ACCOUNTS = [
+    Mutant(
+        "a connection is looked up by its user",
+        "app/connections/lifecycle.py",
+        "select(Connection).where(Connection.user_id == user_id))",
+        "select(Connection))",
+        f"{TENANTS}::test_s46_one_katana_account_at_two_users_is_two_grants",
+    ),
+    Mutant(
+        "the page warns of another account",
+        "app/web/connect.py",
+        "    if before and before != name:",
+        "    if False:",
+        f"{TENANTS}::test_s47_another_account_is_warned_of_before_and_told_after",
+    ),
+    Mutant(
+        "disconnecting does not depend on Katana",
+        "app/connections/lifecycle.py",
+        "        except (LoginError, SealBroken):",
+        "        except SealBroken:",
+        f"{TENANTS}::test_s48_disconnecting_deletes_whatever_katana_says",
+    ),
+    Mutant(
+        "a grant for nobody is no bug",
+        "app/connections/lifecycle.py",
+        "        except IntegrityError:\n            db.session.rollback()\n",
+        "        except ZeroDivisionError:\n            db.session.rollback()\n",
+        f"{TENANTS}::test_s49_an_account_that_goes_during_the_exchange_gets_no_connection",
+    ),
+    Mutant(
+        "the table opens no session",
+        "app/web/sessions.py",
+        "    return hashlib.sha256(token.encode()).hexdigest()",
+        "    return token",
+        f"{SESSIONS}::test_s50_the_table_opens_no_session",
+    ),
+    Mutant(
+        "signing in is a new session",
+        "app/web/sessions.py",
+        "    end()\n    token = ",
+        "    token = ",
+        f"{SESSIONS}::test_s51_signing_in_again_ends_the_session_before",
+    ),
+    Mutant(
+        "nothing of the session before is left",
+        "app/web/sessions.py",
+        "    session.clear()\n",
+        "",
+        f"{ACCOUNTS}::test_s08_the_token_from_before_signing_in_is_worth_nothing_after",
+    ),
+    Mutant(
+        "of two session cookies neither is believed",
+        SECURITY,
+        "    app.before_request(refuse_two_sessions)\n",
+        "",
+        f"{SESSIONS}::test_s53_of_two_session_cookies_neither_is_believed",
+    ),
+    Mutant(
+        "signing out ends the session on the server",
+        "app/web/sessions.py",
+        ".where(UserSession.token_hash == _hash_of(token)))",
+        ".where(UserSession.token_hash == token))",
+        f"{SESSIONS}::test_s54_a_cookie_copied_before_signing_out_is_dead",
+    ),
+    Mutant(
+        "a session ends when nobody comes",
+        "app/web/sessions.py",
+        "            UserSession.last_seen_at > now(-IDLE_SECONDS),\n",
+        "",
+        f"{SESSIONS}::test_s55_a_session_ends_by_itself",
+    ),
+    Mutant(
+        "a session ends in any case",
+        "app/web/sessions.py",
+        "            UserSession.expires_at > now(),\n",
+        "",
+        f"{SESSIONS}::test_s55_a_session_ends_by_itself",
+    ),
+    Mutant(
+        "a visit puts off one end",
+        "app/web/sessions.py",
+        "        db.session.execute(seen.values(last_seen_at=now()))\n",
+        "",
+        f"{SESSIONS}::test_s55_a_visit_puts_off_the_one_end_and_not_the_other",
+    ),
+    Mutant(
+        "a session does not hang on headers",
+        "app/web/sessions.py",
+        "logins.session_protection = None",
+        'logins.session_protection = "strong"',
+        f"{SESSIONS}::test_s59_a_session_does_not_hang_on_headers_that_anybody_can_send",
+    ),
+    Mutant(
+        "easily guessed passwords are refused",
+        "app/web/passwords.py",
+        "    if _is_easily_guessed(password):",
+        "    if False:",
+        f"{ACCOUNTS}::test_s60_an_easily_guessed_password_is_refused",
+    ),
+    Mutant(
+        "a password is not built on its account",
+        "app/web/passwords.py",
+        "    if len(_beyond_the_obvious(password, email)) < SHORTEST:",
+        "    if False:",
+        f"{ACCOUNTS}::test_s60_an_easily_guessed_password_is_refused",
+    ),
+    Mutant(
+        "nothing of a password is cut off",
+        "app/web/passwords.py",
+        "            Argon2id.verify_phc_encoded(password.encode(), stored or _NOBODYS)",
+        "            Argon2id.verify_phc_encoded(password.strip().encode(), stored or _NOBODYS)",
+        f"{ACCOUNTS}::test_s60_a_good_password_is_taken_as_it_is",
+    ),
+    Mutant(
+        "hashing is bounded",
+        "app/web/passwords.py",
+        "    with _at_once:\n        return",
+        "    if True:\n        return",
+        f"{ACCOUNTS}::test_s61_no_more_than_four_passwords_are_hashed_at_once",
+    ),
+    Mutant(
+        "an unknown address costs a hash at signing in",
+        "app/web/accounts.py",
+        "not passwords.matches(password, user.password_hash if user else None) or user is None:",
+        "user is None or not passwords.matches(password, user.password_hash):",
+        f"{ACCOUNTS}::test_s63_both_cost_the_same_time",
+    ),
+    Mutant(
+        "of many sign-ups one is the account",
+        "app/web/accounts.py",
+        "    except IntegrityError:",
+        "    except ZeroDivisionError:",
+        f"{ACCOUNTS}::test_s63_of_many_sign_ups_at_once_one_is_the_account",
+    ),
+    Mutant(
+        "one account has ten tries at an address",
+        "app/web/throttle.py",
+        "    return here(anywhere(address(view)))",
+        "    return anywhere(address(view))",
+        f"{GUESSING}::test_s62_both_workers_count_together_and_say_how_long_to_wait",
+    ),
+    Mutant(
+        "a crowd of addresses is throttled",
+        "app/web/throttle.py",
+        "    return here(anywhere(address(view)))",
+        "    return here(address(view))",
+        f"{GUESSING}::test_s62_the_owner_is_not_locked_out_by_a_crowd",
+    ),
+    Mutant(
+        "a crowd does not lock the owner out",
+        "app/web/throttle.py",
+        ", deduct_when=_refused, exempt_when=_is_known\n",
+        ", deduct_when=_refused\n",
+        f"{GUESSING}::test_s62_the_owner_is_not_locked_out_by_a_crowd",
+    ),
+    Mutant(
+        "one address cannot go through all accounts",
+        "app/web/throttle.py",
+        "    return here(anywhere(address(view)))",
+        "    return here(anywhere(view))",
+        f"{GUESSING}::test_s62_one_address_cannot_go_through_all_accounts",
+    ),
+    Mutant(
+        "a network of IPv6 is one address",
+        "app/web/throttle.py",
+        "    return str(ip_network((address, 64), strict=False))",
+        "    return str(address)",
+        f"{GUESSING}::test_s62_one_household_is_one_address",
+    ),
+    Mutant(
+        "addresses are not asked for at the sign-up",
+        "app/web/throttle.py",
+        "(refused(view))",
+        "(view)",
+        f"{GUESSING}::test_s62_nobody_asks_for_all_addresses_at_the_sign_up",
+    ),
+]
+
 #: Pages and the server below them: S-66 to S-82.
 OF_THE_WEB = [
     Mutant(
@@ -297,7 +478,7 @@ OF_SECRETS = [
     ),
 ]
 
-MUTANTS = [*OF_THE_FLOW, *OF_THE_WEB, *OF_SECRETS]
+MUTANTS = [*OF_THE_FLOW, *OF_ACCOUNTS, *OF_THE_WEB, *OF_SECRETS]
 
 
 @pytest.mark.slow
