@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --require-hashes
 
 # What must be there. Python comes first: where it was upgraded away, the virtual environment is made
@@ -37,6 +38,10 @@ test: $(TO_TEST)  ## Run every test this machine can run
 test-slow: $(TO_TEST)  ## Run the long tests too
 	@$(PYTEST) -m "slow or not slow"
 
+.PHONY: bench
+bench: $(BENCH)/.ready  ## Measure beside what one would use instead (10 min; QUICK=1: one)
+	@$(BENCH)/bin/python -m benchmarks $(if $(QUICK),--quick)
+
 .PHONY: coverage
 coverage: $(TO_TEST)  ## Run the tests and name the lines and branches they miss
 	@$(PYTEST) --cov --cov-report=term-missing:skip-covered
@@ -69,13 +74,14 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras -
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .PHONY: lock
-lock:  ## Write both locks anew (needs uv); UPGRADE=1 takes newer versions
+lock:  ## Write the locks anew (needs uv); UPGRADE=1 takes newer versions
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements.in --output-file requirements.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements-dev.in --output-file requirements-dev.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) benchmarks/requirements.in --output-file benchmarks/requirements.txt
 
 .PHONY: clean
 clean:  ## Remove the virtual environment and every cache; keeps .env and instance/
-	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov
+	@rm -rf $(VENV) $(BENCH) .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A Python that was upgraded away leaves a dangling link here, which make sees as missing.
@@ -99,3 +105,10 @@ $(VENV)/.dev: requirements-dev.txt | $(BIN)/python
 	@echo "Installing what tests and checks need (once) ..."
 	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $(VENV)/.run $@
+
+# What is measured beside this app has a virtual environment of its own: the app needs none of it.
+$(BENCH)/.ready: benchmarks/requirements.txt | $(BIN)/python
+	@echo "Installing what is measured beside this app (once) ..."
+	@$(BIN)/python -m venv --clear $(BENCH)
+	@$(BENCH)/bin/python -m pip --disable-pip-version-check -qq install --require-hashes -r $<
+	@touch $@

@@ -48,6 +48,10 @@ class WireBrowser:
         location = answer.headers.get("Location")
         return Page(answer.status_code, answer.text, location, dict(answer.headers))
 
+    def cookies(self) -> dict[str, str]:
+        """What it has kept, by name."""
+        return self._http.cookies.get_dict()
+
     def close(self) -> None:
         """Let go of the sockets."""
         self._http.close()

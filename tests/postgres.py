@@ -2,9 +2,10 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import LiteralString
 from urllib.parse import quote
 
 import psycopg
@@ -18,9 +19,9 @@ FASTER = ("fsync = off", "full_page_writes = off", "synchronous_commit = off")
 class Postgres:
     """A running server."""
 
-    def __init__(self, server: PostgresServer) -> None:
+    def __init__(self, server: PostgresServer, settings: Sequence[LiteralString]) -> None:
         self._socket_folder = str(server.get_postmaster_info().socket_dir)
-        for setting in FASTER:
+        for setting in settings:
             self._execute(sql.SQL("ALTER SYSTEM SET " + setting))
         self._execute(sql.SQL("SELECT pg_reload_conf()"))
 
@@ -44,15 +45,15 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """A server with an empty cluster, stopped and removed at the end."""
+def running_postgres(settings: Sequence[LiteralString] = FASTER) -> Iterator[Postgres]:
+    """A server with an empty cluster and these settings, stopped and removed at the end."""
     # Under the system's folder for temporary files: as root, the server runs as another user, who
     # must get there, and the name of its socket must stay short.
     folder = Path(tempfile.mkdtemp(prefix="connect-pg-"))
     try:
         server = get_server(folder / "data")
         try:
-            yield Postgres(server)
+            yield Postgres(server, settings)
         finally:
             server.cleanup()
     finally:

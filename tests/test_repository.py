@@ -319,29 +319,30 @@ def test_everything_locked_has_a_hash(lock: str) -> None:
     assert not bare, f"Run `make lock`: {', '.join(bare)} in {lock} have no hash."
 
 
-def test_both_locks_agree() -> None:
-    """What is tested is what is deployed: the same versions of everything that the app needs."""
-    tested = pins("requirements-dev.txt")
+@pytest.mark.parametrize("lock", ["requirements-dev.txt", "benchmarks/requirements.txt"])
+def test_the_locks_agree(lock: str) -> None:
+    """What is tested and measured is what is deployed: the same versions of what the app needs."""
+    tested = pins(lock)
 
     different = [
         name for name, version in pins("requirements.txt").items() if tested.get(name) != version
     ]
 
-    assert not different, f"Run `make lock`: the locks differ in {', '.join(different)}."
+    assert not different, f"Run `make lock`: {lock} differs in {', '.join(different)}."
 
 
-@pytest.mark.parametrize("kind", ["", "-dev"])
-def test_the_locks_hold_what_is_asked_for(kind: str) -> None:
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "benchmarks/requirements"])
+def test_the_locks_hold_what_is_asked_for(name: str) -> None:
     """Nobody has changed a .in file and forgotten the lock."""
-    locked = pins(f"requirements{kind}.txt")
+    locked = pins(f"{name}.txt")
 
     missing = [
         str(requirement)
-        for name, requirement in direct(f"requirements{kind}.in").items()
-        if name not in locked or not requirement.specifier.contains(locked[name])
+        for wanted, requirement in direct(f"{name}.in").items()
+        if wanted not in locked or not requirement.specifier.contains(locked[wanted])
     ]
 
-    assert not missing, f"Run `make lock`: requirements{kind}.txt lacks {', '.join(missing)}."
+    assert not missing, f"Run `make lock`: {name}.txt lacks {', '.join(missing)}."
 
 
 @pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])

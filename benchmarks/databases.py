@@ -1,0 +1,232 @@
+"""Fresh databases with the app's tables, and very many rows in little time."""
+
+import base64
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import flask_migrate
+import psycopg
+from flask import Flask
+from psycopg import sql
+from sqlalchemy import (
+    CTE,
+    Engine,
+    Float,
+    Integer,
+    Table,
+    cast,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.engine import make_url
+
+from app import connections, create_app
+from app.clock import DatabaseTime
+from app.config import ROOT
+from app.connections import grants
+from app.db import db
+from app.models import Connection, Status, User
+
+MONTH_SECONDS = 30 * 24 * 3600
+SCATTER = 1021  # a prime: rows that follow each other lie far apart in time
+TOKEN_CHARACTERS = 128
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Where databases are made: a folder for SQLite's, a server for PostgreSQL's."""
+
+    folder: Path
+    postgres_url: str
+
+    def create(self, engine: str, name: str) -> str:
+        """The URL of a new database without a table."""
+        if engine == "sqlite":
+            return f"sqlite:///{self.folder / name}.db"
+
+        with psycopg.connect(self.postgres_url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        url = make_url(self.postgres_url).set(database=name)
+        return url.render_as_string(hide_password=False)
+
+    def drop(self, engine: str, name: str) -> None:
+        """Remove it with all that is in it."""
+        if engine == "sqlite":
+            for path in self.folder.glob(f"{name}.db*"):
+                path.unlink()
+            return
+
+        with psycopg.connect(self.postgres_url, autocommit=True) as connection:
+            drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+            connection.execute(drop.format(sql.Identifier(name)))
+
+    @contextmanager
+    def app(
+        self, engine: str, name: str, settings: Mapping[str, str] | None = None
+    ) -> Iterator[Flask]:
+        """The app in its context, on a new database of its own that is removed at the end."""
+        app = migrated(environ(self.create(engine, name)) | (settings or {}))
+        with app.app_context():
+            try:
+                yield app
+            finally:
+                db.session.remove()
+                db.engine.dispose()
+                self.drop(engine, name)
+
+
+def migrated(settings: Mapping[str, str]) -> Flask:
+    """The app, with all its tables in the database."""
+    app = create_app(settings)
+    with app.app_context():
+        flask_migrate.upgrade(directory=str(ROOT / "migrations"))
+    return app
+
+
+def environ(database_url: str) -> dict[str, str]:
+    """All the settings that must be there, with secrets of their own."""
+    key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return {
+        "SECRET_KEY": secrets.token_hex(32),
+        "TOKEN_ENCRYPTION_KEYS": f"bench:{key}",
+        "KATANA_CLIENT_ID": "bench",
+        "KATANA_CLIENT_SECRET": secrets.token_hex(32),
+        "KATANA_REDIRECT_URI": "http://localhost:8000/katana/callback",
+        "DATABASE_URL": database_url,
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def with_driver(database_url: str) -> str:
+    """The URL with psycopg 3 named in it, which SQLAlchemy would not choose by itself."""
+    return database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def token(name: str) -> str:
+    """A token of the usual length that begins with `name`."""
+    return f"{name}-".ljust(TOKEN_CHARACTERS, "x")
+
+
+def store(engine: Engine, tokens: Mapping[int, tuple[str, str]], *, life: float) -> None:
+    """Connect users: for each number its access and refresh token, good for `life` seconds.
+
+    Each was last renewed a month before the access token ends.
+    """
+    vault, now = connections.current().vault, datetime.now(UTC)
+    end = now + timedelta(seconds=life)
+    rows = []
+    for number, (access, refresh) in tokens.items():
+        connection_id = uuid4()
+        rows.append(
+            {
+                "id": connection_id,
+                "user_id": number,
+                "status": Status.ACTIVE,
+                "connected_by": "",
+                "connected_at": now,
+                "sealed_access_token": vault.seal(
+                    access, grants.access_place(connection_id, number)
+                ),
+                "sealed_refresh_token": vault.seal(
+                    refresh, grants.refresh_place(connection_id, number)
+                ),
+                "expires_at": end,
+                "renew_at": end,
+                "refreshed_at": end - timedelta(seconds=MONTH_SECONDS),
+                "generation": 1,
+            }
+        )
+    with engine.begin() as connection:
+        connection.execute(insert(User), [_user(number, now) for number in tokens])
+        connection.execute(insert(Connection), rows)
+
+
+def fill(engine: Engine, first: int, last: int) -> None:
+    """Connect the users with these numbers, all with the same sealed tokens, which do not open."""
+    vault = connections.current().vault
+    place = grants.access_place(uuid4(), 0)
+    sealed = vault.seal(token("filler"), place)
+    number = numbers(first, last)
+    ago = DatabaseTime(cast(-(number.c.n * SCATTER % MONTH_SECONDS), Float))
+    values = {
+        "id": _random_uuid(engine),
+        "user_id": number.c.n,
+        "status": Status.ACTIVE,
+        "connected_by": "",
+        "connected_at": ago,
+        "sealed_access_token": sealed,
+        "sealed_refresh_token": sealed,
+        "expires_at": ago,
+        "renew_at": ago,
+        "refreshed_at": ago,
+        "generation": 1,
+        "fence": 0,
+        "written_fence": 0,
+        "failures": 0,
+    }
+    users = {
+        "id": number.c.n,
+        "email": literal("filler") + cast(number.c.n, User.email.type),
+        "password_hash": "",
+        "created_at": ago,
+    }
+    fill_table(engine, User.__table__, users, number)
+    fill_table(engine, Connection.__table__, values, number)
+
+
+def fill_table(engine: Engine, table: Any, values: Mapping[str, Any], number: CTE) -> None:
+    """Insert a row for each of the numbers, in one statement; plain values are the same in all."""
+    assert isinstance(table, Table)
+    columns = [
+        value if hasattr(value, "self_group") else literal(value, table.c[name].type)
+        for name, value in values.items()
+    ]
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            # The rows that are referred to are there: nobody has to look them up a million times.
+            connection.execute(text("SET LOCAL session_replication_role = replica"))
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(
+            insert(table).from_select(
+                list(values), select(*columns).select_from(number), include_defaults=False
+            )
+        )
+
+
+def settle(engine: Engine) -> None:
+    """Let the database do now what it would do soon by itself."""
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SET statement_timeout = 0"))
+            connection.execute(text("VACUUM ANALYZE"))
+            connection.execute(text("CHECKPOINT"))
+            connection.invalidate()
+        else:
+            connection.execute(text("ANALYZE"))
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+
+
+def numbers(first: int, last: int) -> CTE:
+    """The numbers from `first` to `last`, as a table with the column `n`."""
+    begin = select(literal(first, Integer).label("n")).cte("numbers", recursive=True)
+    return begin.union_all(select(begin.c.n + 1).where(begin.c.n < last))
+
+
+def _random_uuid(engine: Engine) -> Any:
+    if engine.dialect.name == "postgresql":
+        return func.gen_random_uuid()
+    return func.lower(func.hex(func.randomblob(16)))
+
+
+def _user(number: int, now: datetime) -> dict[str, Any]:
+    email = f"maker{number}@workshop.example"
+    return {"id": number, "email": email, "password_hash": "", "created_at": now}

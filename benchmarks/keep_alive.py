@@ -1,0 +1,250 @@
+"""How fast very many tokens are renewed ahead of their end, and with how much memory."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import select, text
+
+from app import connections
+from app.clock import SystemClock
+from app.config import ROOT
+from app.connections.idle import Idle
+from app.connections.keep_alive import Outcome
+from app.db import db
+from app.models import Connection
+from benchmarks import databases
+from benchmarks.peers import Pair
+from benchmarks.peers.this_app import ThisApp
+from benchmarks.question import Task
+from benchmarks.results import Aim, Answer, Bar, Chart, Table
+from benchmarks.token_endpoint import login, pair
+
+ENDPOINT_SECONDS = 0.05
+IN_FLIGHT = 32
+LIFE_SECONDS = 24 * 3600
+WEEK_SECONDS = 7 * 24 * 3600
+END_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Host:
+    """What one process did."""
+
+    began: float
+    ended: float
+    cpu: float
+    memory: int  # the most it had, in bytes
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all hosts did together."""
+
+    connections: int
+    hosts: list[Host]
+
+    @property
+    def seconds(self) -> float:
+        """From the first that began to the last that ended."""
+        return max(host.ended for host in self.hosts) - min(host.began for host in self.hosts)
+
+    @property
+    def ideal(self) -> float:
+        """The seconds in which all answers could have been there."""
+        return self.connections * ENDPOINT_SECONDS / IN_FLIGHT / len(self.hosts)
+
+    @property
+    def cpu_share(self) -> float:
+        """How much of a processor the hosts used, of as many as there are hosts."""
+        return sum(host.cpu for host in self.hosts) / self.seconds / len(self.hosts)
+
+
+def measure(task: Task) -> Answer:
+    """Seconds, processor and memory with one host and with two, and the plan among a million."""
+    few, many = task.size((2000, 10_000), (200, 1000))
+    runs = [_run(task, few, 1), _run(task, many, 1), _run(task, many, 2)]
+    plan, rows = _plan(task)
+    one, memory = runs[1], [run.hosts[0].memory for run in runs[:2]]
+    within = one.seconds / one.ideal
+    return Answer(
+        question="How fast are very many connections kept alive?",
+        how=(
+            f"What `flask connections keep-alive` does with connections that nobody has renewed "
+            f"for a month, on PostgreSQL, {IN_FLIGHT} in flight, against a login server that "
+            f"answers in {ENDPOINT_SECONDS * 1000:.0f} ms. The ideal is connections times latency, "
+            "by those in flight on all hosts. A host is a process; here hosts, database and login "
+            f"server share {os.cpu_count()} processors."
+        ),
+        tables=[
+            Table(
+                head=[
+                    "",
+                    "seconds",
+                    "ideal",
+                    "times the ideal",
+                    "renewed a second",
+                    "processor of a host",
+                    "memory of a host",
+                ],
+                rows=[_row(run) for run in runs],
+                chart=Chart(
+                    "keep_alive",
+                    f"Renewing {many:,} connections",
+                    "s",
+                    [
+                        Bar("ideal, one host", one.ideal),
+                        *(Bar(_name(run), run.seconds, True) for run in runs[1:]),
+                    ],
+                ),
+            ),
+            Table(title=f"How a batch is found among {rows:,} rows", head=["plan"], rows=plan),
+        ],
+        aims=[
+            Aim(
+                "Within 1.3 times the ideal, or as fast as the processor lets it",
+                f"{within:.2f} times, with {one.cpu_share * 100:.0f} % of a processor in use",
+                within <= 1.3 or one.cpu_share > 0.9,
+            ),
+            Aim(
+                "Memory does not grow with the number",
+                f"{_megabytes(memory[1])} for {many:,}, {_megabytes(memory[0])} for {few:,}",
+                memory[1] < memory[0] * 1.1,
+            ),
+            Aim(
+                f"A batch is found by its index among {rows:,} rows",
+                "index scan" if _by_index(plan) else "no index",
+                _by_index(plan),
+            ),
+        ],
+    )
+
+
+def _run(task: Task, number: int, hosts: int) -> Run:
+    with login(ENDPOINT_SECONDS) as server:
+        settings = {
+            "KATANA_ACCESS_TOKEN_URL": f"{server.url}/oauth/token",
+            "TOKEN_ENCRYPTION_KEYS": databases.environ("")["TOKEN_ENCRYPTION_KEYS"],
+        }
+        with task.databases.app("postgresql", f"idle_{number}_{hosts}", settings) as app:
+            ours = ThisApp.current()
+            ours.store({n: Pair(*pair(n, 0)) for n in range(1, number + 1)}, -1)
+            databases.settle(ours.engine)
+            url = app.config["SQLALCHEMY_DATABASE_URI"]
+            run = Run(number, _hosts(url, settings, hosts))
+        renewed = sum(host.counts.get(Outcome.RENEWED.name, 0) for host in run.hosts)
+        if (renewed, server.sent(), server.alive()) != (number, number, number):
+            raise AssertionError(f"{renewed} of {number} renewed, {server.sent()} sent")
+
+    return run
+
+
+def _hosts(url: str, settings: Mapping[str, str], number: int) -> list[Host]:
+    environ = databases.environ(url) | settings
+    started = [
+        subprocess.Popen(
+            (sys.executable, "-m", "benchmarks.keep_alive"),
+            cwd=ROOT,
+            env={**os.environ, **environ},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(number)
+    ]
+    try:
+        for host in started:
+            assert host.stdout
+            assert host.stdout.readline() == "ready\n"
+        for host in started:
+            assert host.stdin
+            host.stdin.write("go\n")
+            host.stdin.flush()
+        return [Host(**json.loads(host.communicate(timeout=END_SECONDS)[0])) for host in started]
+    finally:
+        for host in started:
+            host.kill()
+            host.communicate()
+
+
+def host() -> None:
+    """What one host does: all that is idle, as the command does it."""
+    from app import create_app  # with the settings that this process was given
+
+    with create_app(os.environ).app_context():
+        upkeep = connections.current().upkeep
+        print("ready", flush=True)
+        sys.stdin.readline()
+        began, used = time.monotonic(), time.process_time()
+        before = upkeep.idle.moment(WEEK_SECONDS)
+        outcomes = upkeep.keep_alive.run(before, IN_FLIGHT, lambda: False)
+        counts = Counter(outcome.name for outcome in outcomes)
+        told = Host(
+            began,
+            time.monotonic(),
+            time.process_time() - used,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            dict(counts),
+        )
+        db.engine.dispose()
+    print(json.dumps(asdict(told)), flush=True)
+
+
+def _plan(task: Task) -> tuple[list[list[str]], int]:
+    """How PostgreSQL finds the second batch among very many rows."""
+    rows = task.size(1_000_000, 20_000)
+    with task.databases.app("postgresql", "plan"):
+        engine, clock = db.engine, SystemClock()
+        databases.fill(engine, 1, rows)
+        databases.settle(engine)
+        idle = Idle(engine, clock)
+        before = idle.moment(WEEK_SECONDS)
+        after = next(idle.batches(before))[-1]
+        statement = idle._next(before, after)
+        with engine.connect() as connection:
+            compiled = statement.compile(engine, compile_kwargs={"literal_binds": True})
+            told = connection.execute(text(f"EXPLAIN {_escaped(str(compiled))}")).scalars()
+            plan = [[f"`{line}`"] for line in told]
+            assert connection.scalar(select(Connection.id).limit(1))
+    return plan, rows
+
+
+def _escaped(statement: str) -> str:
+    return statement.replace(":", r"\:")
+
+
+def _by_index(plan: list[list[str]]) -> bool:
+    text_ = " ".join(line for (line,) in plan)
+    return "Index Scan" in text_ and "Seq Scan" not in text_ and "Sort" not in text_
+
+
+def _name(run: Run) -> str:
+    hosts = len(run.hosts)
+    return f"{run.connections:,} connections, {'one host' if hosts == 1 else f'{hosts} hosts'}"
+
+
+def _row(run: Run) -> list[str]:
+    return [
+        _name(run),
+        f"{run.seconds:.1f}",
+        f"{run.ideal:.1f}",
+        f"{run.seconds / run.ideal:.2f}",
+        f"{run.connections / run.seconds:,.0f}",
+        f"{run.cpu_share * 100:.0f} %",
+        _megabytes(max(host.memory for host in run.hosts)),
+    ]
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MB"
+
+
+if __name__ == "__main__":
+    host()

@@ -1,0 +1,80 @@
+"""This app, used as its README shows: `fresh_access_token()`."""
+
+import os
+from collections.abc import Mapping
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app import connections, create_app
+from app.connections import grants
+from app.db import db
+from app.models import Connection
+from benchmarks import databases
+from benchmarks.peers import Pair
+
+
+class ThisApp:
+    """Its connections, without its pages."""
+
+    def __init__(self, database_url: str, login_url: str) -> None:
+        settings = databases.environ(database_url)
+        settings["KATANA_ACCESS_TOKEN_URL"] = f"{login_url}/oauth/token"
+        # All processes must have the same keys, which come by the environment.
+        settings["TOKEN_ENCRYPTION_KEYS"] = os.environ["TOKEN_ENCRYPTION_KEYS"]
+        app = create_app(settings)
+        app.app_context().push()
+        self._begin()
+
+    @classmethod
+    def current(cls) -> "ThisApp":
+        """The app whose context is there already."""
+        made = cls.__new__(cls)
+        made._begin()
+        return made
+
+    def _begin(self) -> None:
+        self.engine = db.engine
+        self._parts = connections.current()
+        self._ids: dict[int, UUID] = {}
+
+    def create(self) -> None:
+        """The tables are there: the app's own migrations have made them."""
+
+    def store(self, pairs: Mapping[int, Pair], life: float) -> None:
+        tokens = {number: (pair.access, pair.refresh) for number, pair in pairs.items()}
+        databases.store(self.engine, tokens, life=life)
+
+    def fill(self, first: int, last: int) -> None:
+        databases.fill(self.engine, first, last)
+
+    def id_of(self, number: int) -> UUID:
+        """The connection of a user; looked up once, as a page has it from its own query."""
+        if number not in self._ids:
+            with self.engine.connect() as connection:
+                found = select(Connection.id).where(Connection.user_id == number)
+                self._ids[number] = connection.execute(found).scalar_one()
+        return self._ids[number]
+
+    def count(self) -> int:
+        """How many connections there are."""
+        return self._parts.upkeep.sealed.count()
+
+    def token(self, number: int) -> str:
+        return self._parts.refresh.fresh_access_token(self.id_of(number))
+
+    def call(self, number: int) -> str:
+        return self.token(number)
+
+    def stored(self, number: int) -> Pair:
+        columns = (Connection.id, Connection.sealed_access_token, Connection.sealed_refresh_token)
+        with self.engine.connect() as connection:
+            row = connection.execute(select(*columns).where(Connection.user_id == number)).one()
+        vault = self._parts.vault
+        return Pair(
+            vault.open(row[1], grants.access_place(row[0], number)),
+            vault.open(row[2], grants.refresh_place(row[0], number)),
+        )
+
+    def close(self) -> None:
+        self.engine.dispose()

@@ -1,0 +1,58 @@
+"""One question in a process of its own, which `make bench` starts: `python -m benchmarks.question`.
+
+So what one question has loaded, cached or left behind does no other any good or harm.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.databases import Databases
+from benchmarks.results import Answer
+
+QUESTIONS = (
+    "token_in_hand",
+    "storm",
+    "running_at_expiry",
+    "keep_alive",
+    "pages",
+    "first_run",
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a question is given: where to make databases, and how much time to take."""
+
+    databases: Databases
+    folder: Path
+    quick: bool
+
+    def size(self, full: Any, quick: Any) -> Any:
+        """The one of the two that is asked for."""
+        return quick if self.quick else full
+
+
+Measure = Callable[[Task], Answer]
+
+
+def main() -> None:
+    """Measure, and write the answer to a file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=QUESTIONS)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--postgres", required=True, help="URL of a server")
+    parser.add_argument("--answer", type=Path, required=True, help="file to write")
+    given = parser.parse_args()
+    measure: Measure = import_module(f"benchmarks.{given.name}").measure
+    with tempfile.TemporaryDirectory(prefix="connect-bench-") as folder:
+        databases = Databases(Path(folder), given.postgres)
+        measure(Task(databases, Path(folder), given.quick)).save(given.answer)
+
+
+if __name__ == "__main__":
+    main()

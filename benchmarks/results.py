@@ -1,0 +1,72 @@
+"""An answer as data: tables, charts, and whether the aims are met."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart; `ours` is drawn in the colour of this app."""
+
+    label: str
+    value: float
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A bar chart; its file is called `name`.svg."""
+
+    name: str
+    title: str
+    unit: str
+    bars: list[Bar]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a head, and the chart that shows the same."""
+
+    head: list[str]
+    rows: list[list[str]]
+    chart: Chart | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What was to be reached, and what was."""
+
+    text: str
+    reached: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one question came to. `in_short` is one sentence with its figures, for the README."""
+
+    question: str
+    how: str
+    tables: list[Table]
+    aims: list[Aim] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    in_short: str = ""
+
+    def save(self, path: Path) -> None:
+        """Write it to a file."""
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> "Answer":
+        """Read it from a file."""
+        told: dict[str, Any] = json.loads(path.read_text())
+        tables = [Table(**table | {"chart": _chart(table["chart"])}) for table in told["tables"]]
+        aims = [Aim(**aim) for aim in told["aims"]]
+        return cls(**told | {"tables": tables, "aims": aims})
+
+
+def _chart(told: dict[str, Any] | None) -> Chart | None:
+    return Chart(**told | {"bars": [Bar(**bar) for bar in told["bars"]]}) if told else None

@@ -1,0 +1,204 @@
+"""What happens when everybody finds the token expired at the same moment."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from statistics import median
+
+from benchmarks import databases
+from benchmarks.callers import Callers, callers
+from benchmarks.measuring import Measured, in_turn
+from benchmarks.peers import Pair, Peer, peer
+from benchmarks.peers.this_app import ThisApp
+from benchmarks.question import Task
+from benchmarks.results import Aim, Answer, Bar, Chart, Table
+from benchmarks.token_endpoint import Login, login, pair
+
+PROCESSES, THREADS = 4, 16
+ENDPOINT_SECONDS = 0.1
+AIM_SECONDS = 1.5 * ENDPOINT_SECONDS + 0.05
+OTHERS = ("Authlib", "slack_sdk", "Flask-Dance")
+WARM_UP = 1_000_000  # a user whose token is good
+LIFE_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Storm:
+    """What came of one round."""
+
+    refreshes: int
+    failed: int  # calls
+    working: int  # tokens in callers' hands
+    connected: bool
+    seconds: float
+
+
+def measure(task: Task) -> Answer:
+    """Refreshes, failures, the connection's fate, and the time of the last caller."""
+    turns, storms = task.size(3, 1), 3
+    keys = {"TOKEN_ENCRYPTION_KEYS": databases.environ("")["TOKEN_ENCRYPTION_KEYS"]}
+    with task.databases.app("postgresql", "storm", keys) as app, ExitStack() as stack:
+        url = app.config["SQLALCHEMY_DATABASE_URI"]
+        server = stack.enter_context(login(ENDPOINT_SECONDS))
+        users = Users(turns * storms * (1 + len(OTHERS)))
+        contenders = {
+            name: stack.enter_context(_contender(name, url, server, users))
+            for name in ("this app", *OTHERS)
+        }
+        asking = {
+            name: partial(_storms, name, url, stored, server, users, keys, storms)
+            for name, stored in contenders.items()
+        }
+        found = in_turn(asking, rounds=turns)
+    return _answer({name: list(chain(*turns)) for name, turns in found.items()})
+
+
+class Users:
+    """Numbers of users whose tokens have expired, each for one storm."""
+
+    def __init__(self, number: int) -> None:
+        self.expired = {n: Pair(*pair(n, 0)) for n in range(1, number + 1)}
+        self.good = {WARM_UP: Pair(*pair(WARM_UP, 0))}
+        self._left = iter(self.expired)
+        # Everybody's users are in the app's own table.
+        ours = ThisApp.current()
+        ours.store(self.expired, -60)
+        ours.store(self.good, LIFE_SECONDS)
+
+    def next(self) -> int:
+        """One who was in no storm yet."""
+        return next(self._left)
+
+
+@contextmanager
+def _contender(name: str, url: str, server: Login, users: Users) -> Iterator[Peer]:
+    if name == "this app":
+        yield ThisApp.current()
+        return
+
+    other = peer(name, url, server.url)
+    other.create()
+    other.store(users.expired, -60)
+    other.store(users.good, LIFE_SECONDS)
+    yield other
+    other.close()
+
+
+def _storms(
+    name: str,
+    url: str,
+    stored: Peer,
+    server: Login,
+    users: Users,
+    keys: Mapping[str, str],
+    number: int,
+) -> list[Storm]:
+    # One contender's processes at a time: together they would ask for more connections than
+    # PostgreSQL gives.
+    with callers(
+        name,
+        url,
+        server.url,
+        processes=PROCESSES,
+        threads=THREADS,
+        warm_up=WARM_UP,
+        environ=keys,
+    ) as crowd:
+        return [_storm(crowd, stored, server, users.next()) for _ in range(number)]
+
+
+def _storm(crowd: Callers, stored: Peer, server: Login, number: int) -> Storm:
+    calls = crowd.ask_at_once(number)
+    family = server.family(number)
+    kept = stored.stored(number)
+    assert len(calls) == PROCESSES * THREADS
+    return Storm(
+        refreshes=family.sent,
+        failed=sum(call.token is None for call in calls),
+        working=sum(family.alive and call.token == kept.access for call in calls),
+        connected=family.alive and kept == Pair(*pair(number, family.generation)),
+        seconds=max(call.ended for call in calls) - min(call.began for call in calls),
+    )
+
+
+def _answer(found: Mapping[str, Sequence[Storm]]) -> Answer:
+    ours, callers_ = found["this app"], PROCESSES * THREADS
+    last = Measured(tuple(storm.seconds for storm in ours))
+    return Answer(
+        question="What happens when everybody finds the token expired at once?",
+        how=(
+            f"{PROCESSES} processes with {THREADS} threads each ask for the token of one user at "
+            f"the same moment, on PostgreSQL; it has expired. The login server answers in "
+            f"{ENDPOINT_SECONDS * 1000:.0f} ms, takes a refresh token once, and kills the family "
+            "when a spent one comes again, as Katana does. Connections to the database are open "
+            f"and everything is loaded. {len(ours)} storms each, in turn; medians. The token works "
+            "where the family that it is of lives."
+        ),
+        tables=[
+            Table(
+                head=[
+                    "",
+                    "refreshes sent",
+                    "calls that failed",
+                    "callers with a token that works",
+                    "still connected",
+                    "last caller after",
+                    "middle half",
+                ],
+                rows=[_row(name, storms) for name, storms in found.items()],
+                chart=Chart(
+                    "storm",
+                    f"Refresh tokens sent by {callers_} callers at once: one is right",
+                    "sent",
+                    [
+                        Bar(name, median(s.refreshes for s in storms), name == "this app")
+                        for name, storms in found.items()
+                    ],
+                ),
+            )
+        ],
+        aims=[
+            Aim(
+                "One refresh, no failure, still connected, in every storm",
+                f"{sum(_is_well(storm) for storm in ours)} of {len(ours)} storms",
+                all(_is_well(storm) for storm in ours),
+            ),
+            Aim(
+                f"The last caller has a token within {AIM_SECONDS * 1000:.0f} ms",
+                f"{last.median * 1000:.0f} ms",
+                last.median <= AIM_SECONDS,
+            ),
+        ],
+        in_short=(
+            f"When {callers_} callers find the token expired at once, **one** refresh is sent and "
+            f"all have the new token after {last.median * 1000:.0f} ms; Authlib's automatic "
+            f"refresh sends {median(s.refreshes for s in found['Authlib']):.0f}, and the "
+            "connection is lost."
+            if all(_is_well(s) for s in ours) and not any(s.connected for s in found["Authlib"])
+            else ""
+        ),
+    )
+
+
+def _row(name: str, storms: Sequence[Storm]) -> list[str]:
+    last = Measured(tuple(storm.seconds for storm in storms))
+    return [
+        name,
+        f"{median(storm.refreshes for storm in storms):.0f}",
+        f"{median(storm.failed for storm in storms):.0f}",
+        f"{median(storm.working for storm in storms):.0f}",
+        f"{sum(storm.connected for storm in storms)} of {len(storms)}",
+        f"{last.median * 1000:.0f} ms",
+        " to ".join(f"{end * 1000:.0f} ms" for end in last.spread),
+    ]
+
+
+def _is_well(storm: Storm) -> bool:
+    return (
+        storm.refreshes == 1
+        and storm.failed == 0
+        and storm.working == PROCESSES * THREADS
+        and storm.connected
+    )
