@@ -103,6 +103,14 @@ class Connection(Model):
         CheckConstraint("generation > 0", name="generation_counts"),
         CheckConstraint("parent_generation < generation", name="generation_grows"),
         Index("ix_connections_keep_alive", "status", "refreshed_at", "id"),
+        # For `overview.py`, which asks for the first of these.
+        Index(
+            "ix_connections_overdue",
+            "status",
+            "renew_at",
+            sqlite_where=text("failures > 0"),
+            postgresql_where=text("failures > 0"),
+        ),
         # For `incidents.py`, which asks for the last of these before each refresh.
         Index(
             "ix_connections_renewed",

@@ -1,10 +1,13 @@
 """/metrics: true under several workers, well-formed, and for Prometheus alone."""
 
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from socket import socket
+from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -14,12 +17,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 
-from app import errors
+from app import connections, errors
 from app.connections.events import Event, signal
 from app.db import db
 from app.models import EventKind, Reason
+from app.web.gauges import read
 from app.web.metrics import OUTCOMES, outcome_of
 from tests.actors import Maker
 from tests.conftest import MakeApp, MakeMaker
@@ -36,6 +40,7 @@ FAMILIES = {
     "katana_connect_duration_seconds": "histogram",
     "katana_lease_takeovers": "counter",
     "katana_connections": "gauge",
+    "katana_oldest_overdue_refresh_age_seconds": "gauge",
     "katana_oldest_refresh_age_seconds": "gauge",
     "katana_incident": "gauge",
     "katana_database_up": "gauge",
@@ -196,8 +201,61 @@ def test_the_database_tells_of_connections(
     assert told["katana_connections", "active"] == 1
     assert told["katana_connections", "reconnect_needed"] == 1
     assert told["katana_oldest_refresh_age_seconds",] // 3600 == 9 * 24
+    assert told["katana_oldest_overdue_refresh_age_seconds",] == 0
     assert told["katana_incident",] == 0
     assert told["katana_database_up",] == 1
+
+
+def test_a_refresh_that_fails_for_long_shows(
+    app: Flask, client: FlaskClient, sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    """R-25: for how long; what nobody has tried is not overdue, nor what has ended."""
+    tried, not_tried = (Connected(app, sandbox, environ, name) for name in ("ada", "bea"))
+    ended = Connected(app, sandbox, environ, "cleo")
+    tried.change(renew_at=-7200.0)
+    not_tried.change(renew_at=-90_000.0)
+    ended.change(renew_at=-90_000.0, status="reconnect_needed", reason=Reason.GRANT_ENDED)
+    with app.app_context():
+        for one in (tried, ended):
+            update = text("UPDATE connections SET failures = 3 WHERE user_id = :user_id")
+            db.session.execute(update, {"user_id": one.user_id})
+        db.session.commit()
+
+    told = values(client.get("/metrics", headers=BEARER).get_data(as_text=True))
+
+    assert told["katana_oldest_overdue_refresh_age_seconds",] // 60 == 120
+
+
+def test_each_gauge_is_read_by_an_index(app: Flask) -> None:
+    """However many connections there are, a scrape reads no table from end to end."""
+    with app.app_context():
+        upkeep = connections.current().upkeep
+        plans = plans_of(db.engine, partial(read, upkeep))
+
+    assert len(plans) == 5
+    assert not any(re.search("SCAN connections$|Seq Scan", plan, re.M) for plan in plans), plans
+    assert any("ix_connections_overdue" in plan for plan in plans), plans
+
+
+def plans_of(engine: Engine, during: Callable[[], object]) -> list[str]:
+    """How the database means to find what is read meanwhile."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(*told: Any) -> None:
+        statements.append((told[2], told[3]))
+
+    event.listen(engine, "before_cursor_execute", note)
+    during()
+    event.remove(engine, "before_cursor_execute", note)
+    with engine.connect() as connection:
+        sqlite = engine.dialect.name == "sqlite"
+        if not sqlite:  # the tables are empty, which no index helps with
+            connection.exec_driver_sql("SET enable_seqscan = off")
+        how = "EXPLAIN QUERY PLAN" if sqlite else "EXPLAIN"
+        return [
+            "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"{how} {sql}", values))
+            for sql, values in statements
+        ]
 
 
 def test_an_incident_shows(

@@ -113,6 +113,13 @@ MUTANTS = [
         f"{METRICS}::test_without_a_database_the_counters_are_still_told",
     ),
     Mutant(
+        "the oldest overdue refresh is found by its index",
+        "app/connections/overview.py",
+        "Connection.status == Status.ACTIVE, Connection.failures > 0",
+        "Connection.status == Status.ACTIVE, Connection.failures != 0",
+        f"{METRICS}::test_each_gauge_is_read_by_an_index",
+    ),
+    Mutant(
         "a lease that was taken over is told",
         "app/connections/leases.py",
         "took_over=seen.lease_until is not None",

@@ -70,6 +70,14 @@ class Overview:
             yield from lines
             statement = following.where(User.email > lines[-1].email)
 
+    def overdue_since(self) -> datetime | None:
+        """When the refresh became due that could not be done for longest; None where all could."""
+        overdue = select(func.min(Connection.renew_at)).where(
+            Connection.status == Status.ACTIVE, Connection.failures > 0
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(overdue).scalar_one()
+
     def counts(self) -> Mapping[Status, int]:
         """How many have each status."""
         counted = select(Connection.status, func.count()).group_by(Connection.status)

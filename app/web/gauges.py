@@ -1,6 +1,7 @@
 """What the database tells Prometheus of the connections, when Prometheus asks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from functools import partial
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -15,7 +16,7 @@ class Gauges(Collector):
     """True for all hosts at once; each is read by one look at an index."""
 
     def __init__(self, upkeep: Upkeep) -> None:
-        self._read = Question(partial(_read, upkeep))
+        self._read = Question(partial(read, upkeep))
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: the database is asked when somebody wants to know."""
@@ -32,18 +33,23 @@ class Gauges(Collector):
         yield up
 
 
-def _read(upkeep: Upkeep) -> list[Metric]:
+def read(upkeep: Upkeep) -> Sequence[Metric]:
     by_status = GaugeMetricFamily("katana_connections", "Connections by status.", labels=["status"])
     for status, number in upkeep.overview.counts().items():
         by_status.add_metric([status], number)
-    oldest = upkeep.idle.oldest()
-    age = (upkeep.idle.moment(0) - oldest).total_seconds() if oldest else 0
+    overdue, unrenewed = upkeep.overview.overdue_since(), upkeep.idle.oldest()
+    now = upkeep.idle.moment(0)
     return [
         by_status,
         GaugeMetricFamily(
+            "katana_oldest_overdue_refresh_age_seconds",
+            "For how long the refresh is due that was tried and failed for longest.",
+            _seconds(overdue, now),
+        ),
+        GaugeMetricFamily(
             "katana_oldest_refresh_age_seconds",
             "How long ago the active connection that has waited longest was last renewed.",
-            max(age, 0),
+            _seconds(unrenewed, now),
         ),
         GaugeMetricFamily(
             "katana_incident",
@@ -51,3 +57,7 @@ def _read(upkeep: Upkeep) -> list[Metric]:
             int(upkeep.incidents.under_way()),
         ),
     ]
+
+
+def _seconds(since: datetime | None, now: datetime) -> float:
+    return max((now - since).total_seconds(), 0) if since else 0
