@@ -30,13 +30,18 @@ def _words(kind: type[StrEnum]) -> Enum:
     )
 
 
+def normal_email(email: str | None) -> str:
+    """The one way in which an e-mail address is stored and compared."""
+    return (email or "").strip().lower()
+
+
 class User(Model):
     """Somebody with an account here. Most forks replace this table by their own."""
 
     __tablename__ = "users"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    #: Lower case, no spaces around: one mailbox, one account.
+    #: Normal, as above: one mailbox, one account.
     email: Mapped[str] = mapped_column(String(254), unique=True)
     #: Argon2id in its text form, salt and costs included.
     password_hash: Mapped[str] = mapped_column(String(256))

@@ -11,6 +11,9 @@ from flask.testing import FlaskClient
 from tests.pages import Page
 from tests.sandbox import TIMEOUT, Callback, Sandbox
 
+#: What a dashboard shows that has read from the sandbox. A fork's own shows something else.
+LIVE = "SO-64"
+
 
 class Browser(Protocol):
     """Sends one request with its cookies, and follows nothing by itself."""

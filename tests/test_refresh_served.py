@@ -10,7 +10,7 @@ import psutil
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.actors import Maker
+from tests.actors import LIVE, Maker
 from tests.pages import Page
 from tests.sandbox import Sandbox
 from tests.servers import Served
@@ -51,7 +51,7 @@ def test_many_tabs_at_expiry_send_one_refresh(ada: Maker, sandbox: Sandbox) -> N
         pages = look_all_at_once(ada)
 
         assert {page.status for page in pages} == {200}
-        assert all("SO-64" in page.text for page in pages)
+        assert all(LIVE in page.text for page in pages)
         assert_alive(sandbox, refreshes)
 
 
@@ -92,5 +92,5 @@ def test_workers_that_die_leave_the_grant_to_those_that_follow(
     psutil.wait_procs(workers)
     sandbox.expire()
 
-    assert "SO-64" in ada.dashboard().text
+    assert LIVE in ada.dashboard().text
     assert_alive(sandbox, 1)

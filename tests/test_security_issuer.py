@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from tests.actors import Maker
+from tests.actors import LIVE, Maker
 from tests.callbacks import callback
 from tests.rig import Rig
 from tests.rows import connection
@@ -132,7 +132,7 @@ def test_o6_access_is_refused_until_it_was_renewed_twice(rig: Rig, ada: Maker) -
         assert len(seen) < 5, "the token is not renewed a second time"
     rig.sandbox.clear_faults()
 
-    assert "SO-64" in ada.dashboard().text
+    assert LIVE in ada.dashboard().text
     (family,) = rig.sandbox.ledger().families
     assert family.state == "live"
     assert [token.presented for token in family.refresh_tokens] == [1, 1, 0]

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from tests.actors import Maker, WireBrowser
+from tests.actors import LIVE, Maker, WireBrowser
 from tests.clones import Clone
 from tests.pages import Page
 from tests.postgres import Postgres
@@ -113,7 +113,7 @@ def test_restarts_in_full_flight_lose_nothing(
             storm.go_on()
 
         sandbox.rules(access_token_seconds=60)
-        assert all("SO-64" in maker.dashboard().text for maker in makers)
+        assert all(LIVE in maker.dashboard().text for maker in makers)
 
     assert {page.status for page in storm.pages} <= {200, 503}
     ledger = sandbox.ledger()

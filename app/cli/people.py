@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from app.db import db
-from app.models import Connection, User
+from app.models import Connection, User, normal_email
 
 NUMBER_DIGITS = 9  # what a number in the database can hold for sure
 
@@ -49,7 +49,7 @@ def find(who: str) -> Person:
 
 def _named(who: str) -> ColumnElement[bool]:
     if "@" in who:
-        return User.email == who.lower()
+        return User.email == normal_email(who)
     if who.isascii() and who.isdigit() and len(who) <= NUMBER_DIGITS:
         return User.id == int(who)
     try:

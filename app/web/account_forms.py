@@ -6,16 +6,12 @@ from typing import ClassVar
 from wtforms import EmailField, Field, Form, PasswordField
 from wtforms.validators import InputRequired, ValidationError
 
+from app.models import normal_email
 from app.web import passwords
 
 EMAIL_CHARACTERS = 254
 # Something, an @, something with a dot: whether mail arrives there, only sending some would tell.
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s.\x00-\x1f\x7f]+(\.[^@\s.\x00-\x1f\x7f]+)+")
-
-
-def normal(email: str | None) -> str:
-    """The one way in which an e-mail address is stored and compared."""
-    return (email or "").strip().lower()
 
 
 class AccountForm(Form):
@@ -25,7 +21,7 @@ class AccountForm(Form):
 
     email = EmailField(
         "E-mail address",
-        filters=[normal],
+        filters=[normal_email],
         validators=[InputRequired("Enter your e-mail address.")],
     )
     password = PasswordField("Password", validators=[InputRequired("Enter your password.")])

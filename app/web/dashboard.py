@@ -9,6 +9,7 @@ from app.errors import ConnectError, NotConnected, ReconnectNeeded
 from app.models import Status
 from app.web import error_pages, live
 from app.web.explanations import Explanation
+from app.web.overview import Overview, overview
 
 bp = Blueprint("dashboard", __name__)
 
@@ -37,7 +38,7 @@ def dashboard() -> Response:
     return response
 
 
-def _ask_katana(user_id: int) -> tuple[live.Overview | None, Explanation | None]:
+def _ask_katana(user_id: int) -> tuple[Overview | None, Explanation | None]:
     """What Katana shows, or why it shows nothing; neither where the row itself says that."""
     connection = lifecycle.find(user_id)
     if connection is None or connection.status is Status.RECONNECT_NEEDED:
@@ -48,7 +49,7 @@ def _ask_katana(user_id: int) -> tuple[live.Overview | None, Explanation | None]
     try:
         if nameless:
             live.name_factory(connection_id)
-        return live.overview(live.katana_api(connection_id)), None
+        return overview(live.katana_api(connection_id)), None
     except (NotConnected, ReconnectNeeded):
         return None, None
     except ConnectError as error:

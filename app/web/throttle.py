@@ -11,7 +11,7 @@ from flask_limiter import Limiter
 from flask_login import current_user  # type: ignore[import-untyped]
 
 from app.config import Settings
-from app.web.account_forms import normal
+from app.models import normal_email
 from app.web.counters import DatabaseCounters
 
 # Wrong passwords. The first limit stops whoever sits at one address. The second stops a crowd of
@@ -90,7 +90,7 @@ def _account_here() -> str:
 
 def _account() -> str:
     # Hashed: this table need not tell who has an account.
-    email = normal(request.form.get("email"))
+    email = normal_email(request.form.get("email"))
     return hashlib.sha256(email.encode()).hexdigest()[:32]
 
 

@@ -1,0 +1,33 @@
+"""A fork's dashboard: what the connected factory makes."""
+
+from flask import Blueprint, render_template
+from flask_login import current_user  # type: ignore[import-untyped]
+
+from app.connections import lifecycle
+from app.db import db
+from app.errors import ConnectError
+from app.models import Status
+from app.web import live
+
+bp = Blueprint("dashboard", __name__)
+
+
+@bp.get("/")
+def landing() -> str:
+    """The first page."""
+    return render_template("landing.html")
+
+
+@bp.get("/dashboard")
+def dashboard() -> str:
+    """The products, once there is a connection."""
+    connection = lifecycle.find(current_user.id)
+    connection_id = connection.id if connection and connection.status is Status.ACTIVE else None
+    db.session.rollback()  # no transaction is open while Katana is asked
+    try:
+        products = live.katana_api(connection_id).products(3) if connection_id else ()
+    except ConnectError:
+        products = ()
+    return render_template(
+        "dashboard.html", connection=lifecycle.find(current_user.id), products=list(products)
+    )

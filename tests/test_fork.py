@@ -1,0 +1,155 @@
+"""What the README's "Make it yours" says, done to a copy: what is left still works.
+
+The steps and the files come from the README itself, so neither can change without the other.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.config import ROOT
+
+FORK = ROOT / "tests" / "fork"
+LEFT_OUT = shutil.ignore_patterns(
+    *(".git", ".venv", ".env", "instance", "__pycache__", ".*_cache", ".hypothesis", "benchmarks")
+)
+#: Of the tests that are left, those that say most in little time.
+TRIED = ("test_repository.py", "test_attempts.py", "test_refresh_served.py")
+
+
+def steps() -> dict[str, str]:
+    """What each step of the README says, by its name."""
+    text = (ROOT / "README.md").read_text()
+    text = text[text.index("## Make it yours") :]
+    return dict(re.findall(r"(?m)^\d\. \*\*(\w+)\*\*: (.*)$", text[: text.index("\n## ", 1)]))
+
+
+def named(step: str) -> list[str]:
+    """The files that a step names."""
+    return re.findall(r"`([\w./]+/[\w.]*)`", steps()[step])
+
+
+class Fork:
+    """A copy that somebody makes their own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        shutil.copytree(ROOT, path, ignore=LEFT_OUT)
+
+    def change(self, file: str, old: str, new: str) -> None:
+        """Replace what stands there."""
+        text = (self.path / file).read_text()
+        assert re.search(old, text), f"{file} has no {old}"
+        (self.path / file).write_text(re.sub(old, new, text))
+
+    def remove(self, *files: str) -> None:
+        """Take away what is there."""
+        for file in files:
+            there = self.path / file
+            shutil.rmtree(there) if there.is_dir() else there.unlink()
+
+    def put(self, name: str, folder: str) -> None:
+        """Put a file of the fork's own in its place."""
+        shutil.copy(FORK / name, self.path / folder / name)
+
+    def run(self, *arguments: str, **environ: str) -> None:
+        """`python -m <arguments>` ends well, without any setting of this machine."""
+        ours = {n: v for n, v in os.environ.items() if n in {"PATH", "HOME", "CI", "TMPDIR"}}
+        ended = subprocess.run(
+            (sys.executable, "-m", *arguments),
+            cwd=self.path,
+            env=ours | environ,
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
+
+
+def rename(fork: Fork) -> None:
+    """The name of the app."""
+    fork.change("templates/base.html", 'name = "[^"]+"', 'name = "Loomcount"')
+
+
+def replace_dashboard(fork: Fork) -> None:
+    """Products in the place of orders and stock."""
+    kept = ("app/katana/records.py", "tests/actors.py")
+    fork.remove(*(file for file in named("Dashboard") if file not in kept))
+    fork.put("dashboard.py", "app/web")
+    fork.put("dashboard.html", "templates")
+    fork.change("tests/actors.py", 'LIVE = "[^"]+"', 'LIVE = "<li>"')
+
+
+def replace_accounts(fork: Fork) -> None:
+    """An address is all that signing in needs."""
+    kept = ("app/web/security.py", "app/web/sessions.py", "tests/actors.py")
+    kept += ("templates/base.html", "templates/landing.html")
+    fork.remove(*(file for file in named("Accounts") if file not in kept))
+    fork.put("accounts.py", "app/web")
+    fork.put("sign_in.html", "templates")
+    fork.change("app/web/security.py", r'\s+"accounts.sign_up\w*",', "")
+    for page in ("templates/base.html", "templates/landing.html"):
+        fork.change(page, r"\n.*accounts\.sign_up.*", "")
+    fork.change("tests/actors.py", '"/sign-up"', '"/sign-in"')
+    fork.change("requirements.in", r"(?m)^(wtforms|zxcvbn).*\n", "")
+
+
+def remove_sandbox(fork: Fork) -> None:
+    """Katana alone."""
+    fork.remove(*named("Sandbox"))
+    fork.change("app/cli/__init__.py", r", sandbox, ", ", ")
+    fork.change("app/cli/__init__.py", r", sandbox\.sandbox\)", ")")
+
+
+STEPS: dict[str, Callable[[Fork], None]] = {
+    "Name": rename,
+    "Dashboard": replace_dashboard,
+    "Accounts": replace_accounts,
+    "Sandbox": remove_sandbox,
+}
+
+
+@pytest.fixture
+def fork(tmp_path: Path) -> Fork:
+    """A copy with all steps done but the last."""
+    fork = Fork(tmp_path / "loomcount")
+    for step in ("Name", "Dashboard", "Accounts"):
+        STEPS[step](fork)
+    return fork
+
+
+def test_every_step_is_tried() -> None:
+    """The README's steps are the ones below, and every file that it names is there."""
+    assert list(steps()) == list(STEPS)
+    missing = [name for step in STEPS for name in named(step) if not (ROOT / name).exists()]
+    assert not missing, f"the README names what is not there: {', '.join(missing)}"
+
+
+def test_a_fork_passes_the_tests_that_are_left(fork: Fork) -> None:
+    """Renamed, with another dashboard and another sign-in: connecting and renewing still hold."""
+    tried = [f"tests/{name}" for name in TRIED]
+
+    fork.run("pytest", "-q", "-x", "-p", "no:cacheprovider", *tried, "-k", "not postgresql")
+
+
+def test_without_the_sandbox_the_app_is_whole(fork: Fork) -> None:
+    """Nothing of the app needs the sandbox: its pages and its commands are all there."""
+    remove_sandbox(fork)
+
+    fork.run("flask", "routes", **settings())
+
+
+def settings() -> dict[str, str]:
+    """What a fork has of its own."""
+    return {
+        "KATANA_CLIENT_ID": "loomcount",
+        "KATANA_CLIENT_SECRET": "0123456789abcdefghijklmnop",
+        "KATANA_REDIRECT_URI": "https://loomcount.example/katana/callback",
+        "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz",
+        "TOKEN_ENCRYPTION_KEYS": "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    }
