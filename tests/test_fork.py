@@ -17,7 +17,7 @@ from app.config import ROOT
 
 FORK = ROOT / "tests" / "fork"
 LEFT_OUT = shutil.ignore_patterns(
-    *(".git", ".venv", ".env", "instance", "__pycache__", ".*_cache", ".hypothesis", "benchmarks")
+    *(".git", ".venv", ".env", "instance", "__pycache__", ".*_cache", ".hypothesis")
 )
 #: Of the tests that are left, those that say most in little time.
 TRIED = ("test_repository.py", "test_attempts.py", "test_refresh_served.py")
