@@ -84,13 +84,13 @@ def migrated_postgres(postgres: Postgres) -> str:
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A fresh, migrated database."""
-    with _fresh_database(request, tmp_path) as url:
+    with _fresh_database(request, request.param, tmp_path) as url:
         yield url
 
 
 @contextmanager
-def _fresh_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
-    if request.param == "sqlite":
+def _fresh_database(request: pytest.FixtureRequest, engine: str, folder: Path) -> Iterator[str]:
+    if engine == "sqlite":
         path = shutil.copy(request.getfixturevalue("migrated_sqlite"), folder / "app.db")
         yield f"sqlite:///{path}"
         return
@@ -254,22 +254,55 @@ def rig_settings() -> dict[str, str]:
     return {}
 
 
+@pytest.fixture(scope="session")
+def sqlite_rig(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path
+) -> Iterator[Rig]:
+    """The rig on SQLite, for all modules that set nothing otherwise."""
+    with _new_rig(request, "sqlite", tmp_path_factory.mktemp("rig"), {}) as rig:
+        yield rig
+
+
+@pytest.fixture(scope="session")
+def postgresql_rig(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated_postgres: str
+) -> Iterator[Rig]:
+    """The rig on PostgreSQL, for all modules that set nothing otherwise."""
+    with _new_rig(request, "postgresql", tmp_path_factory.mktemp("rig"), {}) as rig:
+        yield rig
+
+
+@contextmanager
+def _new_rig(
+    request: pytest.FixtureRequest, engine: str, folder: Path, changed: dict[str, str]
+) -> Iterator[Rig]:
+    with ExitStack() as stack:
+        database_url = stack.enter_context(_fresh_database(request, engine, folder))
+        listener = stack.enter_context(listening())
+        redirect_uri = _redirect_uri(listener)
+        sandbox = stack.enter_context(running_sandbox(redirect_uri))
+        environ = _settings(sandbox, redirect_uri, database_url)
+        environ |= {"LOG_LEVEL": "DEBUG"} | changed
+        yield stack.enter_context(running_rig(environ, listener, sandbox, folder))
+
+
 @pytest.fixture(scope="module")
 def shared_rig(
     request: pytest.FixtureRequest,
     rig_settings: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Rig]:
-    """The served app and its sandbox, for all tests of a module."""
+    """The served app and its sandbox, for all tests of a module, and swept after them."""
+    if not rig_settings:
+        rig: Rig = request.getfixturevalue(f"{request.param}_rig")
+        yield rig
+        rig.sweep()
+        return
+
     folder = tmp_path_factory.mktemp("rig")
-    with ExitStack() as stack:
-        database_url = stack.enter_context(_fresh_database(request, folder))
-        listener = stack.enter_context(listening())
-        redirect_uri = _redirect_uri(listener)
-        sandbox = stack.enter_context(running_sandbox(redirect_uri))
-        environ = _settings(sandbox, redirect_uri, database_url)
-        environ |= {"LOG_LEVEL": "DEBUG"} | rig_settings
-        yield stack.enter_context(running_rig(environ, listener, sandbox, folder))
+    with _new_rig(request, request.param, folder, rig_settings) as rig:
+        yield rig
+        rig.sweep()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The rig of the security tests: the app under gunicorn, Katana on another site, jars of cookies.
 
-It is shared by the tests of a module; each finds it as if it were new. Every secret is noted as it
+It is shared by many tests; each finds it as if it were new. Every secret is noted as it
 passes by, whether in a form, a cookie, an address or at Katana's token endpoint. In the end none of
 them may stand in the log, which is at DEBUG, or in what a browser was shown.
 """
@@ -124,14 +124,15 @@ class Rig:
         self.app = app
         self._noted = Noted()
         self._jars: list[Jar] = []
-        self._log_read = 0
+        self._log_at_start = 0  # of the test, in bytes
+        self._log_swept = 0  # in bytes
 
     def start_again(self) -> None:
         """Nobody has an account, nothing was tried too often, and Katana has seen nothing."""
         for jar in self._jars:
             jar.close()
         self._jars.clear()
-        self._log_read = len(self.served.log())
+        self._log_at_start = self.served.log_file.stat().st_size
         self.sandbox.reset()
         with self.app.app_context():
             db.session.execute(delete(User))
@@ -161,33 +162,41 @@ class Rig:
 
     def log(self) -> str:
         """What was logged since the test began."""
-        return self.served.log()[self._log_read :]
+        return self._log_from(self._log_at_start)
 
     def secret(self, *values: str) -> None:
         """Sweep for these as well."""
         self._noted.secret(*values)
 
     def sweep(self) -> None:
-        """Fail where a secret stands in the log, in a page or in a header not meant for it."""
+        """Fail where a secret stands in the log, in a page or in a header not meant for it.
+
+        What was swept is forgotten.
+        """
         self.secret(*(value for name, value in self.environ.items() if "SECRET" in name))
         self.secret(self.environ["TOKEN_ENCRYPTION_KEYS"].partition(":")[2])
         self.secret(*self.sandbox.secrets)
-        log, shown = self.served.log(), "\n".join(self._noted.shown)
-        for secret in self._noted.secrets:
+        noted, log = self._noted, self._log_from(self._log_swept)
+        shown = "\n".join(noted.shown)
+        self._noted, self._log_swept = Noted(), self.served.log_file.stat().st_size
+        for secret in noted.secrets:
             assert secret not in log, f"in the log stands {_around(secret, log)}"
             assert secret not in shown, f"a browser was shown {_around(secret, shown)}"
+
+    def _log_from(self, start: int) -> str:
+        with self.served.log_file.open("rb") as log:
+            log.seek(start)
+            return log.read().decode(errors="replace")
 
 
 @contextmanager
 def running_rig(
     environ: dict[str, str], listener: socket.socket, sandbox: Sandbox, folder: Path
 ) -> Iterator[Rig]:
-    """The app with these settings, swept at the end."""
+    """The app with these settings, under gunicorn and in this process."""
     app = create_app(environ)
     with gunicorn(environ, listener, folder / "gunicorn.log") as served:
-        rig = Rig(served, sandbox, environ, app)
-        yield rig
-        rig.sweep()
+        yield Rig(served, sandbox, environ, app)
     with app.app_context():
         db.engine.dispose()
 
