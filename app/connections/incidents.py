@@ -7,7 +7,7 @@ and then, until one succeeds.
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Select, func, select
 
 from app.clock import Clock
 from app.db import single_statements
@@ -24,7 +24,7 @@ class Incidents:
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = single_statements(engine)
-        self._clock = clock
+        self._counting = _counting(clock)  # built once: every refresh asks
 
     def under_way(self) -> bool:
         """Whether Katana refuses so many in a row that the fault must be its own."""
@@ -38,15 +38,17 @@ class Incidents:
 
     def _refusals(self) -> tuple[int, bool]:
         """How many were refused since the last success, and whether the last is a while ago."""
-        # Connecting is no success of this kind: codes may be taken while refresh tokens are not.
-        renewed = Connection.parent_generation.is_not(None)
-        last_success = select(func.max(Connection.refreshed_at)).where(renewed).scalar_subquery()
-        latest = func.max(Connection.refused_at)
-        quiet = latest < self._clock.database_time(-PROBE_SECONDS)
-        counted = select(func.count(), func.coalesce(quiet, True)).where(
-            Connection.refused_at > self._clock.database_time(-WITHIN_SECONDS),
-            Connection.refused_at > func.coalesce(last_success, NEVER),
-        )
         with self._engine.connect() as connection:
-            refusals, is_quiet = connection.execute(counted).one()
+            refusals, is_quiet = connection.execute(self._counting).one()
         return int(refusals), bool(is_quiet)
+
+
+def _counting(clock: Clock) -> Select[int, bool]:
+    # Connecting is no success of this kind: codes may be taken while refresh tokens are not.
+    renewed = Connection.parent_generation.is_not(None)
+    last_success = select(func.max(Connection.refreshed_at)).where(renewed).scalar_subquery()
+    quiet = func.max(Connection.refused_at) < clock.database_time(-PROBE_SECONDS)
+    return select(func.count(), func.coalesce(quiet, True)).where(
+        Connection.refused_at > clock.database_time(-WITHIN_SECONDS),
+        Connection.refused_at > func.coalesce(last_success, NEVER),
+    )

@@ -5,12 +5,13 @@ interrupted has renewed some and left the rest as it was.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context, copy_context
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import repeat
+from itertools import chain
 from threading import Lock
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from app.errors import NotConnected, SealBroken, TryAgainLater
 from app.models import Status
 
 WORTH_WAITING = timedelta(seconds=WORTH_WAITING_SECONDS)
+AHEAD = 100  # this many are handed to the threads ahead: none waits while one of them is slow
 PUT_OFF_IN_A_ROW = 20  # after so many without a success, Katana is in trouble: leave the rest
 
 logger = logging.getLogger(__name__)
@@ -68,16 +70,19 @@ class KeepAlive:
 
             return streak.noted(self._keep(seen))
 
+        begun: deque[Future[Outcome]] = deque()
         with ThreadPoolExecutor(in_flight) as executor:
-            for batch in self._idle.batches(before):
+            for seen in chain.from_iterable(self._idle.batches(before)):
                 # Each thread works for the caller's app, and its lines carry the caller's id.
-                contexts = [copy_context() for _ in batch]
-                yield from executor.map(Context.run, contexts, repeat(keep), batch)
-                if stopped():
-                    return
-
-                if streak.too_long:
-                    raise TryAgainLater(PROBE_SECONDS)
+                begun.append(executor.submit(copy_context().run, keep, seen))
+                if len(begun) > in_flight + AHEAD:
+                    yield begun.popleft().result()
+                if stopped() or streak.too_long:
+                    break
+            while begun:
+                yield begun.popleft().result()
+        if streak.too_long and not stopped():
+            raise TryAgainLater(PROBE_SECONDS)
 
     def renew(self, connection_id: UUID) -> Outcome:
         """Renew this one now. Raises NotConnected."""
