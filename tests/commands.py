@@ -22,9 +22,7 @@ class Ended:
 
     status: int
     output: str
-    #: Of the output, what is not for standard error; known for a command in this process.
-    told: str = ""
-    #: Without the log and what is amiss, where the two can be told apart.
+    #: Of the output, what is neither log nor amiss; known for a command in this process.
     stdout: str = ""
 
 

@@ -46,7 +46,7 @@ class Report:
         told = run(app, "doctor", "--json")
         self.status = told.status
         self.output = told.output
-        self.findings: list[dict[str, str]] = json.loads(told.told)["findings"]
+        self.findings: list[dict[str, str]] = json.loads(told.stdout)["findings"]
 
     def amiss(self) -> list[tuple[str, str]]:
         """The checks that found something, and how bad it is."""
