@@ -55,6 +55,7 @@ class TestServed:
     ) -> None:
         """S-37, S-80: events and requests, with their ids; all of it JSON, and no query in it."""
         ada = served_maker
+        sandbox.rules(access_token_seconds=3600)
         ada.sign_up()
         ada.connect()
         sandbox.expire()
