@@ -91,6 +91,8 @@ def test_everything_wrong_is_told_at_once_and_no_value_with_it() -> None:
         "DATABASE_URL": f"mysql://user:{CANARY}@host/app",
         "PROXY_HOPS": CANARY,
         "LOG_LEVEL": CANARY,
+        "LOG_FORMAT": CANARY,
+        "METRICS_TOKEN": CANARY,
     }
 
     with pytest.raises(ConfigurationError) as told:
@@ -138,6 +140,7 @@ def test_a_random_secret_is_not_taken_for_a_placeholder() -> None:
         ("SECRET_KEY_FALLBACKS", "short"),
         ("SECRET_KEY_FALLBACKS", f"{SOUND['SECRET_KEY']},{WEAK}"),
         ("TOKEN_ENCRYPTION_KEYS", token_key("k1", bytes(KEY_BYTES))),
+        ("METRICS_TOKEN", WEAK),
     ],
 )
 def test_a_secret_that_can_be_guessed_is_refused(name: str, value: str) -> None:
@@ -157,6 +160,17 @@ def test_a_secret_serves_one_purpose(other: str) -> None:
     assert faults(**shared) == (
         f"SECRET_KEY is the same as in {other}: make it a secret of its own.",
     )
+
+
+@pytest.mark.parametrize("other", ["SECRET_KEY", "SECRET_KEY_FALLBACKS", "KATANA_CLIENT_SECRET"])
+def test_who_reads_metrics_learns_no_other_secret(other: str) -> None:
+    """S-43: the token for /metrics stands in Prometheus' settings, and opens nothing else."""
+    token = SOUND["SECRET_KEY"][::-1]
+
+    assert faults(**{"METRICS_TOKEN": token, other: token}) == (
+        f"METRICS_TOKEN is the same as in {other}: make it a secret of its own.",
+    )
+    assert load(SOUND | {"METRICS_TOKEN": token}).metrics_token == token
 
 
 @pytest.mark.parametrize(

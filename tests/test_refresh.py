@@ -583,6 +583,7 @@ def test_a_sealed_refresh_token_that_does_not_open_goes_unnoticed_while_the_acce
     clock.move(54)
 
     assert refresh(parts).fresh_access_token(connected.id) == token
+    assert connected.history()[-1] == (EventKind.REFRESH_FAILED, "seal_broken")
 
 
 def test_a_claim_holds_from_before_it_was_made(

@@ -195,7 +195,8 @@ class Refresh:
             return self._vault.open(held.sealed_refresh_token, place)
         except SealBroken:
             # A wrong key says nothing of the grant: with the right one it will open.
-            self._leases.give_back(lease, held, BROKEN_SEAL_SECONDS, spent=False)
+            if self._leases.give_back(lease, held, BROKEN_SEAL_SECONDS, spent=False):
+                self._tell(lease, EventKind.REFRESH_FAILED, "seal_broken")
             raise
 
     def _save(

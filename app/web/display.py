@@ -33,6 +33,7 @@ DETAILS = {
     "login_busy": "Katana was busy; tried again later",
     "no_access_token": "Katana's answer lacked something; asked again later",
     "request_refused": "Katana refused the request",
+    "seal_broken": "This app could not open its stored keys",
     "overtaken": "Somebody else had renewed it meanwhile",
     "incident": "Katana refused many connections at once; tried again later",
     "recovered": "After an answer that did not arrive",

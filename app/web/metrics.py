@@ -32,6 +32,7 @@ OUTCOMES = (
     "client_refused",
     "grant_refused",
     "incident",
+    "seal_broken",
     "ended",  # Katana has ended the grant: its user must connect again
     "lost",  # an answer was lost, and the grant with it: the same
 )
