@@ -129,9 +129,7 @@ class Rig:
 
     def start_again(self) -> None:
         """Nobody has an account, nothing was tried too often, and Katana has seen nothing."""
-        for jar in self._jars:
-            jar.close()
-        self._jars.clear()
+        self._close_jars()
         self._log_at_start = self.served.log_file.stat().st_size
         self.sandbox.reset()
         with self.app.app_context():
@@ -183,6 +181,17 @@ class Rig:
             assert secret not in log, f"in the log stands {_around(secret, log)}"
             assert secret not in shown, f"a browser was shown {_around(secret, shown)}"
 
+    def close(self) -> None:
+        """Let go of the sockets."""
+        self._close_jars()
+        with self.app.app_context():
+            db.engine.dispose()
+
+    def _close_jars(self) -> None:
+        for jar in self._jars:
+            jar.close()
+        self._jars.clear()
+
     def _log_from(self, start: int) -> str:
         with self.served.log_file.open("rb") as log:
             log.seek(start)
@@ -196,9 +205,11 @@ def running_rig(
     """The app with these settings, under gunicorn and in this process."""
     app = create_app(environ)
     with gunicorn(environ, listener, folder / "gunicorn.log") as served:
-        yield Rig(served, sandbox, environ, app)
-    with app.app_context():
-        db.engine.dispose()
+        rig = Rig(served, sandbox, environ, app)
+        try:
+            yield rig
+        finally:
+            rig.close()
 
 
 def _around(secret: str, text: str) -> str:
