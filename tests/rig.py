@@ -166,18 +166,23 @@ class Rig:
         """Sweep for these as well."""
         self._noted.secret(*values)
 
+    def secrets(self) -> set[str]:
+        """Those that passed by since the last sweep, and those in the settings."""
+        self.secret(*(value for name, value in self.environ.items() if "SECRET" in name))
+        self.secret(self.environ["TOKEN_ENCRYPTION_KEYS"].partition(":")[2])
+        self.secret(*self.sandbox.secrets)
+        return self._noted.secrets
+
     def sweep(self) -> None:
         """Fail where a secret stands in the log, in a page or in a header not meant for it.
 
         What was swept is forgotten.
         """
-        self.secret(*(value for name, value in self.environ.items() if "SECRET" in name))
-        self.secret(self.environ["TOKEN_ENCRYPTION_KEYS"].partition(":")[2])
-        self.secret(*self.sandbox.secrets)
+        secrets = self.secrets()
         noted, log = self._noted, self._log_from(self._log_swept)
         shown = "\n".join(noted.shown)
         self._noted, self._log_swept = Noted(), self.served.log_file.stat().st_size
-        for secret in noted.secrets:
+        for secret in secrets:
             assert secret not in log, f"in the log stands {_around(secret, log)}"
             assert secret not in shown, f"a browser was shown {_around(secret, shown)}"
 

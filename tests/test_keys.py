@@ -1,12 +1,10 @@
 """flask keys: a new key takes over while everything runs."""
 
-import threading
 from collections.abc import Callable
 
 import pytest
 from flask import Flask
 
-from app import connections
 from app.config import TokenKey, load
 from app.connections.resealing import Resealing
 from app.connections.sealed import BATCH, SealedTokens
@@ -137,43 +135,6 @@ def test_a_refresh_in_between_wins(
     assert kids(connected) == {new_kid}
     connected.settings = load(rotated)
     assert connected.holds_the_living_token()
-
-
-def test_it_runs_beside_live_traffic(
-    new_app: MakeApp,
-    rotating: Flask,
-    new_connected: MakeConnected,
-    rotated: dict[str, str],
-    new_kid: str,
-) -> None:
-    """While everybody is renewed again and again, by old and new processes, nothing is lost."""
-    everybody = [new_connected(f"maker{n}") for n in range(4)]
-    everybody[0].sandbox.rules(requests_per_minute=100_000)
-
-    def live(app: Flask) -> None:
-        with app.app_context():
-            keep_alive = connections.current().upkeep.keep_alive
-            for _ in range(8):
-                for one in everybody:
-                    keep_alive.renew(one.id)
-
-    # The old process knows the new key already: that is the first step of a change of keys.
-    new, old = rotated["TOKEN_ENCRYPTION_KEYS"].split(",")
-    old_app = new_app(**rotated | {"TOKEN_ENCRYPTION_KEYS": f"{old},{new}"})
-    traffic = [threading.Thread(target=live, args=(app,)) for app in (old_app, rotating)]
-    for thread in traffic:
-        thread.start()
-    while any(thread.is_alive() for thread in traffic):
-        assert run(rotating, "keys", "rotate").status == 0
-    for thread in traffic:
-        thread.join()
-
-    assert run(rotating, "keys", "rotate").status == 0
-    assert {kid for one in everybody for kid in kids(one)} == {new_kid}
-    for one in everybody:
-        one.settings = load(rotated)
-        assert one.holds_the_living_token()
-        assert one.family().state == "live"
 
 
 @pytest.mark.one_database

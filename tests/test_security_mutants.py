@@ -16,7 +16,7 @@ ACCOUNTS, GUESSING = "tests/test_security_accounts.py", "tests/test_security_thr
 SESSIONS, TENANTS = "tests/test_security_sessions.py", "tests/test_security_tenants.py"
 WEB, PROXY = "tests/test_security_web.py", "tests/test_security_proxy.py"
 KATANA, SECRETS = "tests/test_security_katana.py", "tests/test_security_secrets.py"
-CONFIG = "app/config.py"
+CONFIG, TRANSPORT, OAUTH = "app/config.py", "app/katana/transport.py", "app/katana/oauth.py"
 ATTEMPTS, CONNECT = "app/connections/attempts.py", "app/web/connect.py"
 ANSWER, SECURITY = "app/web/katana_answer.py", "app/web/security.py"
 
@@ -453,8 +453,180 @@ OF_THE_WEB = [
     ),
 ]
 
+#: A hostile Katana: S-25 to S-36.
+OF_KATANA = [
+    Mutant(
+        "a certificate is looked at",
+        TRANSPORT,
+        "    session.trust_env = False\n",
+        "    session.trust_env = False\n    session.verify = False\n",
+        f"{KATANA}::test_s25_whoever_cannot_show_who_they_are_gets_nothing",
+    ),
+    Mutant(
+        "an answer comes until a deadline",
+        TRANSPORT,
+        "        left = self._deadline - time.monotonic()\n",
+        "        left = 60.0\n",
+        f"{KATANA}::test_s27_every_request_ends_and_others_are_served_meanwhile",
+    ),
+    Mutant(
+        "a body has its limit",
+        TRANSPORT,
+        "            if len(body) > self.body_bytes:\n",
+        "            if False:\n",
+        f"{KATANA}::test_s28_nonsense_is_one_error_and_takes_no_memory",
+    ),
+    Mutant(
+        "no name stands twice",
+        OAUTH,
+        "    if len(names) < len(pairs):\n",
+        "    if False:\n",
+        f"{KATANA}::test_s28_nonsense_is_one_error_and_takes_no_memory",
+    ),
+    Mutant(
+        "a record is read with care",
+        "app/katana/client.py",
+        "    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):\n",
+        "    except KeyError:\n",
+        f"{KATANA}::test_s28_nonsense_of_the_api_is_one_error",
+    ),
+    Mutant(
+        "a token is one",
+        OAUTH,
+        "        and 0 < len(value) <= TOKEN_CHARACTERS\n",
+        "        and len(value) <= TOKEN_CHARACTERS\n",
+        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+    ),
+    Mutant(
+        "a token is visible",
+        OAUTH,
+        """all("!" <= c <= "~" for c in value)""",
+        "True",
+        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+    ),
+    Mutant(
+        "a scope is printable",
+        OAUTH,
+        "scope[:500] if isinstance(scope, str) and scope.isprintable() else None",
+        "scope",
+        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+    ),
+    Mutant(
+        "a type has no case",
+        OAUTH,
+        'token_type.lower() == "bearer"',
+        'token_type == "Bearer"',
+        f"{KATANA}::test_s30_a_bearer_token_is_one_in_any_case_and_no_other_is_taken",
+    ),
+    Mutant(
+        "no other type is taken",
+        OAUTH,
+        'if not _is_bearer(answer.get("token_type")) or not',
+        "if not",
+        f"{KATANA}::test_s30_a_bearer_token_is_one_in_any_case_and_no_other_is_taken",
+    ),
+    Mutant(
+        "a life is at least a second",
+        OAUTH,
+        "STATED_LIFE_SECONDS = range(1, ",
+        "STATED_LIFE_SECONDS = range(0, ",
+        f"{KATANA}::test_s31_a_life_that_is_not_stated_is_a_short_one",
+    ),
+    Mutant(
+        "a first grant has a refresh token",
+        OAUTH,
+        "        if grant.refresh_token is None:\n",
+        "        if False:\n",
+        f"{KATANA}::test_s32_without_a_refresh_token_nothing_begins_and_nothing_ends",
+    ),
+    Mutant(
+        "a word says more than a status",
+        OAUTH,
+        '    if word == "invalid_grant":\n',
+        '    if word == "invalid_grant" and status == 400:\n',
+        f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
+    ),
+    Mutant(
+        "an answer with another status is no grant",
+        OAUTH,
+        "if response.status_code == 200 and answer is not None",
+        "if answer is not None",
+        f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
+    ),
+    Mutant(
+        "a refresh names no scope, and the redirect URI",
+        OAUTH,
+        "redirect_uri=self.settings.redirect_uri,\n                scope=SCOPE,",
+        "scope=SCOPE,",
+        f"{KATANA}::test_s34_secrets_travel_in_the_body_alone",
+    ),
+    Mutant(
+        "a token stays in its header",
+        "app/katana/client.py",
+        "        if not (token.isascii() and token.isprintable()):\n",
+        "        if False:\n",
+        f"{KATANA}::test_s36_a_token_that_cannot_be_sent_is_not",
+    ),
+]
+
 #: The keys: S-37 to S-43.
 OF_SECRETS = [
+    Mutant(
+        "Authlib is not heard at DEBUG",
+        OAUTH,
+        'logging.getLogger("authlib").setLevel(logging.INFO)\n',
+        "",
+        f"{SECRETS}::test_s37_no_secret_is_written_down",
+    ),
+    Mutant(
+        "a token is sealed",
+        "app/connections/vault.py",
+        "        return bytes((FORMAT, len(kid))) + kid.encode() + nonce + sealed",
+        "        return bytes((FORMAT, len(kid))) + kid.encode() + nonce + sealed + text.encode()",
+        f"{SECRETS}::test_s37_no_secret_is_written_down",
+    ),
+    Mutant(
+        "a token is sealed to its user",
+        "app/connections/vault.py",
+        "[FORMAT, kid, place.table, place.column, place.row, place.user]",
+        "[FORMAT, kid, place.table, place.column]",
+        f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
+    ),
+    Mutant(
+        "a token is sealed to its column",
+        "app/connections/vault.py",
+        "[FORMAT, kid, place.table, place.column, place.row, place.user]",
+        "[FORMAT, kid, place.table, place.row, place.user]",
+        f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
+    ),
+    Mutant(
+        "a value that has moved is not overwritten",
+        "app/connections/resealing.py",
+        "column(old.place.column) == old.sealed)",
+        "True)",
+        f"{SECRETS}::test_s42_keys_are_changed_beside_live_traffic",
+    ),
+    Mutant(
+        "values are left out of a database's error",
+        CONFIG,
+        '        return {"hide_parameters": True, "connect_args"',
+        '        return {"hide_parameters": False, "connect_args"',
+        f"{SECRETS}::test_s39_each_statement_failing_in_turn_tells_nothing",
+    ),
+    Mutant(
+        "a secret serves one purpose",
+        CONFIG,
+        '    reader.refuse_reuse("SECRET_KEY", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")\n',
+        "",
+        f"{SECRETS}::test_s43_s74_wrong_settings_serve_nobody",
+    ),
+    Mutant(
+        "what developers use is not for users",
+        CONFIG,
+        "        reader.refuse_what_developers_use()\n",
+        "        pass\n",
+        f"{SECRETS}::test_s43_s74_wrong_settings_serve_nobody",
+    ),
     Mutant(
         "wrong keys serve nobody",
         "wsgi.py",
@@ -478,7 +650,7 @@ OF_SECRETS = [
     ),
 ]
 
-MUTANTS = [*OF_THE_FLOW, *OF_ACCOUNTS, *OF_THE_WEB, *OF_SECRETS]
+MUTANTS = [*OF_THE_FLOW, *OF_KATANA, *OF_SECRETS, *OF_ACCOUNTS, *OF_THE_WEB]
 
 
 @pytest.mark.slow
