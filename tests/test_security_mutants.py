@@ -507,7 +507,7 @@ OF_KATANA = [
     Mutant(
         "a scope is printable",
         OAUTH,
-        "scope[:500] if isinstance(scope, str) and scope.isprintable() else None",
+        "scope[:500] if isinstance(scope, str) and _is_plain(scope) else None",
         "scope",
         f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
     ),
