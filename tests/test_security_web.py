@@ -553,6 +553,7 @@ def test_s67_a_page_reaches_katana_and_no_other_site(page: Page) -> None:
     assert not any(peer.received for peer in elsewhere.peers)
     page.get_by_role("button", name="Connect to Katana").click()
     expect(page.get_by_role("button", name="Approve")).to_be_visible()
+    page.wait_for_load_state("load")  # else Katana's server is left in the middle of a file
 
 
 @pytest.mark.browser
