@@ -16,7 +16,7 @@ from app.connections.overview import BATCH
 from app.katana.oauth import KatanaLogin, new_code_verifier
 from app.models import EventKind, Reason, Status
 from tests.clones import Clone
-from tests.commands import END_SECONDS, ended, flask, run
+from tests.commands import END_SECONDS, ended, flask, on_a_terminal, run
 from tests.connected import Connected
 from tests.crowds import crowd
 from tests.sandbox import Sandbox
@@ -139,6 +139,47 @@ def test_list_shows_each_once_however_many_there_are(app: Flask, connected: Conn
     people = [line.split()[0] for line in lines if "@" in line]
     assert len(people) == len(set(people)) == BATCH * 2 + 1
     assert lines[-1].startswith(f"{BATCH * 2 + 1} in all")
+
+
+@pytest.mark.one_database
+def test_names_of_any_script_stay_in_their_column(app: Flask, new_connected: MakeConnected) -> None:
+    """A long name is cut; one of wide characters or accents takes the places that it takes."""
+    names = {"ada": "木工所" * 10, "bea": "Mo\u0308bel Café", "cai": "A very long name " * 5}
+    for who, name in names.items():
+        new_connected(who).change(factory_name=name)
+
+    _, *lines = run(app, "connections", "list").output.splitlines()[:4]
+
+    for line in lines:
+        before, _, _ = line.partition("active")
+        wide = sum(c in "木工所" for c in before)
+        accents = before.count("\u0308")
+        assert len(before) + wide - accents == 36 + 2 + 28 + 2, line
+    assert "…" in lines[0]
+
+
+@pytest.mark.one_database
+def test_list_fits_a_narrow_terminal(environ: dict[str, str], connected: Connected) -> None:
+    """On a terminal of 80 places each connection takes one line, with its address whole."""
+    shown = on_a_terminal(environ | {"COLUMNS": "80"}, "connections", "list")
+
+    lines = [line for line in shown.splitlines() if "@" in line or "E-MAIL" in line]
+    assert len(lines) == 2
+    assert all(len(line) <= 80 for line in lines)
+    assert "ada@workshop.example" in lines[1]
+
+
+@pytest.mark.one_database
+def test_who_stops_reading_gets_no_traceback(environ: dict[str, str], connected: Connected) -> None:
+    """A list that is piped into `head` ends where `head` does."""
+    crowd(connected.app, connected.vault, BATCH * 2)
+    process = flask(environ, "connections", "list")
+    assert process.stdout
+    first = process.stdout.readline()
+    process.stdout.close()
+
+    assert process.wait(END_SECONDS) == 1
+    assert first.startswith("E-MAIL")
 
 
 @pytest.mark.one_database

@@ -1,5 +1,8 @@
 """flask connections: see them, renew one, disconnect one."""
 
+import shutil
+import sys
+
 import click
 
 from app import connections as parts
@@ -35,9 +38,10 @@ def connections() -> None:
 def list_(status: str | None) -> None:
     """List the connections by e-mail address, and count them."""
     overview = parts.current().upkeep.overview
-    click.echo(rows.HEADING)
+    shown = rows.columns(shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
+    click.echo(rows.heading(shown))
     for line in overview.lines(Status(status) if status else None):
-        click.echo(rows.row(line))
+        click.echo(rows.row(line, shown))
     counts = overview.counts()
     click.echo()
     told = ", ".join(f"{number} {status}" for status, number in counts.items())
