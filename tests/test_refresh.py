@@ -10,7 +10,12 @@ from sqlalchemy import event, literal
 
 from app.connections.incidents import REFUSALS
 from app.connections.leases import LONGEST_LEASE_SECONDS, Leases
-from app.connections.pauses import PATIENCE_SECONDS, REFUSED_SECONDS, SETTLE_SECONDS
+from app.connections.pauses import (
+    PATIENCE_SECONDS,
+    REFUSED_SECONDS,
+    SETTLE_SECONDS,
+    before_next_look,
+)
 from app.connections.seen import Held, Lease, Seen
 from app.connections.vault import Vault
 from app.errors import (
@@ -648,6 +653,17 @@ def test_a_redirect_takes_the_refresh_token_nowhere(
 
     assert other.peers == []
     assert connected.row().status is Status.ACTIVE
+
+
+def test_who_waits_does_not_sleep_long_past_the_answer() -> None:
+    """However long a refresh takes, who waits for it has it after half as long again."""
+    waited = 0.0
+    for looks in range(100):
+        pause = before_next_look(looks)
+
+        assert pause <= waited / 2 + 0.05
+        waited += pause
+    assert waited > 20  # and the database is not asked all the time
 
 
 def test_a_caller_waits_for_another_and_not_for_ever(

@@ -38,7 +38,7 @@ def grown(failures: int) -> float:
 
 
 def before_next_look(looks: int) -> float:
-    """Seconds between two looks for somebody else's refresh."""
+    """Seconds between two looks for somebody else's refresh: at most half of what was waited."""
     return _between(_LOOK_SECONDS, looks)
 
 
@@ -53,6 +53,6 @@ def jitter(least: float, most: float) -> float:
 
 
 def _between(seconds: tuple[float, float], step: int) -> float:
-    """From the first towards the second, half as much again with each step."""
+    """From the first towards the second, a third as much again with each step."""
     least, most = seconds
-    return min(most, least * 1.5 ** min(step, 50)) * jitter(0.5, 1)
+    return min(most, least * 1.3 ** min(step, 50)) * jitter(0.7, 1)
