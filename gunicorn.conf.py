@@ -44,8 +44,8 @@ limit_request_line = 8190
 limit_request_field_size = 8190
 limit_request_fields = 64
 
-# What the app reads from its .env too.
-_environ = {**dotenv_values(".env"), **os.environ}
+# As the app reads it: the environment over .env, and an empty value counts as not set.
+_environ = {**dotenv_values(".env"), **{name: value for name, value in os.environ.items() if value}}
 loglevel = (_environ.get("LOG_LEVEL") or "info").lower()
 accesslog = "-"
 
@@ -81,15 +81,15 @@ class Logger(glogging.Logger):
 
 logger_class = Logger
 
-# Where each worker counts for /metrics, in files of its own that any worker adds up. It is new at
-# each start, unless PROMETHEUS_MULTIPROC_DIR names a folder to go on with.
+# Where each worker counts for /metrics, in files of its own that any worker adds up. A start makes
+# it anew, a reload (SIGHUP) or a successor (SIGUSR2) goes on with it.
 _COUNTS = "connect-counts-"
 if _environ.get("METRICS_TOKEN") and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_COUNTS)
 
 
 def on_exit(server):
-    """The server ends: take the counts away, unless its successor (SIGUSR2) goes on with them."""
+    """The server ends: take the counts away, unless another goes on with them."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
     if _COUNTS in folder and not server.reexec_pid and not server.master_pid:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,8 @@
 """How a line of the log looks, and whose it is: for the app, its commands, and gunicorn.
 
-Every line goes to standard error in one of two forms: JSON for machines, with the moment in UTC, or
-text for people, with the time of this machine. What is passed as `extra` to a logger is a field of
-the JSON. No value that comes from outside can begin a line of its own (ASVS 16.4.1).
+There are two forms: JSON for machines, with the moment in UTC, and text for people, with the time
+of this machine. What is passed as `extra` to a logger is a field of the JSON. No value that comes
+from outside can begin a line of its own (ASVS 16.4.1).
 """
 
 import logging
@@ -35,7 +35,8 @@ def set_up(form: str, level: str) -> None:
 
 def form_for(log_format: str | None, redirect_uri: str) -> str:
     """The form that is set; where none is, JSON once users come by https."""
-    return log_format or (JSON if redirect_uri.startswith("https:") else TEXT)
+    by_default = JSON if redirect_uri.lower().startswith("https:") else TEXT
+    return (log_format or by_default).lower()
 
 
 def formatter(form: str) -> logging.Formatter:

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from app import logs
 from tests.actors import Maker
 from tests.commands import run
-from tests.conftest import MakeApp
+from tests.conftest import MakeApp, MakeMaker
 from tests.sandbox import Sandbox
 from tests.servers import Served
 
@@ -51,19 +51,19 @@ class TestServed:
         return environ | {"LOG_FORMAT": "json"}
 
     def test_what_happens_is_a_line_each(
-        self, served: Served, served_maker: Maker, sandbox: Sandbox
+        self, served: Served, new_served_maker: MakeMaker, sandbox: Sandbox
     ) -> None:
         """S-37, S-80: events and requests, with their ids; all of it JSON, and no query in it."""
-        ada = served_maker
+        ada, bea = new_served_maker("ada"), new_served_maker("bea")
         sandbox.rules(access_token_seconds=3600)
-        ada.sign_up()
-        ada.connect()
+        for maker in (ada, bea):
+            maker.sign_up()
+            maker.connect()
         sandbox.expire()
         renewed = ada.dashboard()
-        sandbox.expire()
         sandbox.fault("refresh", "status", status=429, retry_after="30")
-        busy = ada.dashboard()
-        ada.disconnect()
+        busy = bea.dashboard()
+        bea.disconnect()
         forged = ada.browser.send("GET", "/sign-in%0d%0a{}?code=canary")
         served.stop()
 
@@ -73,16 +73,17 @@ class TestServed:
         events = [line for line in lines if "event" in line]
         assert [(line["event"], line["detail"], line["level"]) for line in events] == [
             ("connected", None, "INFO"),
+            ("connected", None, "INFO"),
             ("refreshed", None, "INFO"),
             ("refresh_failed", "login_busy", "WARNING"),
             ("disconnected", "revoked", "INFO"),
         ]
         assert {tuple(line) for line in events} == {(*ALWAYS, *EVENT)}
-        assert [line["request_id"] for line in events[1:3]] == [
+        assert [line["request_id"] for line in events[2:4]] == [
             page.headers["X-Request-ID"] for page in (renewed, busy)
         ]
-        assert {line["user_id"] for line in events} == {1}
-        assert len({line["connection_id"] for line in events}) == 1
+        assert [line["user_id"] for line in events] == [1, 2, 1, 2, 2]
+        assert len({line["connection_id"] for line in events}) == 2
         assert all(line["duration_seconds"] >= 0 for line in events[:-1])
         requests = [line for line in lines if line["logger"] == "gunicorn.access"]
         assert {tuple(line) for line in requests} == {(*ALWAYS, *REQUEST)}
@@ -138,6 +139,7 @@ def test_the_form_follows_from_how_users_come() -> None:
     assert logs.form_for(None, "http://localhost:8000/katana/callback") == logs.TEXT
     assert logs.form_for(None, "https://app.example/katana/callback") == logs.JSON
     assert logs.form_for("text", "https://app.example/katana/callback") == logs.TEXT
+    assert logs.form_for("JSON", "http://localhost:8000/katana/callback") == logs.JSON
 
 
 def test_nothing_below_the_level_is_written(

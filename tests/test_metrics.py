@@ -95,15 +95,14 @@ class TestServed:
     ) -> None:
         """R-25: what was sent to Katana is what is counted, whoever is asked, whoever is killed."""
         sandbox.rules(requests_per_minute=10_000, access_token_seconds=3600)
-        makers = [new_served_maker(name) for name in ("ada", "bea")]
+        makers = [new_served_maker(name) for name in ("ada", "bea", "cleo", "dora")]
         for maker in makers:
             maker.sign_up()
             maker.connect()
         before = values(scrape(served))
-        for _ in range(2):
-            sandbox.expire()
-            with ThreadPoolExecutor(8) as tabs:
-                list(tabs.map(Maker.dashboard, makers * 4))
+        sandbox.expire()
+        with ThreadPoolExecutor(12) as tabs:
+            list(tabs.map(Maker.dashboard, makers * 3))
 
         sent = [request.status for request in sandbox.ledger().of("refresh")]
         exposed = scrape(served)
