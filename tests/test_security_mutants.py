@@ -579,6 +579,13 @@ OF_SECRETS = [
         f"{SECRETS}::test_s37_no_secret_is_written_down",
     ),
     Mutant(
+        "gunicorn writes no query",
+        "gunicorn.conf.py",
+        "        self.error_log.addFilter(_without_query)\n",
+        "",
+        f"{SECRETS}::test_s37_gunicorn_writes_no_query",
+    ),
+    Mutant(
         "a token is sealed",
         "app/connections/vault.py",
         "        return bytes((FORMAT, len(kid))) + kid.encode() + nonce + sealed",

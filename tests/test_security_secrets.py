@@ -24,6 +24,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import requests
 from flask import Flask
 from sqlalchemy import create_engine, event, select, text, update
 from sqlalchemy.engine import make_url
@@ -83,6 +84,7 @@ def stored(app: Flask) -> list[tuple[object, ...]]:
 
 
 ALDER, WICK = "Alder &amp; Spoke Bicycles", "Tallow &amp; Wick"
+CANARY = "canary-5d07e2-0123456789"
 FAULTS = (
     ("exchange", "drop_before"),
     ("exchange", "body"),
@@ -118,6 +120,39 @@ def test_s37_no_secret_is_written_down(rig: Rig) -> None:
     kept = database(rig)
     assert len(rig.secrets()) > 30
     assert not [secret for secret in rig.secrets() if secret.encode() in kept]
+
+
+UNFORESEEN = """
+def app(environ, start_response):
+    if environ["PATH_INFO"] != "/healthz":
+        raise RuntimeError("whatever Flask did not catch")
+
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+@pytest.mark.one_database
+def test_s37_gunicorn_writes_no_query(
+    environ: dict[str, str], listener: socket.socket, tmp_path: Path
+) -> None:
+    """S-37: nor where it cannot go on, or not even begin, and says with what."""
+    (tmp_path / "unforeseen.py").write_text(UNFORESEEN)
+    unforeseen = (sys.executable, "-m", "gunicorn", "unforeseen:app")
+    query = f"/katana/callback?code={CANARY}&state={CANARY}"
+    sent = environ | {"PYTHONPATH": str(tmp_path)}
+    with gunicorn(sent, listener, tmp_path / "log", command=unforeseen) as served:
+        answer = requests.get(served.url + query, timeout=END_SECONDS)
+        with socket.create_connection(("127.0.0.1", listener.getsockname()[1])) as sock:
+            sock.sendall(f"GET {query} HTTP/1.1 and more\r\nHost: localhost\r\n\r\n".encode())
+            refused = sock.recv(100)
+
+    log = served.log()
+    assert answer.status_code == 500
+    assert b" 400 " in refused
+    assert "whatever Flask did not catch" in log
+    assert "/katana/callback?..." in log
+    assert CANARY not in log
 
 
 def make_due(app: Flask) -> None:
@@ -204,7 +239,6 @@ class Watched:
         return page
 
 
-CANARY = "canary-5d07e2-0123456789"
 ENVIRON = {
     "KATANA_CLIENT_ID": "workshop",
     "KATANA_CLIENT_SECRET": f"{CANARY}-client",
