@@ -361,24 +361,27 @@ def test_a_read_only_file_is_found(healthy: MakeApp, database_url: str) -> None:
     assert ("writing", "fault") in report.amiss()
 
 
-@pytest.mark.one_database("postgresql")
-@pytest.mark.parametrize(
-    ("setting", "check"),
-    [
-        ("default_transaction_read_only = on", "writing"),
-        ("default_transaction_isolation = 'serializable'", "isolation"),
-    ],
-)
-def test_a_database_that_is_set_up_otherwise_is_found(
-    healthy: MakeApp, setting: str, check: str
-) -> None:
-    """A replica, or stricter transactions than the refresh protocol is made for."""
-    app = healthy()
+def set_up(app: Flask, setting: str) -> None:
+    """Let the database be set up otherwise for every new connection."""
     with app.app_context():
         name = db.engine.url.database
     execute(app, text(f'ALTER DATABASE "{name}" SET {setting}'))
 
-    assert (check, "fault") in Report(healthy()).amiss()
+
+@pytest.mark.one_database("postgresql")
+def test_a_replica_is_found(healthy: MakeApp) -> None:
+    """What cannot be written cannot be used."""
+    set_up(healthy(), "default_transaction_read_only = on")
+
+    assert ("writing", "fault") in Report(healthy()).amiss()
+
+
+@pytest.mark.one_database("postgresql")
+def test_the_app_asks_for_the_isolation_that_it_is_made_for(healthy: MakeApp) -> None:
+    """Whatever the database is set up for, doctor sees what the app gets."""
+    set_up(healthy(), "default_transaction_isolation = 'serializable'")
+
+    assert ("isolation", "fault") not in Report(healthy()).amiss()
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "ext4"])
