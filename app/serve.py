@@ -19,10 +19,11 @@ def main() -> NoReturn:
     """Become gunicorn, with gunicorn.conf.py; whatever fails leaves by a sentence and status 1."""
     try:
         environ = config.read_environment(sandbox=False)
-        config.load(environ)
+        settings = config.load(environ)
     except ConfigurationError as error:
         sys.exit(f"{error}\n{WHERE_FROM}")
-    config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
+    if settings.database_url == config.SETTINGS["DATABASE_URL"]:
+        config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
     migrate(environ)
     os.chdir(config.ROOT)
     # In this very process: who ends it ends gunicorn, and a supervisor's SIGTERM gets there.
