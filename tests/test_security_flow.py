@@ -273,3 +273,33 @@ def test_s11_a_code_of_another_attempt_is_worth_nothing(rig: Rig, ada: Maker) ->
 def _with_code_of(maker: Maker, own: Callback, other: Callback) -> Page:
     (code,) = parse_qs(urlsplit(other.url).query)["code"]
     return maker.get(f"/katana/callback?code={code}&state={query(own.url)['state']}")
+
+
+def test_s03_signing_out_in_the_middle_of_it_all_breaks_nothing(rig: Rig, ada: Maker) -> None:
+    """S-03, S-04: tabs come back, connect, disconnect and look while the session ends."""
+    for _ in range(3):
+        page = ada.dashboard()
+        begun = [ada.submit(page, "/katana/connect").location or "" for _ in range(4)]
+        answers = [rig.sandbox.approve(url).url for url in begun]
+        form = page.form("/katana/connect").fields
+        tabs = [
+            *(("GET", url, None) for url in answers * 2),
+            *(("POST", "/katana/connect", form) for _ in range(8)),
+            *(("GET", "/dashboard", None) for _ in range(2)),
+            ("POST", "/sign-out", form),
+            ("POST", "/katana/disconnect", form),
+        ]
+        jars = [rig.copy_of(ada.browser) for _ in tabs]
+        before = exchanges(rig)
+
+        with ThreadPoolExecutor(len(tabs)) as pool:
+            pages = list(
+                pool.map(lambda pair: pair[0].send(*pair[1]), zip(jars, tabs, strict=True))
+            )
+
+        statuses = {page.status for page in pages}
+        assert statuses <= {200, 303, 400, 401}
+        assert exchanges(rig) - before <= len(answers)
+        assert ada.browser.send("GET", "/dashboard").location == "/sign-in"
+        assert attempts(rig.app) == 0
+        ada.sign_in()

@@ -44,6 +44,13 @@ OF_THE_FLOW = [
         f"{FLOW}::test_s04_a_state_is_consumed_once_under_twenty_parallel_callbacks",
     ),
     Mutant(
+        "an attempt of a session that has ended is no bug",
+        ATTEMPTS,
+        "        except IntegrityError:",
+        "        except ZeroDivisionError:",
+        f"{FLOW}::test_s03_signing_out_in_the_middle_of_it_all_breaks_nothing",
+    ),
+    Mutant(
         "an attempt ends by itself",
         ATTEMPTS,
         "                ConnectAttempt.expires_at > self._clock.database_time(),\n",
@@ -191,8 +198,8 @@ OF_ACCOUNTS = [
     Mutant(
         "a grant for nobody is no bug",
         "app/connections/lifecycle.py",
-        "        except IntegrityError:\n            db.session.rollback()\n",
-        "        except ZeroDivisionError:\n            db.session.rollback()\n",
+        "            except (IntegrityError, NotConnected):\n",
+        "            except NotConnected:\n",
         f"{TENANTS}::test_s49_an_account_that_goes_during_the_exchange_gets_no_connection",
     ),
     Mutant(

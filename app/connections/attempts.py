@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from app.clock import Clock
 from app.connections.vault import Place, Vault
@@ -39,22 +40,16 @@ class Attempts:
         self._clock = clock
 
     def begin(self, user_session_id: int) -> Attempt:
-        """A new attempt for this browser session, good for ten minutes."""
+        """A new attempt for this browser session, good for ten minutes.
+
+        Raises AttemptRefused where the session has just ended.
+        """
         attempt = Attempt(state=secrets.token_urlsafe(32), code_verifier=new_code_verifier())
-        state_hash = hash_of(attempt.state)
-        self._make_room(user_session_id)
-        db.session.execute(
-            insert(ConnectAttempt).values(
-                state_hash=state_hash,
-                user_session_id=user_session_id,
-                sealed_verifier=self._vault.seal(
-                    attempt.code_verifier, _place(state_hash, user_session_id)
-                ),
-                created_at=self._clock.database_time(),
-                expires_at=self._clock.database_time(LIFE_SECONDS),
-            )
-        )
-        db.session.commit()
+        try:
+            self._store(attempt, user_session_id)
+        except IntegrityError:
+            db.session.rollback()
+            raise AttemptRefused("the browser session ended before its attempt began") from None
         return attempt
 
     def consume(self, state: str, user_session_id: int) -> str:
@@ -78,6 +73,22 @@ class Attempts:
             raise AttemptRefused("no attempt of this browser session has this state")
 
         return self._vault.open(sealed, _place(state_hash, user_session_id))
+
+    def _store(self, attempt: Attempt, user_session_id: int) -> None:
+        state_hash = hash_of(attempt.state)
+        self._make_room(user_session_id)
+        db.session.execute(
+            insert(ConnectAttempt).values(
+                state_hash=state_hash,
+                user_session_id=user_session_id,
+                sealed_verifier=self._vault.seal(
+                    attempt.code_verifier, _place(state_hash, user_session_id)
+                ),
+                created_at=self._clock.database_time(),
+                expires_at=self._clock.database_time(LIFE_SECONDS),
+            )
+        )
+        db.session.commit()
 
     def _make_room(self, user_session_id: int) -> None:
         kept = (

@@ -20,6 +20,7 @@ from app.katana.oauth import Grant, KatanaLogin
 from app.models import Connection, EventKind, Status
 
 NAME_CHARACTERS = 200
+TRIES = 5  # each fails only where another tab comes between looking and storing
 
 
 class Revocation(StrEnum):
@@ -55,11 +56,7 @@ class Lifecycle:
 
         Raises NotConnected where the user's account went meanwhile: it would be nobody's.
         """
-        try:
-            connected = self._store(user_id, grant, state)
-        except (IntegrityError, NotConnected):  # another tab has just connected, or disconnected
-            db.session.rollback()
-            connected = self._store_now(user_id, grant, state)
+        connected = self._store_in_the_end(user_id, grant, state)
         events.announce(
             Event(
                 EventKind.CONNECTED,
@@ -105,12 +102,14 @@ class Lifecycle:
         db.session.execute(connection.values(factory_name=name[:NAME_CHARACTERS]))
         db.session.commit()
 
-    def _store_now(self, user_id: int, grant: Grant, state: str) -> Connected:
-        try:
-            return self._store(user_id, grant, state)
-        except IntegrityError:
-            db.session.rollback()
-            raise NotConnected from None
+    def _store_in_the_end(self, user_id: int, grant: Grant, state: str) -> Connected:
+        for _ in range(TRIES):
+            try:
+                return self._store(user_id, grant, state)
+            except (IntegrityError, NotConnected):
+                # Another tab has just connected, or disconnected; or the account is gone.
+                db.session.rollback()
+        raise NotConnected("a grant came that could not be stored for anybody")
 
     def _store(self, user_id: int, grant: Grant, state: str) -> Connected:
         earlier = find(user_id)

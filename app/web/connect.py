@@ -34,7 +34,10 @@ bp = Blueprint("connect", __name__, url_prefix="/katana")
 def connect() -> Response:
     """Send the user to Katana, to approve."""
     parts = current()
-    attempt = parts.attempts.begin(current_user.session_id)
+    try:
+        attempt = parts.attempts.begin(current_user.session_id)
+    except AttemptRefused:  # signed out in another tab, since this request came in
+        raise Unauthorized from None
     return redirect(parts.login.authorization_url(attempt.state, attempt.code_verifier), 303)
 
 
