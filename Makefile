@@ -40,7 +40,7 @@ test-slow: $(TO_TEST)  ## Run the long tests too
 
 .PHONY: bench
 bench: $(BENCH)/.ready  ## Measure beside what one would use instead (10 min; QUICK=1: one)
-	@$(BENCH)/bin/python -m benchmarks $(if $(QUICK),--quick)
+	@$(BENCH)/bin/python -W "ignore:XDG_RUNTIME_DIR" -m benchmarks $(if $(QUICK),--quick)
 
 .PHONY: coverage
 coverage: $(TO_TEST)  ## Run the tests and name the lines and branches they miss

@@ -1,16 +1,17 @@
 """`make bench`: ask every question, each in a process of its own, and write RESULTS.md."""
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 from app.config import ROOT
 from benchmarks import machine, report
-from benchmarks.question import QUESTIONS
+from benchmarks.question import ANSWER, QUESTIONS
 from benchmarks.results import Answer
 from tests.postgres import running_postgres
 
@@ -27,14 +28,10 @@ def main() -> None:
     parser.add_argument("--only", choices=QUESTIONS, action="append", help="not all questions")
     given = parser.parse_args()
     began = time.monotonic()
-    # Said by what starts PostgreSQL, where no desktop session set a folder.
-    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")
-    with running_postgres(POSTGRES) as postgres, tempfile.TemporaryDirectory() as folder:
+    with running_postgres(POSTGRES) as postgres:
         url = postgres.url("postgres")
         described = machine.described(url)
-        answers = [
-            _ask(name, url, Path(folder), quick=given.quick) for name in given.only or QUESTIONS
-        ]
+        answers = [_ask(name, url, quick=given.quick) for name in given.only or QUESTIONS]
     partial = given.quick or given.only
     written = report.write(FOLDER / "quick" if partial else FOLDER, described, answers)
     missed = [aim for answer in answers for aim in answer.aims if not aim.met]
@@ -46,27 +43,40 @@ def main() -> None:
         print("\n".join(report.quotes(written.read_text())))
 
 
-def _ask(name: str, postgres_url: str, folder: Path, *, quick: bool) -> Answer:
+def _ask(name: str, postgres_url: str, *, quick: bool) -> Answer:
     print(f"{name} ...", end=" ", flush=True)
     began = time.monotonic()
-    path = folder / f"{name}.json"
-    command = [sys.executable, "-m", "benchmarks.question", name]
-    command += ["--postgres", postgres_url, "--answer", str(path)]
-    asked = subprocess.run(
-        [*command, "--quick"] if quick else command,
+    with tempfile.TemporaryDirectory(prefix="connect-bench-") as folder:
+        command = [sys.executable, "-m", "benchmarks.question", name]
+        command += ["--postgres", postgres_url, "--folder", folder]
+        trouble = _trouble_with([*command, "--quick"] if quick else command)
+        if trouble is None:
+            print(f"{time.monotonic() - began:.0f} s")
+            return Answer.load(Path(folder) / ANSWER)
+
+    # The others' answers are worth having.
+    print(f"failed:\n{trouble}")
+    return Answer(name, "", [], notes=["Not measured: it failed, and `make bench` says how."])
+
+
+def _trouble_with(command: list[str]) -> str | None:
+    """What went wrong, if anything; whatever it has started ends with it."""
+    with subprocess.Popen(
+        command,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=SECONDS,
-    )
-    if asked.returncode != 0:
-        # The others' answers are worth having.
-        print(f"failed:\n{asked.stdout}")
-        return Answer(name, "", [], notes=["Not measured: it failed, see what `make bench` says."])
-
-    print(f"{time.monotonic() - began:.0f} s")
-    return Answer.load(path)
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=SECONDS)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                return f"it took longer than {SECONDS} seconds"
+            raise
+    return said if process.returncode else None
 
 
 if __name__ == "__main__":

@@ -41,6 +41,17 @@ SCATTER = 1021  # a prime: rows that follow each other lie far apart in time
 TOKEN_CHARACTERS = 128
 
 
+QUICKLY = {
+    "sqlite": ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -400000"),
+    # The rows that are referred to are there: nobody has to look them up a million times.
+    "postgresql": (
+        "SET session_replication_role = replica",
+        "SET statement_timeout = 0",
+        "SET maintenance_work_mem = '256MB'",
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Databases:
     """Where databases are made: a folder for SQLite's, a server for PostgreSQL's."""
@@ -157,16 +168,17 @@ def fill(engine: Engine, first: int, last: int) -> None:
     sealed = vault.seal(token("filler"), place)
     number = numbers(first, last)
     ago = DatabaseTime(cast(-(number.c.n * SCATTER % MONTH_SECONDS), Float))
+    now = datetime.now(UTC)
     values = {
         "id": _random_uuid(engine),
         "user_id": number.c.n,
         "status": Status.ACTIVE,
         "connected_by": "",
-        "connected_at": ago,
+        "connected_at": now,
         "sealed_access_token": sealed,
         "sealed_refresh_token": sealed,
-        "expires_at": ago,
-        "renew_at": ago,
+        "expires_at": now,
+        "renew_at": now,
         "refreshed_at": ago,
         "generation": 1,
         "fence": 0,
@@ -177,7 +189,7 @@ def fill(engine: Engine, first: int, last: int) -> None:
         "id": number.c.n,
         "email": literal("filler") + cast(number.c.n, User.email.type),
         "password_hash": "",
-        "created_at": ago,
+        "created_at": now,
     }
     fill_table(engine, User.__table__, users, number)
     fill_table(engine, Connection.__table__, values, number)
@@ -190,16 +202,18 @@ def fill_table(engine: Engine, table: Any, values: Mapping[str, Any], number: CT
         value if hasattr(value, "self_group") else literal(value, table.c[name].type)
         for name, value in values.items()
     ]
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            # The rows that are referred to are there: nobody has to look them up a million times.
-            connection.execute(text("SET LOCAL session_replication_role = replica"))
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(
-            insert(table).from_select(
-                list(values), select(*columns).select_from(number), include_defaults=False
-            )
-        )
+    rows = select(*columns).select_from(number)
+    with engine.connect() as connection:
+        for setting in QUICKLY[engine.dialect.name]:
+            connection.execute(text(setting))
+        # An index is made in a fraction of the time in which it grows row by row.
+        for index in table.indexes:
+            index.drop(connection)
+        connection.execute(insert(table).from_select(list(values), rows, include_defaults=False))
+        for index in table.indexes:
+            index.create(connection)
+        connection.commit()
+        connection.invalidate()  # the settings end with it
 
 
 def settle(engine: Engine) -> None:

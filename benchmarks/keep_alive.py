@@ -1,7 +1,9 @@
 """How fast very many tokens are renewed ahead of their end, and with how much memory."""
 
+import cProfile
 import json
 import os
+import pstats
 import resource
 import subprocess
 import sys
@@ -9,7 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
+import psutil
 from sqlalchemy import select, text
 
 from app import connections
@@ -31,6 +36,17 @@ IN_FLIGHT = 32
 LIFE_SECONDS = 24 * 3600
 WEEK_SECONDS = 7 * 24 * 3600
 END_SECONDS = 300
+#: What a renewal consists of: file and function.
+PARTS = {
+    "all": ("refresh.py", "renew"),
+    "ask whether there is an incident": ("incidents.py", "may_send"),
+    "claim the lease": ("leases.py", "claim"),
+    "read again under it": ("leases.py", "read"),
+    "send the refresh token": ("oauth.py", "refresh"),
+    "seal the answer": ("grants.py", "columns"),
+    "save it": ("leases.py", "save"),
+    "write history": ("leases.py", "record"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,7 @@ class Run:
 
     connections: int
     hosts: list[Host]
+    machine: float  # how much of all processors was in use by anybody, from 0 to 1
 
     @property
     def seconds(self) -> float:
@@ -92,6 +109,7 @@ def measure(task: Task) -> Answer:
                     "times the ideal",
                     "renewed a second",
                     "processor of a host",
+                    "all processors",
                     "memory of a host",
                 ],
                 rows=[_row(run) for run in runs],
@@ -105,13 +123,19 @@ def measure(task: Task) -> Answer:
                     ],
                 ),
             ),
+            Table(
+                title="Where a host's processor time goes, of one renewal",
+                head=["", "ms", "share"],
+                rows=_profile(task),
+            ),
             Table(title=f"How a batch is found among {rows:,} rows", head=["plan"], rows=plan),
         ],
         aims=[
             Aim(
                 "Within 1.3 times the ideal, or as fast as the processor lets it",
-                f"{within:.2f} times, with {one.cpu_share * 100:.0f} % of a processor in use",
-                within <= 1.3 or one.cpu_share > 0.9,
+                f"{within:.2f} times; the host used {one.cpu_share * 100:.0f} % of the one "
+                f"processor that Python gives it, and {one.machine * 100:.0f} % of all were in use",
+                within <= 1.3 or max(one.cpu_share, one.machine) > 0.9,
             ),
             Aim(
                 "Memory does not grow with the number",
@@ -138,7 +162,9 @@ def _run(task: Task, number: int, hosts: int) -> Run:
             ours.store({n: Pair(*pair(n, 0)) for n in range(1, number + 1)}, -1)
             databases.settle(ours.engine)
             url = app.config["SQLALCHEMY_DATABASE_URI"]
-            run = Run(number, _hosts(url, settings, hosts))
+            psutil.cpu_percent()  # from here on
+            did = _hosts(url, settings, hosts)
+            run = Run(number, did, psutil.cpu_percent() / 100)
         renewed = sum(host.counts.get(Outcome.RENEWED.name, 0) for host in run.hosts)
         if (renewed, server.sent(), server.alive()) != (number, number, number):
             raise AssertionError(f"{renewed} of {number} renewed, {server.sent()} sent")
@@ -197,6 +223,38 @@ def host() -> None:
     print(json.dumps(asdict(told)), flush=True)
 
 
+def _profile(task: Task) -> list[list[str]]:
+    """The processor's milliseconds in each part of a renewal, one after the other in one thread."""
+    number = task.size(500, 100)
+    with login(0) as server:
+        settings = {"KATANA_ACCESS_TOKEN_URL": f"{server.url}/oauth/token"}
+        with task.databases.app("postgresql", "profile", settings):
+            ThisApp.current().store({n: Pair(*pair(n, 0)) for n in range(1, number + 1)}, -1)
+            parts = connections.current()
+            before = parts.upkeep.idle.moment(WEEK_SECONDS)
+            seen = [one for batch in parts.upkeep.idle.batches(before) for one in batch]
+            profile = cProfile.Profile(time.process_time)
+            renewed = [profile.runcall(parts.refresh.renew, one) for one in seen]
+    assert all(renewed)
+    assert len(renewed) == number
+    spent = _spent(profile)
+    whole = spent.pop("all")
+    rest = {"the rest": whole - sum(spent.values())}
+    return [
+        [name, f"{seconds / number * 1000:.2f}", f"{seconds / whole * 100:.0f} %"]
+        for name, seconds in (spent | rest | {"**all**, slowed by being profiled": whole}).items()
+    ]
+
+
+def _spent(profile: cProfile.Profile) -> dict[str, float]:
+    stats: Any = pstats.Stats(profile)
+    by_place = {
+        (Path(file).name, function): total
+        for (file, _, function), (_, _, _, total, _) in stats.stats.items()
+    }
+    return {name: by_place[place] for name, place in PARTS.items()}
+
+
 def _plan(task: Task) -> tuple[list[list[str]], int]:
     """How PostgreSQL finds the second batch among very many rows."""
     rows = task.size(1_000_000, 20_000)
@@ -238,6 +296,7 @@ def _row(run: Run) -> list[str]:
         f"{run.seconds / run.ideal:.2f}",
         f"{run.connections / run.seconds:,.0f}",
         f"{run.cpu_share * 100:.0f} %",
+        f"{run.machine * 100:.0f} %",
         _megabytes(max(host.memory for host in run.hosts)),
     ]
 

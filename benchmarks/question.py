@@ -4,7 +4,6 @@ So what one question has loaded, cached or left behind does no other any good or
 """
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,6 +21,7 @@ QUESTIONS = (
     "pages",
     "first_run",
 )
+ANSWER = "answer.json"
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,11 @@ def main() -> None:
     parser.add_argument("name", choices=QUESTIONS)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--postgres", required=True, help="URL of a server")
-    parser.add_argument("--answer", type=Path, required=True, help="file to write")
+    parser.add_argument("--folder", type=Path, required=True, help="for all that is written")
     given = parser.parse_args()
     measure: Measure = import_module(f"benchmarks.{given.name}").measure
-    with tempfile.TemporaryDirectory(prefix="connect-bench-") as folder:
-        databases = Databases(Path(folder), given.postgres)
-        measure(Task(databases, Path(folder), given.quick)).save(given.answer)
+    task = Task(Databases(given.folder, given.postgres), given.folder, given.quick)
+    measure(task).save(given.folder / ANSWER)
 
 
 if __name__ == "__main__":
