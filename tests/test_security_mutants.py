@@ -498,6 +498,20 @@ OF_KATANA = [
         f"{KATANA}::test_s28_nonsense_of_the_api_is_one_error",
     ),
     Mutant(
+        "a number is one that can be written",
+        "app/katana/records.py",
+        " and abs(number.adjusted()) <= DIGITS",
+        "",
+        f"{KATANA}::test_s28_nonsense_of_the_api_is_one_error",
+    ),
+    Mutant(
+        "a text is one that can be stored",
+        "app/katana/records.py",
+        'UNSTORABLE.sub(" ", value)',
+        "value",
+        f"{KATANA}::test_s28_nonsense_for_a_name_costs_nothing",
+    ),
+    Mutant(
         "a token is one",
         OAUTH,
         "        and 0 < len(value) <= TOKEN_CHARACTERS\n",

@@ -5,6 +5,7 @@ sums as numbers or as text; both become Decimal. A fork that needs more adds a c
 here.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
 Json = Mapping[str, Any]
+#: JSON can spell control characters and halves of characters, which no page or database takes.
+UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+DIGITS = 30  # before or behind the point: more are no quantity, and no sum
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Stock:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return UNSTORABLE.sub(" ", value) if isinstance(value, str) else ""
 
 
 def _number(value: object) -> int | None:
@@ -128,7 +132,8 @@ def _decimal(value: object) -> Decimal | None:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    # Written out, "1e999999999" is a gigabyte.
+    return number if number.is_finite() and abs(number.adjusted()) <= DIGITS else None
 
 
 def _moment(value: object) -> datetime | None:
