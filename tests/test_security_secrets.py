@@ -42,6 +42,7 @@ from app.katana.oauth import Grant
 from app.models import Connection
 from app.web.katana_answer import KatanaAnswer
 from tests.actors import ClientBrowser, Maker, WireBrowser
+from tests.clones import Clone
 from tests.commands import ended, flask, run
 from tests.connected import Connected
 from tests.crowds import crowd
@@ -62,11 +63,11 @@ def new_key(kid: str) -> str:
     return f"{kid}:{base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}"
 
 
-def refusal(environ: Mapping[str, str]) -> str:
+def refusal(environ: Mapping[str, str], folder: Path = ROOT) -> str:
     """What gunicorn says when it ends by itself; AssertionError where it serves."""
     served = subprocess.run(
         (sys.executable, "-m", "gunicorn", "wsgi:app"),
-        cwd=ROOT,
+        cwd=folder,
         env={"PATH": os.environ["PATH"], "GUNICORN_BIND": "127.0.0.1:0", **environ},
         capture_output=True,
         text=True,
@@ -514,9 +515,11 @@ WITH_USERS = {
     ],
     ids=["wrong", "for developers"],
 )
-def test_s43_s74_wrong_settings_serve_nobody(wrong: dict[str, str], named: list[str]) -> None:
+def test_s43_s74_wrong_settings_serve_nobody(
+    clone: Clone, wrong: dict[str, str], named: list[str]
+) -> None:
     """S-43, S-74: gunicorn ends, names every one of them at once, and no value."""
-    said = refusal(dict.fromkeys(SETTINGS, " ") | wrong)
+    said = refusal(dict.fromkeys(SETTINGS, " ") | wrong, clone.path)
 
     assert [name for name in named if f"- {name} " not in said] == []
     assert "canary" not in said.lower()
