@@ -5,9 +5,11 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import psutil
 import pytest
+import requests
 from sqlalchemy.engine import make_url
 
 from tests.actors import LIVE, Maker
@@ -55,14 +57,30 @@ def test_many_tabs_at_expiry_send_one_refresh(ada: Maker, sandbox: Sandbox) -> N
         assert_alive(sandbox, refreshes)
 
 
+def look(maker: Maker) -> None:
+    """Load the dashboard, or see the server go."""
+    with suppress(requests.ConnectionError):
+        maker.dashboard()
+
+
 @pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("number", "everybody"),
+    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)],
+    ids=["a supervisor", "systemd", "Ctrl-C"],
+)
 def test_a_worker_asked_to_stop_saves_its_answer_first(
-    ada: Maker, sandbox: Sandbox, served: Served, database_url: str
+    ada: Maker,
+    sandbox: Sandbox,
+    served: Served,
+    database_url: str,
+    number: signal.Signals,
+    everybody: bool,
 ) -> None:
     """R-19: the database is locked, gunicorn is told to end, and the token is still saved."""
     sandbox.expire()
     sandbox.fault("refresh", "slow", seconds=1)
-    tab = threading.Thread(target=ada.dashboard)
+    tab = threading.Thread(target=look, args=(ada,))
     tab.start()
     while not sandbox.ledger().of("refresh"):
         assert tab.is_alive(), "the page was there without a refresh"
@@ -70,7 +88,9 @@ def test_a_worker_asked_to_stop_saves_its_answer_first(
     locked.execute("BEGIN IMMEDIATE")
     while sandbox.ledger().of("refresh")[-1].status is None:
         assert served.process.poll() is None
-    served.process.send_signal(signal.SIGTERM)
+    workers = served.master().children() if everybody else []
+    for process in (*workers, served.process):
+        process.send_signal(number)
     locked.execute("ROLLBACK")
     locked.close()
 
