@@ -70,6 +70,7 @@ class Refreshing(RuleBasedStateMachine):
         self.holders: list[Holder] = []
         self.gone: list[UUID] = []
         self.lives: dict[str, datetime] = {}
+        self.generation = 0
         self.changes = 0  # of what a caller may not have seen, if it was not awake
         self.forget()
 
@@ -80,9 +81,9 @@ class Refreshing(RuleBasedStateMachine):
     def forget(self) -> None:
         """Begin with a new grant."""
         self.sandbox.clear_faults()
-        self.generation = 0
         self.lost = False  # an answer was lost, or whoever had it: what no client can undo
-        self.erred = False  # Katana has refused a token that was good
+        self.doubt = False  # something else has gone wrong that leaves one
+        self.refusals = 0  # of a token that was good
         self.before = list(self.holders)  # who may be at work on an earlier grant
 
     @rule(
@@ -155,12 +156,14 @@ class Refreshing(RuleBasedStateMachine):
 
     def kill(self, holder: Holder) -> None:
         self.lost = self.lost or holder.at in {"answered", "save"}
+        self.doubt = True
         holder.kill()
 
     def let_time_pass(self, seconds: int) -> None:
         # Whoever sleeps past its lease with an answer in hand is as good as dead to the others.
         if seconds >= LONGEST_LEASE_SECONDS / 2:
             self.lost = self.lost or any(h.at in AT_KATANA for h in self.holders)
+        self.doubt = self.doubt or any(h.at in AT_KATANA for h in self.holders)
         self.clock.move(seconds)
         self.changes += 1
 
@@ -169,7 +172,8 @@ class Refreshing(RuleBasedStateMachine):
         goes_on = fault in {"drop_before", "status"}  # until the next one, which may be none
         self.sandbox.fault("refresh", fault, times=0 if goes_on else 1)
         self.lost = self.lost or fault == "lose_answer"
-        self.erred = self.erred or fault == "invalid_grant"
+        self.doubt = self.doubt or fault != "invalid_grant"
+        self.refusals += fault == "invalid_grant"
 
     def expire(self) -> None:
         self.sandbox.expire(self.connected.family_id)
@@ -177,7 +181,10 @@ class Refreshing(RuleBasedStateMachine):
         self.changes += 1
 
     def reconnect(self) -> None:
+        before = self.connected.id
         self.connected.id = self.connected.connect()
+        if self.connected.id != before:
+            self.generation = 0
         self.connected.family_id = max(f.id for f in self.sandbox.ledger().families)
         self.changes += 1
         self.forget()
@@ -260,8 +267,9 @@ class Refreshing(RuleBasedStateMachine):
         try:
             refresh(self.connected.parts()).fresh_access_token(self.connected.id)
         except ReconnectNeeded:
-            # A refusal on top of a doubt is believed at once, though Katana may have erred (R-13).
-            assert self.erred or (self.lost and self.connected.family().state == "dead")
+            # Two refusals are believed, and one on top of a doubt, though Katana erred (R-13).
+            erred = self.refusals > 1 or (self.refusals and self.doubt)
+            assert erred or (self.lost and self.connected.family().state == "dead")
             return
         assert self.connected.holds_the_living_token()
         assert self.connected.family().state == "live"

@@ -134,7 +134,11 @@ def direct(source: str) -> dict[str, Requirement]:
     return {canonicalize_name(requirement.name): requirement for requirement in found}
 
 
-WALL_CLOCK = re.compile(r"datetime\.(?:now|utcnow|today)\(|\btime\.time\(|date\.today\(")
+WALL_CLOCK = re.compile(
+    r"\b(?:now|utcnow|today|time|time_ns|localtime|gmtime|ctime|strftime)\(|from time import"
+    r"|\b(?:current_timestamp|localtimestamp)\b",
+    re.IGNORECASE,
+)
 
 
 @pytest.mark.parametrize("path", [*modules("app/connections"), *modules("app/katana")], ids=str)

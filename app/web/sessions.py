@@ -10,13 +10,15 @@ import logging
 import secrets
 from dataclasses import dataclass, field
 
-from flask import Flask, session
+from flask import Flask, Request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_login import (  # type: ignore[import-untyped]
     LoginManager,
     UserMixin,
     current_user,
     login_user,
 )
+from itsdangerous import BadSignature
 from sqlalchemy import delete, insert, select, update
 
 from app.clock import SystemClock
@@ -45,8 +47,28 @@ class SignedIn(UserMixin):  # type: ignore[misc]
         return self.token
 
 
+class AgelessCookies(SecureCookieSessionInterface):
+    """Flask's cookie, without the question how old it is.
+
+    Each worker would answer that by its own clock, and one that is late takes a cookie of today for
+    one of tomorrow and refuses it. How long a session lasts stands in its row.
+    """
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """What stands in the cookie; nothing where we have not signed it."""
+        signing = self.get_signing_serializer(app)
+        if signing is None:
+            return None
+
+        try:
+            return self.session_class(signing.loads(request.cookies[self.get_cookie_name(app)]))
+        except (KeyError, BadSignature):
+            return self.session_class()
+
+
 def init_app(app: Flask) -> None:
     """Let `current_user` tell who is signed in."""
+    app.session_interface = AgelessCookies()
     logins = LoginManager()
     # It would compare headers that anybody can send; the row in `user_sessions` is the protection.
     logins.session_protection = None

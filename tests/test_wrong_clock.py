@@ -1,0 +1,37 @@
+"""A worker whose clock is ten minutes wrong (R-8): it does no harm, to a grant or to a session."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.actors import Maker
+from tests.sandbox import Sandbox
+
+SetClock = Callable[[float], None]
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
+    """Sets the machine's clock, as Python reads it, so many seconds wrong."""
+    right = time.time
+    return lambda seconds: monkeypatch.setattr(time, "time", lambda: right() + seconds)
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("wrong", [-600.0, 600.0])
+def test_workers_need_not_agree_on_the_time(
+    maker: Maker, sandbox: Sandbox, set_clock: SetClock, wrong: float
+) -> None:
+    """Requests go to a wrong worker and a right one in turn: one session, one grant, both live."""
+    set_clock(wrong)
+    maker.sign_up()
+    maker.connect()
+    for refreshes, seconds in enumerate((0, wrong, 0, wrong), start=1):
+        set_clock(seconds)
+        sandbox.expire()
+
+        assert "SO-64" in maker.dashboard().text
+        assert "SO-64" in maker.dashboard().text
+        assert len(sandbox.ledger().of("refresh")) == refreshes
+    assert [family.state for family in sandbox.ledger().families] == ["live"]
