@@ -477,6 +477,13 @@ OF_KATANA = [
         f"{KATANA}::test_s27_every_request_ends_and_others_are_served_meanwhile",
     ),
     Mutant(
+        "a page ends",
+        "app/web/live.py",
+        "PAGE_SECONDS = 12.0",
+        "PAGE_SECONDS = 90.0",
+        f"{KATANA}::test_s27_every_request_ends_and_others_are_served_meanwhile",
+    ),
+    Mutant(
         "a body has its limit",
         TRANSPORT,
         "            if len(body) > self.body_bytes:\n",

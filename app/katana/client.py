@@ -6,9 +6,11 @@ lists bare or in `data`.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from math import inf
 from typing import Any, Protocol, TypeVar
 
 from requests import Response, Session
@@ -43,13 +45,21 @@ class KatanaApi:
     """Katana's API for one connection.
 
     Every method raises ApiUnauthorized, ApiForbidden, ApiBusy, ApiRefused or ApiUnavailable, and
-    what `access_token` raises.
+    what `access_token` raises. After `until`, a moment of the monotonic clock, Katana is asked
+    nothing more (ApiUnavailable): an answer may come slowly, and announce pages without end.
     """
 
-    def __init__(self, base_url: str, session: Session, access_token: AccessToken) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        session: Session,
+        access_token: AccessToken,
+        until: float = inf,
+    ) -> None:
         self._base_url = base_url
         self._session = session
         self._access_token = access_token
+        self._until = until
 
     def factory(self) -> Factory:
         """The connected account."""
@@ -108,6 +118,10 @@ class KatanaApi:
             # It would break out of its header, or stand in the error that stops it.
             raise ApiUnauthorized(f"{method} {path}: the stored access token cannot be sent")
 
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise ApiUnavailable(f"{method} {path}: no time is left")
+
         send = partial(
             self._session.request,
             method,
@@ -115,7 +129,7 @@ class KatanaApi:
             params=query,
             json=body,
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
-            timeout=ANSWER_SECONDS,
+            timeout=min(left, ANSWER_SECONDS),
             allow_redirects=False,
         )
         try:

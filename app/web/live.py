@@ -1,5 +1,6 @@
 """Katana's API, asked while a page is being made."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from uuid import UUID
@@ -11,19 +12,25 @@ from app import connections
 from app.config import Settings
 from app.katana.client import KatanaApi
 
+PAGE_SECONDS = 12.0  # for all that one page asks of Katana's API
+
 
 def init_app(app: Flask, settings: Settings, session: Session) -> None:
     """Let pages reach Katana's API through `session`."""
 
     def api(connection_id: UUID) -> KatanaApi:
         token = partial(connections.current().refresh.fresh_access_token, connection_id)
-        return KatanaApi(settings.katana.api_base_url, session, token)
+        until = time.monotonic() + PAGE_SECONDS
+        return KatanaApi(settings.katana.api_base_url, session, token, until)
 
     app.extensions["katana_api"] = api
 
 
 def katana_api(connection_id: UUID) -> KatanaApi:
-    """Katana's API with a connection's access. Have no transaction open while you ask it."""
+    """Katana's API with a connection's access, for as long as a page may take.
+
+    Have no transaction open while you ask it.
+    """
     api: Callable[[UUID], KatanaApi] = current_app.extensions["katana_api"]
     return api(connection_id)
 
