@@ -59,8 +59,8 @@ MUTANTS = [
     Mutant(
         "threads carry the id of their command",
         "app/connections/keep_alive.py",
-        "executor.map(Context.run, contexts, repeat(keep), batch)",
-        "executor.map(keep, batch)",
+        "executor.submit(copy_context().run, keep, seen)",
+        "executor.submit(keep, seen)",
         f"{LOGS}::test_the_lines_of_a_command_carry_its_run",
     ),
     Mutant(
