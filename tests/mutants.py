@@ -20,13 +20,18 @@ class Mutant:
     tests: str
 
 
+def assert_in_place(mutant: Mutant) -> None:
+    """Fail where the guard does not stand in its file, or more than once."""
+    found = (ROOT / mutant.file).read_text().count(mutant.old)
+    assert found == 1, "the guard is not where the list says: bring it up to date"
+
+
 def assert_noticed(mutant: Mutant, tree: Path) -> None:
     """Fail where the tests pass in a copy, made at `tree`, that lacks the guard."""
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "instance"))
     file = tree / mutant.file
-    code = file.read_text()
-    assert code.count(mutant.old) == 1, "the guard is not where the list says: bring it up to date"
-    file.write_text(code.replace(mutant.old, mutant.new))
+    assert_in_place(mutant)
+    file.write_text(file.read_text().replace(mutant.old, mutant.new))
 
     run = subprocess.run(
         (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.tests),

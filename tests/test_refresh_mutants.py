@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import Mutant, assert_noticed
+from tests.mutants import Mutant, assert_in_place, assert_noticed
 
 REFRESH, LEASES = "app/connections/refresh.py", "app/connections/leases.py"
 SAVING, INCIDENTS = "app/connections/saving.py", "app/connections/incidents.py"
@@ -234,6 +234,12 @@ MUTANTS = [
         "tests/test_refresh.py::test_an_answer_without_a_refresh_token_keeps_the_old_one",
     ),
 ]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
+def test_every_guard_is_where_the_list_says(mutant: Mutant) -> None:
+    """Each stands in the code exactly once, so that the list stays true."""
+    assert_in_place(mutant)
 
 
 @pytest.mark.slow

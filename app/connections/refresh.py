@@ -4,7 +4,8 @@ Katana spends a refresh token at its first use, and ends the whole grant when a 
 again. So one token is sent once, whoever asks, on whatever host, and however they crash. In the
 order of the code:
 
-1. *Use* the stored access token while it is good: one SELECT, no lock.
+1. *Use* the stored access token while it is good: one SELECT, no lock. Near its end whoever comes
+   by renews it, and goes on with the old one where that fails.
 2. *Claim* the lease before sending: one committed UPDATE whose WHERE only one caller can meet. It
    also proves that the database can be written, before the token is spent.
 3. *Read again* under the lease: only what is read now is sent.
