@@ -40,16 +40,12 @@ def measure(task: Task) -> Answer:
     turns, storms = task.size(3, 1), 3
     keys = {"TOKEN_ENCRYPTION_KEYS": databases.environ("")["TOKEN_ENCRYPTION_KEYS"]}
     with task.databases.app("postgresql", "storm", keys) as app, ExitStack() as stack:
-        url = app.config["SQLALCHEMY_DATABASE_URI"]
         server = stack.enter_context(login(ENDPOINT_SECONDS))
         users = Users(turns * storms * (1 + len(OTHERS)))
-        contenders = {
-            name: stack.enter_context(_contender(name, url, server, users))
-            for name in ("this app", *OTHERS)
-        }
+        weather = Weather(app.config["SQLALCHEMY_DATABASE_URI"], keys, server, users)
         asking = {
-            name: partial(_storms, name, url, stored, server, users, keys, storms)
-            for name, stored in contenders.items()
+            name: partial(weather.storms, name, stack.enter_context(weather.stored(name)), storms)
+            for name in ("this app", *OTHERS)
         }
         found = in_turn(asking, rounds=turns)
     return _answer({name: list(chain(*turns)) for name, turns in found.items()})
@@ -72,55 +68,55 @@ class Users:
         return next(self._left)
 
 
-@contextmanager
-def _contender(name: str, url: str, server: Login, users: Users) -> Iterator[Peer]:
-    if name == "this app":
-        yield ThisApp.current()
-        return
+@dataclass(frozen=True)
+class Weather:
+    """What all contenders are asked in: one database, one login server."""
 
-    other = peer(name, url, server.url)
-    other.create()
-    other.store(users.expired, -60)
-    other.store(users.good, LIFE_SECONDS)
-    yield other
-    other.close()
+    database_url: str
+    keys: Mapping[str, str]
+    server: Login
+    users: Users
 
+    @contextmanager
+    def stored(self, name: str) -> Iterator[Peer]:
+        """What a contender keeps, with all users in it."""
+        if name == "this app":
+            yield ThisApp.current()
+            return
 
-def _storms(
-    name: str,
-    url: str,
-    stored: Peer,
-    server: Login,
-    users: Users,
-    keys: Mapping[str, str],
-    number: int,
-) -> list[Storm]:
-    # One contender's processes at a time: together they would ask for more connections than
-    # PostgreSQL gives.
-    with callers(
-        name,
-        url,
-        server.url,
-        processes=PROCESSES,
-        threads=THREADS,
-        warm_up=WARM_UP,
-        environ=keys,
-    ) as crowd:
-        return [_storm(crowd, stored, server, users.next()) for _ in range(number)]
+        other = peer(name, self.database_url, self.server.url)
+        other.create()
+        other.store(self.users.expired, -60)
+        other.store(self.users.good, LIFE_SECONDS)
+        yield other
+        other.close()
 
+    def storms(self, name: str, stored: Peer, number: int) -> list[Storm]:
+        """So many storms on one contender."""
+        # One contender's processes at a time: together they would ask for more connections than
+        # PostgreSQL gives.
+        with callers(
+            name,
+            self.database_url,
+            self.server.url,
+            processes=PROCESSES,
+            threads=THREADS,
+            warm_up=WARM_UP,
+            environ=self.keys,
+        ) as crowd:
+            return [self._storm(crowd, stored, self.users.next()) for _ in range(number)]
 
-def _storm(crowd: Callers, stored: Peer, server: Login, number: int) -> Storm:
-    calls = crowd.ask_at_once(number)
-    family = server.family(number)
-    kept = stored.stored(number)
-    assert len(calls) == PROCESSES * THREADS
-    return Storm(
-        refreshes=family.sent,
-        failed=sum(call.token is None for call in calls),
-        working=sum(family.alive and call.token == kept.access for call in calls),
-        connected=family.alive and kept == Pair(*pair(number, family.generation)),
-        seconds=max(call.ended for call in calls) - min(call.began for call in calls),
-    )
+    def _storm(self, crowd: Callers, stored: Peer, number: int) -> Storm:
+        calls = crowd.ask_at_once(number)
+        family, kept = self.server.family(number), stored.stored(number)
+        assert len(calls) == PROCESSES * THREADS
+        return Storm(
+            refreshes=family.sent,
+            failed=sum(call.token is None for call in calls),
+            working=sum(family.alive and call.token == kept.access for call in calls),
+            connected=family.alive and kept == Pair(*pair(number, family.generation)),
+            seconds=max(call.ended for call in calls) - min(call.began for call in calls),
+        )
 
 
 def _answer(found: Mapping[str, Sequence[Storm]]) -> Answer:
