@@ -2,20 +2,24 @@
 
 import logging
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from werkzeug.routing import Rule
 
+from app import config
 from app.db import db
 from app.errors import ConnectError, TryAgainLater
 from app.web import explanations
 from app.web.error_pages import explain
 from app.web.security import FROM_ELSEWHERE, PUBLIC
-from tests.actors import ClientBrowser, Maker
+from tests.actors import LIVE, ClientBrowser, Maker
 from tests.conftest import MakeApp
 from tests.pages import Page
 from tests.sandbox import Sandbox
@@ -196,3 +200,23 @@ def test_ready_means_migrated(app: Flask, client: FlaskClient) -> None:
     answer = client.get("/readyz")
 
     assert (answer.status_code, answer.get_data()) == (503, b"not ready\n")
+
+
+def test_a_database_that_stays_locked_is_told_and_recovers(
+    new_app: MakeApp, sandbox: Sandbox, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S-81: who has to write is told so in time, who only reads is served, and it recovers."""
+    monkeypatch.setattr(config, "SQLITE_BUSY_SECONDS", 0.1)
+    maker = Maker(ClientBrowser(new_app().test_client()), sandbox)
+    maker.sign_up()
+    maker.connect()
+    page = maker.dashboard()
+    with closing(sqlite3.connect(make_url(database_url).database or "")) as locked:
+        locked.execute("BEGIN IMMEDIATE")
+
+        told = maker.submit(page, "/sign-out")
+        read = maker.dashboard()
+
+    assert (told.status, told.headers["Retry-After"]) == (503, "60")
+    assert LIVE in read.text
+    assert maker.submit(page, "/sign-out").status == 303

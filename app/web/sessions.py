@@ -100,9 +100,9 @@ def begin(user_id: int) -> None:
 def end() -> None:
     """Sign this browser out, and with it every copy of its cookie."""
     token = session.get("_user_id", "")
-    session.clear()
     db.session.execute(delete(UserSession).where(UserSession.token_hash == _hash_of(token)))
     db.session.commit()
+    session.clear()  # last: whoever the database could not sign out can try again
 
 
 def _signed_in(token: str) -> SignedIn | None:
