@@ -1,8 +1,10 @@
 """flask connections move: from one database to another, and never alive in both."""
 
 import secrets
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -141,3 +143,28 @@ def test_nobody_writes_while_rows_are_copied(
         status, said = moving.result()
 
     assert status == 0, said
+
+
+@pytest.mark.one_database("postgresql")
+def test_it_moves_back_to_a_file(
+    app: Flask,
+    new_app: MakeApp,
+    migrated_sqlite: Path,
+    sandbox: Sandbox,
+    environ: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    """From PostgreSQL to SQLite is the same way."""
+    ada = Connected(app, sandbox, environ)
+    before = contents(app)
+    url = f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'back.db')}"
+
+    status, said = move(app, url)
+
+    assert status == 0, said
+    ada.app = new_app(DATABASE_URL=url)
+    assert contents(ada.app) == before
+    ada.expire()
+    with ada.app.app_context():
+        connections.current().refresh.fresh_access_token(ada.id)
+    assert ada.holds_the_living_token()
