@@ -5,7 +5,6 @@ Each value that a deployment may want to change can be set by an environment var
 
 import importlib.util
 import os
-import re
 import shutil
 import tempfile
 from types import ModuleType
@@ -51,12 +50,6 @@ loglevel = (_environ.get("LOG_LEVEL") or "info").lower()
 accesslog = "-"
 
 
-def _without_query(record):
-    """Take the query out of a whole address, which gunicorn writes where it cannot go on."""
-    record.msg, record.args = re.sub(r"\?\S+", "?...", record.getMessage()), ()
-    return True
-
-
 class Logger(glogging.Logger):
     """Writes gunicorn's own lines, and one for each request, in the form of the app's."""
 
@@ -68,7 +61,7 @@ class Logger(glogging.Logger):
         form = logs.form_for(_environ.get("LOG_FORMAT"), redirect_uri)
         for handler in (*self.error_log.handlers, *self.access_log.handlers):
             handler.setFormatter(logs.formatter(form))
-        self.error_log.addFilter(_without_query)
+        self.error_log.addFilter(logs.without_query)
 
     def access(self, resp, req, environ, request_time):
         """One request. No query string and no referrer: the callback's hold Katana's code."""

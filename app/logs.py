@@ -6,6 +6,7 @@ from outside can begin a line of its own (ASVS 16.4.1).
 """
 
 import logging
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ def set_up(form: str, level: str) -> None:
         if isinstance(handler, _ToStandardError):
             root.removeHandler(handler)
     root.addHandler(_ToStandardError(formatter(form)))
+    logging.getLogger("werkzeug").addFilter(without_query)  # which `flask run` writes requests to
     logging.getLogger("app").setLevel(level)
 
 
@@ -42,6 +44,12 @@ def form_for(log_format: str | None, redirect_uri: str) -> str:
 def formatter(form: str) -> logging.Formatter:
     """What writes lines in this form."""
     return _json() if form == JSON else _Text()
+
+
+def without_query(record: logging.LogRecord) -> bool:
+    """A filter for what a server writes: the query of a callback holds Katana's code."""
+    record.msg, record.args = re.sub(r"\?\S+", "?...", record.getMessage()), ()
+    return True
 
 
 def request_id() -> str | None:

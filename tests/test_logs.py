@@ -4,18 +4,21 @@ import json
 import logging
 import re
 import sys
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import requests
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app import logs
 from tests.actors import Maker
 from tests.commands import run
 from tests.conftest import MakeApp, MakeMaker
-from tests.sandbox import Sandbox
+from tests.sandbox import TIMEOUT, Sandbox
 from tests.servers import Served
 
 pytestmark = pytest.mark.one_database
@@ -92,6 +95,23 @@ class TestServed:
         assert requests[-1]["request_id"] == forged.headers["X-Request-ID"]
         assert "canary" not in served.log()
         assert "code=" not in served.log()
+
+
+def test_the_server_of_developers_writes_no_query_either(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S-37: `flask run` shows the path of a callback, and not the code."""
+    caplog.set_level(logging.INFO, "werkzeug")
+    server = make_server("localhost", 0, app, request_handler=WSGIRequestHandler)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    url = f"http://localhost:{server.port}/katana/callback?code=canary&state=canary"
+    requests.get(url, allow_redirects=False, timeout=TIMEOUT)
+    thread.join()
+    server.server_close()
+
+    assert '"GET /katana/callback?... HTTP/1.1"' in caplog.text
+    assert "canary" not in caplog.text
 
 
 def test_no_value_can_forge_a_line_of_text() -> None:

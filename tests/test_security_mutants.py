@@ -609,7 +609,7 @@ OF_SECRETS = [
     Mutant(
         "gunicorn writes no query",
         "gunicorn.conf.py",
-        "        self.error_log.addFilter(_without_query)\n",
+        "        self.error_log.addFilter(logs.without_query)\n",
         "",
         f"{SECRETS}::test_s37_gunicorn_writes_no_query",
     ),

@@ -71,6 +71,13 @@ MUTANTS = [
         f"{LOGS}::TestServed",
     ),
     Mutant(
+        "the server of developers logs no query",
+        "app/logs.py",
+        '    logging.getLogger("werkzeug").addFilter(without_query)',
+        "    pass",
+        f"{LOGS}::test_the_server_of_developers_writes_no_query_either",
+    ),
+    Mutant(
         "gunicorn's lines have the form of the app's",
         "gunicorn.conf.py",
         "            handler.setFormatter(logs.formatter(form))\n",
