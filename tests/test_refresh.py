@@ -560,7 +560,7 @@ def test_connecting_is_no_sign_that_katana_renews_again(
     assert ended(everybody) == 0
 
 
-@pytest.mark.parametrize(("failures", "most"), [(1, REFUSALS), (2, 0)])
+@pytest.mark.parametrize(("failures", "most"), [(1, REFUSALS), (2, REFUSALS - 1)])
 def test_refusals_that_follow_an_outage_are_part_of_it(
     new_connected: MakeConnected, clock: HeldClock, failures: int, most: int
 ) -> None:
@@ -680,3 +680,20 @@ def test_a_caller_waits_for_another_and_not_for_ever(
 
     assert sum(clock.slept) == pytest.approx(PATIENCE_SECONDS, abs=1)
     assert connected.refreshes() == 0
+
+
+def test_a_holder_that_must_have_died_is_not_waited_for(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """R-12: while a dead worker's lease runs out, nobody's page holds up a thread for it."""
+    clock.move(61)
+    seen = parts.leases.look(connected.id)
+    assert seen
+    assert parts.leases.claim(seen)
+    clock.move(PATIENCE_SECONDS + 1)
+
+    with pytest.raises(TryAgainLater) as told:
+        refresh(parts).fresh_access_token(connected.id)
+
+    assert clock.slept == []
+    assert told.value.retry_after == LONGEST_LEASE_SECONDS - PATIENCE_SECONDS - 1

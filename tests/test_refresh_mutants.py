@@ -178,6 +178,13 @@ MUTANTS = [
         "tests/test_refresh_database.py",
     ),
     Mutant(
+        "a holder that must have died is not waited for",
+        REFRESH,
+        "        if seen.working > PATIENCE_SECONDS:",
+        "        if False:",
+        "tests/test_refresh.py::test_a_holder_that_must_have_died_is_not_waited_for",
+    ),
+    Mutant(
         "renewing ahead of the end may fail",
         REFRESH,
         "        except (DBAPIError, PoolTimeout, SealBroken):",

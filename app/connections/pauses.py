@@ -7,7 +7,7 @@ import random
 
 from app.errors import AnswerLost, LoginBusy, LoginError
 
-PATIENCE_SECONDS = 15  # how long a caller waits for somebody else's refresh
+PATIENCE_SECONDS = 15  # how long a caller waits for somebody else's refresh, and one may take
 WORTH_WAITING_SECONDS = 3.5  # a longer pause is told to the user instead
 SETTLE_SECONDS = 2.0  # before a second send: a first may still be under way at Katana
 REFUSED_SECONDS = 3.0  # between refreshes that the API asks for by refusing good tokens

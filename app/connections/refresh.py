@@ -17,7 +17,8 @@ order of the code:
 6. *Judge* a failure by what it says of the token: not spent, perhaps spent, or refused. Only a
    refusal that is confirmed ends a connection. Everything else makes a pause that all workers
    share.
-7. *Wait*, for those without the lease: until the generation moves, and not too long.
+7. *Wait*, for those without the lease: until the generation moves, and not too long. A holder
+   that takes longer than any refresh is not waited for at all.
 
 What one caller leaves for the next stands in the row, so a caller that dies anywhere leaves
 nothing to repair: its lease runs out, `sent_at` says that the token may be spent, and the next
@@ -303,6 +304,10 @@ class Refresh:
         )
 
     def _wait(self, seen: Seen, until: float, looks: int, sends: int) -> None:
+        if seen.working > PATIENCE_SECONDS:
+            # The holder must have died. Who waited here would hold up a thread for nothing.
+            raise TryAgainLater(seen.blocked)
+
         left = until - self._clock.monotonic()
         pausing = seen.pausing.total_seconds()
         if left <= 0 or pausing > WORTH_WAITING_SECONDS or (sends >= SENDS and not seen.leased):

@@ -47,6 +47,16 @@ class Seen:
         return self.lease_until is not None and self.lease_until > self.at
 
     @property
+    def working(self) -> float:
+        """Seconds that the holder of the lease has been at it by now."""
+        return (self.at - self.sent_at).total_seconds() if self.leased and self.sent_at else 0
+
+    @property
+    def blocked(self) -> float:
+        """Seconds until the lease runs out."""
+        return (self.lease_until - self.at).total_seconds() if self.lease_until else 0
+
+    @property
     def pausing(self) -> timedelta:
         """How long nobody may ask Katana."""
         return max((self.next_attempt_at or self.at) - self.at, timedelta(0))
