@@ -3,6 +3,13 @@
 Everything here is over HTTP, against two workers; `tests/rig.py` tells how. What happens at the
 callback, S-12 to S-24, is in `test_security_callback.py`.
 
+Authlib's own keeping of states is not used. What it would get wrong is tested here and there: that
+a verifier can be read in the cookie (A-2: S-10), that nothing expires (A-3: S-05), that an old
+cookie works again (A-4: S-04), that tabs overwrite each other (A-5: S-06), that an error counts
+without its state and the first of two values is taken (A-6: S-16, S-15). There is one client, so
+that no name of one begins like another's (A-7). What is asked for, letter by letter, is in
+`test_connect.py` (A-14, A-17).
+
 Items that do not apply: none. Of S-06, the cap on attempts is judged by `test_attempts.py`, which
 can hold the clock; so is S-05's last second.
 """
