@@ -44,7 +44,7 @@ def sign_up_submit() -> tuple[str, int] | Response:
         return _page(form), 422
 
     sessions.begin(user_id)
-    return _to_dashboard()
+    return throttle.remember(_to_dashboard())
 
 
 @bp.get("/sign-in")
@@ -67,9 +67,8 @@ def sign_in_submit() -> tuple[str, int] | Response:
         form.refuse(form.password, "The e-mail address or the password is not right.")
         return _page(form), 422
 
-    throttle.remember()
     sessions.begin(user_id)
-    return _to_dashboard()
+    return throttle.remember(_to_dashboard())
 
 
 @bp.post("/sign-out")

@@ -9,17 +9,19 @@ from typing import Any
 from flask import Flask, Response, request
 from flask_limiter import Limiter
 from flask_login import current_user  # type: ignore[import-untyped]
+from werkzeug.wrappers import Response as AnyResponse
 
 from app.config import Settings
 from app.models import normal_email
+from app.web import known_browsers
 from app.web.counters import DatabaseCounters
 
-# Wrong passwords. The first limit stops whoever sits at one address. The second stops a crowd of
-# addresses, and does not keep the owner out: it does not hold where the account signed in lately.
-ACCOUNT_AT_ADDRESS = "10 per 5 minutes"
+# Wrong passwords. The first limit stops whoever sits at one address, the second a crowd of them,
+# the third who goes through many accounts. A browser in which the account signed in lately has the
+# first to itself and does not meet the others: guessing keeps no owner out.
+ACCOUNT_HERE = "10 per 5 minutes"
 ACCOUNT_ANYWHERE = "30 per 5 minutes; 100 per hour"
 ADDRESS = "30 per minute"
-KNOWN_SECONDS = 30 * 24 * 3600
 # New accounts; and refused ones, since each of those asks whether an address has an account.
 SIGN_UPS = "60 per minute; 300 per hour"
 REFUSED_SIGN_UPS = "20 per 5 minutes"
@@ -41,11 +43,11 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 def sign_ins(view: View) -> View:
     """Limit wrong passwords."""
-    here = limiter.limit(ACCOUNT_AT_ADDRESS, key_func=_account_here, deduct_when=_refused)
-    anywhere = limiter.limit(
-        ACCOUNT_ANYWHERE, key_func=_account, deduct_when=_refused, exempt_when=_is_known
+    here = limiter.limit(ACCOUNT_HERE, key_func=_account_here, deduct_when=_refused)
+    anywhere, address = (
+        limiter.limit(limit, key_func=key, deduct_when=_refused, exempt_when=_is_known)
+        for limit, key in ((ACCOUNT_ANYWHERE, _account), (ADDRESS, _address))
     )
-    address = limiter.limit(ADDRESS, key_func=_address, deduct_when=_refused)
     return here(anywhere(address(view)))
 
 
@@ -65,9 +67,10 @@ def callbacks(view: View) -> View:
     return limiter.limit(JUNK_CALLBACKS, key_func=_visitor, deduct_when=_refused)(view)
 
 
-def remember() -> None:
-    """Know from now on that the account in the form signs in from this address."""
-    limiter.storage.incr(f"known/{_account_here()}", KNOWN_SECONDS)
+def remember(response: AnyResponse) -> AnyResponse:
+    """Let the account in the form be known in this browser from now on."""
+    known_browsers.remember(response, _account())
+    return response
 
 
 def seconds_left() -> int:
@@ -77,7 +80,7 @@ def seconds_left() -> int:
 
 
 def _is_known() -> bool:
-    return limiter.storage.get(f"known/{_account_here()}") > 0
+    return known_browsers.name_for(_account()) is not None
 
 
 def _refused(response: Response) -> bool:
@@ -85,7 +88,7 @@ def _refused(response: Response) -> bool:
 
 
 def _account_here() -> str:
-    return f"{_account()}@{_address()}"
+    return f"{_account()}@{known_browsers.name_for(_account()) or _address()}"
 
 
 def _account() -> str:
