@@ -1,22 +1,19 @@
 """Environment in, checked settings out; everything that is wrong is reported at once."""
 
-import base64
-import binascii
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
 from app.errors import ConfigurationError
+from app.reading import Reader, TokenKey
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCE = ROOT / "instance"
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 #: Every setting, and what stands when it is not set. A secret has nothing to stand.
 SETTINGS: Mapping[str, str] = {
@@ -42,14 +39,6 @@ SETTINGS: Mapping[str, str] = {
     "LOG_FORMAT": "",
     "METRICS_TOKEN": "",
 }
-# How a value begins that somebody was meant to replace. A random secret begins so by no chance that
-# matters.
-PLACEHOLDER = re.compile(r"change.?me|your[-_. ]|placeholder|<|\.\.\.|x+$", re.IGNORECASE)
-#: What belongs on a developer's machine: with an https redirect URI nothing starts beside it.
-SWITCHES_OF_DEVELOPERS = ("FLASK_DEBUG", "FLASK_TESTING", "TESTING")
-#: The same; who reads these looks only whether they are there, whatever their value.
-TRAPDOORS_OF_DEVELOPERS = ("AUTHLIB_INSECURE_TRANSPORT", "OAUTHLIB_INSECURE_TRANSPORT")
-KEY_BYTES = 32
 SECRET_KEY_CHARACTERS = 32
 FORM_BYTES = 64 * 1024
 SQLITE_BUSY_SECONDS = 10  # how long one writer waits for another
@@ -77,14 +66,6 @@ class KatanaSettings:
     issuer: str | None
     pkce: bool
     rotation_overlap_seconds: int
-
-
-@dataclass(frozen=True)
-class TokenKey:
-    """A key that seals tokens, and its name."""
-
-    kid: str
-    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -138,7 +119,7 @@ def load(environ: Mapping[str, str]) -> Settings:
 
     Raises ConfigurationError with a sentence for each fault; no sentence repeats a value.
     """
-    reader = _Reader({**SETTINGS, **_given(environ)})
+    reader = Reader({**SETTINGS, **_given(environ)})
     settings = _settings(reader)
     reader.refuse_reuse("SECRET_KEY", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")
     others = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")
@@ -153,7 +134,7 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 def with_database(settings: Settings, url: str) -> Settings:
     """`settings` with another DATABASE_URL. Raises ConfigurationError where it is none."""
-    reader = _Reader({"DATABASE_URL": url})
+    reader = Reader({"DATABASE_URL": url})
     url = reader.database_url("DATABASE_URL")
     if reader.faults:
         raise ConfigurationError(tuple(reader.faults))
@@ -205,7 +186,7 @@ def _given(values: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value.strip() for name, value in values.items() if value and value.strip()}
 
 
-def _settings(read: "_Reader") -> Settings:
+def _settings(read: Reader) -> Settings:
     redirect_uri = read.url("KATANA_REDIRECT_URI")
     return Settings(
         katana=KatanaSettings(
@@ -232,144 +213,3 @@ def _settings(read: "_Reader") -> Settings:
         log_format=read.log_format("LOG_FORMAT"),
         metrics_token=read.optional_secret("METRICS_TOKEN", characters=SECRET_KEY_CHARACTERS),
     )
-
-
-class _Reader:
-    """Reads one setting after the other, and notes what is wrong instead of stopping."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self.values = values
-        self.faults: list[str] = []
-
-    def fault(self, name: str, sentence: str) -> None:
-        self.faults.append(f"{name} {sentence}")
-
-    def optional(self, name: str) -> str | None:
-        return self.values[name] or None
-
-    def required(self, name: str) -> str:
-        if not self.values[name]:
-            self.fault(name, "is not set.")
-        elif PLACEHOLDER.match(self.values[name]):
-            self.fault(name, "still holds a placeholder.")
-        return self.values[name]
-
-    def secret(self, name: str, characters: int) -> str:
-        value = self.required(name)
-        if value:
-            self._check_strength(name, value, characters)
-        return value
-
-    def optional_secret(self, name: str, characters: int) -> str | None:
-        return self.secret(name, characters) if self.values[name] else None
-
-    def secrets(self, name: str, characters: int) -> tuple[str, ...]:
-        for value in self.words(name):
-            self._check_strength(name, value, characters)
-        return self.words(name)
-
-    def words(self, name: str) -> tuple[str, ...]:
-        return tuple(word for word in map(str.strip, self.values[name].split(",")) if word)
-
-    def switch(self, name: str) -> bool:
-        if self.values[name].lower() not in {"on", "off"}:
-            self.fault(name, "must be on or off.")
-        return self.values[name].lower() == "on"
-
-    def whole(self, name: str, most: int) -> int:
-        value = self.values[name]
-        if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) > most:
-            self.fault(name, f"must be a whole number from 0 to {most}.")
-            return 0
-        return int(value)
-
-    def url(self, name: str, *, optional: bool = False) -> str:
-        value = self.values[name]
-        if not value and optional:
-            return ""
-        if not value:
-            self.fault(name, "is not set.")
-        elif trouble := _trouble_with_url(value):
-            self.fault(name, trouble)
-            return ""
-        return value
-
-    def log_level(self, name: str) -> str:
-        if self.values[name].upper() not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
-            self.fault(name, "must be DEBUG, INFO, WARNING, ERROR or CRITICAL.")
-            return "INFO"
-        return self.values[name].upper()
-
-    def log_format(self, name: str) -> str | None:
-        if self.values[name].lower() not in {"", "json", "text"}:
-            self.fault(name, "must be json or text.")
-            return None
-        return self.values[name].lower() or None
-
-    def database_url(self, name: str) -> str:
-        value = self.values[name]
-        for prefix in ("postgres://", "postgresql://"):  # without a driver's name: psycopg 3
-            if value.startswith(prefix):
-                return f"postgresql+psycopg://{value.removeprefix(prefix)}"
-        if not value.startswith(("sqlite://", "postgresql+psycopg://")):
-            self.fault(name, "must begin with sqlite:/// or postgresql://.")
-        return value
-
-    def token_keys(self, name: str) -> tuple[TokenKey, ...]:
-        keys = tuple(filter(None, map(self._token_key(name), self.words(name))))
-        if not self.words(name):
-            self.fault(name, "is not set: `flask keys new` makes one.")
-        if len({key.kid for key in keys}) < len(keys):
-            self.fault(name, "names two keys alike.")
-        return keys
-
-    def refuse_reuse(self, name: str, *others: str) -> None:
-        """One leak must not open two doors: what `name` holds stands in none of the others."""
-        for other in others:
-            if self.values[name] and self.values[name] in self.values[other]:
-                self.fault(name, f"is the same as in {other}: make it a secret of its own.")
-
-    def refuse_what_developers_use(self) -> None:
-        for name in SWITCHES_OF_DEVELOPERS:
-            if self.values.get(name, "0").lower() not in {"0", "false", "no", "off"}:
-                self.fault(name, "is on, and the redirect URI is https: take it away.")
-        for name in TRAPDOORS_OF_DEVELOPERS:
-            if name in self.values:
-                self.fault(name, "is set, whatever to, and the redirect URI is https: unset it.")
-
-    def _check_strength(self, name: str, value: str, characters: int) -> None:
-        if len(value) < characters or len(set(value)) < characters // 4:
-            self.fault(
-                name, f"is too easy to guess: give it at least {characters} random characters."
-            )
-
-    def _token_key(self, name: str) -> Callable[[str], TokenKey | None]:
-        def read(word: str) -> TokenKey | None:
-            kid, _, encoded = word.partition(":")
-            try:
-                key = base64.b64decode(encoded, altchars=b"-_", validate=True)
-            except (binascii.Error, ValueError):
-                key = b""
-            if not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", kid) or len(key) != KEY_BYTES:
-                self.fault(name, f"must hold kid:base64 pairs, each of {KEY_BYTES} bytes.")
-                return None
-            if len(set(key)) < KEY_BYTES // 4:
-                self.fault(name, "holds a key that is too easy to guess.")
-            return TokenKey(kid, key)
-
-        return read
-
-
-def _trouble_with_url(value: str) -> str | None:
-    try:
-        url: SplitResult = urlsplit(value)
-        url.port  # noqa: B018  reading it is the check
-    except ValueError:
-        return "is not a URL."
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        return "must begin with https://."
-    if url.scheme == "http" and url.hostname not in LOOPBACK_HOSTS:
-        return "must be https: plain http is for this machine only."
-    if url.fragment or "@" in url.netloc or not re.fullmatch(r"[!-\[\]-~]+", value):
-        return "must hold no fragment, user name, backslash or space, and plain letters only."
-    return None

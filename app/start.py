@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from app import config
+from app import config, reading
 from app.errors import ConfigurationError
 from app.processes import Server, Servers, require_free_port
 from app.serve import migrate
@@ -45,7 +45,7 @@ def write_env() -> None:
     if ENV.exists():
         return
 
-    key = base64.urlsafe_b64encode(secrets.token_bytes(config.KEY_BYTES)).decode()
+    key = base64.urlsafe_b64encode(secrets.token_bytes(reading.KEY_BYTES)).decode()
     text = (config.ROOT / ".env.example").read_text()
     text = re.sub(r"(?m)^SECRET_KEY=$", f"SECRET_KEY={secrets.token_hex(32)}", text)
     text = re.sub(r"(?m)^TOKEN_ENCRYPTION_KEYS=$", f"TOKEN_ENCRYPTION_KEYS=k1:{key}", text)
@@ -144,7 +144,7 @@ def _app(settings: config.Settings) -> Server:
 def _where_to_listen(redirect_uri: str) -> tuple[str, int]:
     uri = urlsplit(redirect_uri)
     # Behind a tunnel or a proxy, the address that users see is not the one to listen on.
-    if uri.scheme != "http" or uri.hostname not in config.LOOPBACK_HOSTS:
+    if uri.scheme != "http" or uri.hostname not in reading.LOOPBACK_HOSTS:
         return "127.0.0.1", 8000
 
     return uri.hostname, uri.port or 80

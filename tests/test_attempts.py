@@ -11,12 +11,12 @@ from flask import Flask
 from sqlalchemy import select
 
 from app.clock import Clock, SystemClock
-from app.config import TokenKey
 from app.connections.attempts import LIFE_SECONDS, LIVE_AT_MOST, Attempt, Attempts, hash_of
 from app.connections.vault import Vault
 from app.db import db
 from app.errors import AttemptRefused, SealBroken
 from app.models import ConnectAttempt, User, UserSession
+from app.reading import TokenKey
 from tests.clocks import HeldClock
 
 THREADS = 20

@@ -6,17 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from app.config import (
-    KEY_BYTES,
-    ROOT,
-    SECRET_KEY_CHARACTERS,
-    SETTINGS,
-    TokenKey,
-    for_flask,
-    load,
-    read_environment,
-)
+from app.config import ROOT, SECRET_KEY_CHARACTERS, SETTINGS, for_flask, load, read_environment
 from app.errors import ConfigurationError
+from app.reading import KEY_BYTES, TokenKey
 
 CANARY = "canary"  # part of every wrong value below: no message may repeat one
 KEY = bytes(range(KEY_BYTES))

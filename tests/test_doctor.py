@@ -18,12 +18,12 @@ from sqlalchemy import text, update
 from app.cli.doctor import in_time
 from app.cli.doctor.database import NETWORK_DISKS, filesystem
 from app.cli.doctor.findings import Finding, Level, ok
-from app.config import LOOPBACK_HOSTS, TokenKey
 from app.connections.incidents import REFUSALS
 from app.connections.vault import Vault
 from app.db import Model, db
 from app.models import Connection
 from app.probe import HEADER, proof
+from app.reading import LOOPBACK_HOSTS, TokenKey
 from tests.clones import Clone
 from tests.commands import ended, flask, run
 from tests.connected import Connected

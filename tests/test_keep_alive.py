@@ -13,7 +13,6 @@ from flask import Flask
 from sqlalchemy import event, text, update
 
 from app import connections, create_app
-from app.config import TokenKey
 from app.connections.idle import BATCH
 from app.connections.incidents import REFUSALS
 from app.connections.keep_alive import PUT_OFF_IN_A_ROW, Outcome
@@ -22,6 +21,7 @@ from app.connections.refresh import SENDS
 from app.connections.vault import Vault
 from app.db import db
 from app.models import Connection, Reason, Status
+from app.reading import TokenKey
 from tests.clocks import HeldClock
 from tests.commands import END_SECONDS, Ended, ended, flask, on_a_terminal, run
 from tests.connected import Connected

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from app.config import TokenKey, load
+from app.config import load
 from app.connections.resealing import Resealing
 from app.connections.sealed import BATCH, SealedTokens
 from app.connections.vault import Place, Vault, sealed_by
 from app.db import db
+from app.reading import TokenKey
 from tests.commands import ended, flask, on_a_terminal, run
 from tests.connected import Connected
 from tests.crowds import crowd

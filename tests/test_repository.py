@@ -21,19 +21,22 @@ from packaging.version import Version
 
 from app.config import ROOT, SETTINGS
 
+#: What every part may stand on.
+BELOW = {"db", "errors", "clock", "config", "reading"}
 #: What each part of the app may import of the others. What is not named here joins everything
 #: (create_app) or stands in front of it (the launcher).
 MAY_IMPORT = {
     "errors": set(),
     "logs": set(),
-    "config": {"errors"},
+    "reading": set(),
+    "config": {"errors", "reading"},
     "db": {"errors"},
     "clock": {"db", "errors"},
-    "models": {"db", "errors", "clock", "config"},
-    "katana": {"db", "errors", "clock", "config"},
-    "connections": {"katana", "models", "db", "errors", "clock", "config"},
-    "web": {"probe", "connections", "katana", "models", "db", "errors", "clock", "config", "logs"},
-    "cli": {"probe", "connections", "katana", "models", "db", "errors", "clock", "config", "logs"},
+    "models": BELOW,
+    "katana": BELOW,
+    "connections": {"katana", "models"} | BELOW,
+    "web": {"probe", "logs", "connections", "katana", "models"} | BELOW,
+    "cli": {"probe", "logs", "connections", "katana", "models"} | BELOW,
     "processes": {"config"},
     "sandbox": set(),
 }

@@ -31,7 +31,7 @@ from sqlalchemy.engine import make_url
 
 from app import connections
 from app.clock import SystemClock
-from app.config import ROOT, SETTINGS, TokenKey, load
+from app.config import ROOT, SETTINGS, load
 from app.connections import grants, keyring
 from app.connections.attempts import Attempt
 from app.connections.sealed import SealedValue
@@ -40,6 +40,7 @@ from app.db import Model, db
 from app.errors import ConfigurationError
 from app.katana.oauth import Grant
 from app.models import Connection
+from app.reading import TokenKey
 from app.web.katana_answer import KatanaAnswer
 from tests.actors import ClientBrowser, Maker, WireBrowser
 from tests.clones import Clone

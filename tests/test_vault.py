@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config import TokenKey
 from app.connections.vault import FORMAT, Place, Vault, sealed_by
 from app.errors import SealBroken
+from app.reading import TokenKey
 
 CANARY = "canary-3f1c9b"
 OLD = TokenKey("k1", bytes(range(32)))

@@ -12,8 +12,8 @@ from flask.cli import AppGroup
 from app import connections as parts
 from app.cli import settings
 from app.cli.progress import progress
-from app.config import KEY_BYTES
 from app.connections.sealed import KeyInUse
+from app.reading import KEY_BYTES
 
 WHAT_NEXT = (
     "Append it to TOKEN_ENCRYPTION_KEYS on every host and restart, so that all can open what it "

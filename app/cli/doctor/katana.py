@@ -9,8 +9,8 @@ from requests import Response
 
 from app.cli.doctor import unreached
 from app.cli.doctor.findings import Examined, Finding, fault, ok, warning
-from app.config import LOOPBACK_HOSTS
 from app.katana.transport import NeverSent, NoAnswer
+from app.reading import LOOPBACK_HOSTS
 
 ANSWER_SECONDS = 5.0
 CLOCKS_DIFFER_SECONDS = 30

@@ -11,8 +11,8 @@ from werkzeug.sansio.utils import host_is_trusted
 from app import probe
 from app.cli.doctor import unreached
 from app.cli.doctor.findings import Examined, Finding, fault, ok, warning
-from app.config import LOOPBACK_HOSTS
 from app.katana.transport import NeverSent, NoAnswer
+from app.reading import LOOPBACK_HOSTS
 
 ANSWER_SECONDS = 3.0
 FORGED_ADDRESS = "192.0.2.1"  # nobody's: RFC 5737 keeps it for examples
