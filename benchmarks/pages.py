@@ -3,8 +3,9 @@
 import json
 import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,7 @@ from urllib.parse import urlsplit
 
 from requests import Response
 
-from app import connections
-from app.connections import lifecycle
 from app.katana import transport
-from app.katana.client import KatanaApi, new_session
-from app.web import live
 from benchmarks import databases
 from benchmarks.measuring import Measured, in_turn
 from benchmarks.question import Task
@@ -34,6 +31,14 @@ BARE_PAGE, STARTER = "benchmarks.peers.bare:page()", "benchmarks.peers.bare:star
 DASHBOARD, LANDING, BARE = "this app's dashboard", "this app's first page", "bare Flask page"
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One request to Katana: its answer, and how long that took."""
+
+    response: Response
+    seconds: float
+
+
 def measure(task: Task) -> Answer:
     """Requests a second, latency, the callback's own time, start and memory of a worker."""
     with listening() as listener, ExitStack() as stack:
@@ -47,8 +52,7 @@ def measure(task: Task) -> Answer:
         maker = Maker(ClientBrowser(app.test_client()), sandbox)
         maker.sign_up()
         callbacks = _callbacks(maker, task.size(15, 3))
-        with app.app_context():
-            answers = _recorded(environ["KATANA_API_BASE_URL"], task.folder)
+        answers = _recorded(maker, task.folder)
         api = stack.enter_context(login(0, api_seconds=API_SECONDS, api=answers))
         environ["KATANA_API_BASE_URL"] = f"{api.url}/v1"
         loads = _loads(task, environ, listener, sandbox)
@@ -58,24 +62,11 @@ def measure(task: Task) -> Answer:
 
 def _callbacks(maker: Maker, number: int) -> Measured:
     """The seconds that a callback takes without those in which Katana is asked."""
-    asked: list[float] = []
-    send = transport._EndingAdapter.send
-
-    def timed(*args: Any, **kwargs: Any) -> Response:
-        began = time.perf_counter()
-        try:
-            return send(*args, **kwargs)
-        finally:
-            asked.append(time.perf_counter() - began)
-
-    transport._EndingAdapter.send = timed  # type: ignore[method-assign]
-    try:
+    with _noting() as asked:
         return Measured(tuple(_callback(maker, asked) for _ in range(number)))
-    finally:
-        transport._EndingAdapter.send = send  # type: ignore[method-assign]
 
 
-def _callback(maker: Maker, asked: list[float]) -> float:
+def _callback(maker: Maker, asked: list[Asked]) -> float:
     callback = maker.sandbox.approve(maker.begin())
     asked.clear()
     began = time.perf_counter()
@@ -83,25 +74,36 @@ def _callback(maker: Maker, asked: list[float]) -> float:
     took = time.perf_counter() - began
     assert page.status == 303
     assert len(asked) == 2, "a callback exchanges the code and asks for the factory's name"
-    return took - sum(asked)
+    return took - sum(one.seconds for one in asked)
 
 
-def _recorded(base_url: str, folder: Path) -> Path:
+def _recorded(maker: Maker, folder: Path) -> Path:
     """What the sandbox's API answers to a dashboard, as a file: path and JSON."""
-    answers: dict[str, Any] = {}
-
-    def keep(response: Response, *_args: object, **_kwargs: object) -> None:
-        answers[urlsplit(response.url).path] = response.json()
-
-    connection = lifecycle.find(1)
-    assert connection
-    token = partial(connections.current().refresh.fresh_access_token, connection.id)
-    with new_session() as session:
-        session.hooks["response"].append(keep)
-        live.overview(KatanaApi(base_url, session, token))
+    with _noting() as asked:
+        maker.dashboard()
+    answers = {urlsplit(one.response.url).path: one.response.json() for one in asked}
     assert len(answers) == API_REQUESTS
     (folder / "api.json").write_text(json.dumps(answers))
     return folder / "api.json"
+
+
+@contextmanager
+def _noting() -> Iterator[list[Asked]]:
+    """What the app asks Katana meanwhile."""
+    asked: list[Asked] = []
+    send = transport._EndingAdapter.send
+
+    def noted(*args: Any, **kwargs: Any) -> Response:
+        began = time.perf_counter()
+        response = send(*args, **kwargs)
+        asked.append(Asked(response, time.perf_counter() - began))
+        return response
+
+    transport._EndingAdapter.send = noted  # type: ignore[method-assign]
+    try:
+        yield asked
+    finally:
+        transport._EndingAdapter.send = send  # type: ignore[method-assign]
 
 
 def _loads(

@@ -28,7 +28,9 @@ ANSWER = Answer(
         Table(
             head=["", "metres"],
             rows=[["this app", "2"], ["other", "3"]],
-            chart=Chart("height", "Height <of all>", "m", [Bar("this app", 2, True)]),
+            chart=Chart(
+                "height", "Height <of all>", "m", [Bar("this app", 2, True), Bar("other", 3)]
+            ),
         )
     ],
     aims=[Aim("At most 2", "2 m", True)],
