@@ -614,13 +614,6 @@ OF_KATANA = [
 #: The keys: S-37 to S-43.
 OF_SECRETS = [
     Mutant(
-        "Authlib is not heard at DEBUG",
-        OAUTH,
-        'logging.getLogger("authlib").setLevel(logging.INFO)\n',
-        "",
-        f"{SECRETS}::test_s37_no_secret_is_written_down",
-    ),
-    Mutant(
         "gunicorn writes no query",
         "gunicorn.conf.py",
         "        self.error_log.addFilter(logs.without_query)\n",

@@ -124,6 +124,23 @@ def test_s37_no_secret_is_written_down(rig: Rig) -> None:
     assert not [secret for secret in rig.secrets() if secret.encode() in kept]
 
 
+@pytest.mark.one_database
+def test_s37_no_library_tells_a_secret_either(
+    maker: Maker, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S-37, A-19: with every logger at DEBUG, Authlib's and that of the sockets too."""
+    caplog.set_level(logging.DEBUG)
+    maker.sign_up()
+    maker.connect()
+    sandbox.expire()
+    maker.dashboard()
+    maker.disconnect()
+
+    assert "urllib3" in {record.name.split(".")[0] for record in caplog.records}
+    assert len(sandbox.secrets) > 5
+    assert not [secret for secret in (*sandbox.secrets, maker.password) if secret in caplog.text]
+
+
 UNFORESEEN = """
 def app(environ, start_response):
     if environ["PATH_INFO"] != "/healthz":

@@ -9,7 +9,6 @@ RFC 7009.
 """
 
 import json
-import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,9 +33,6 @@ ANSWER_BYTES = 64 * 1024
 TOKEN_CHARACTERS = 8 * 1024
 STATED_LIFE_SECONDS = range(1, 366 * 24 * 3600)
 UNSTATED_LIFE_SECONDS = 300
-
-# Authlib writes the PKCE verifier to its log at DEBUG.
-logging.getLogger("authlib").setLevel(logging.INFO)
 
 
 @dataclass(frozen=True)
