@@ -123,11 +123,7 @@ def measure(task: Task) -> Answer:
                     ],
                 ),
             ),
-            Table(
-                title="Where a host's processor time goes, of one renewal",
-                head=["", "ms", "share"],
-                rows=_profile(task),
-            ),
+            _profile(task),
             Table(title=f"How a batch is found among {rows:,} rows", head=["plan"], rows=plan),
         ],
         aims=[
@@ -223,7 +219,7 @@ def host() -> None:
     print(json.dumps(asdict(told)), flush=True)
 
 
-def _profile(task: Task) -> list[list[str]]:
+def _profile(task: Task) -> Table:
     """The processor's milliseconds in each part of a renewal, one after the other in one thread."""
     number = task.size(500, 100)
     with login(0) as server:
@@ -237,13 +233,23 @@ def _profile(task: Task) -> list[list[str]]:
             renewed = [profile.runcall(parts.refresh.renew, one) for one in seen]
     assert all(renewed)
     assert len(renewed) == number
-    spent = _spent(profile)
+    spent = {name: seconds / number * 1000 for name, seconds in _spent(profile).items()}
     whole = spent.pop("all")
-    rest = {"the rest": whole - sum(spent.values())}
-    return [
-        [name, f"{seconds / number * 1000:.2f}", f"{seconds / whole * 100:.0f} %"]
-        for name, seconds in (spent | rest | {"**all**, slowed by being profiled": whole}).items()
-    ]
+    shares = spent | {"the rest": whole - sum(spent.values())}
+    return Table(
+        title="Where the processor's time goes in one renewal, slowed by being profiled",
+        head=["", "ms", "share"],
+        rows=[
+            [name, f"{ms:.2f}", f"{ms / whole * 100:.0f} %"]
+            for name, ms in (shares | {"**all**": whole}).items()
+        ],
+        chart=Chart(
+            "renewal",
+            "Where the processor's time goes in one renewal",
+            "ms",
+            [Bar(name, ms, True) for name, ms in shares.items()],
+        ),
+    )
 
 
 def _spent(profile: cProfile.Profile) -> dict[str, float]:
