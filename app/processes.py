@@ -15,6 +15,7 @@ from app.config import ROOT
 
 POLL_SECONDS = 0.05
 STOP_SECONDS = 20
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,7 @@ class Servers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A second Ctrl-C must not leave a server behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        ignore_signals()
         for _server, process in reversed(self._running):
             _end(process)
 
@@ -67,6 +67,18 @@ class Servers:
                 sys.exit(f"{server.name} has ended (status {process.returncode}).")
 
 
+def end_at_signals() -> None:
+    """Let the first signal to end be a KeyboardInterrupt."""
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
+
+
+def ignore_signals() -> None:
+    """For a process that is ending: a second Ctrl-C must not leave a server behind."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def require_free_port(server: Server) -> None:
     """Leave with a sentence if `server` could not listen."""
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
@@ -89,6 +101,11 @@ def _popen(server: Server) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL if server.quiet else None,
         start_new_session=True,
     )
+
+
+def _interrupt(*_: object) -> None:
+    ignore_signals()
+    raise KeyboardInterrupt
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

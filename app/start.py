@@ -5,7 +5,6 @@ import base64
 import os
 import re
 import secrets
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from dotenv import dotenv_values
 
 from app import config, reading
 from app.errors import ConfigurationError
-from app.processes import Server, Servers, require_free_port
+from app.processes import Server, Servers, end_at_signals, require_free_port
 from app.serve import migrate
 
 ENV = config.ROOT / ".env"
@@ -25,8 +24,7 @@ SANDBOX_ORIGIN = "http://127.0.0.1:8001"
 
 def main() -> None:
     """Run until Ctrl-C or a signal to end; whatever fails leaves by one sentence and status 1."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    end_at_signals()
     arguments = _arguments()
     try:
         write_env()

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -90,10 +91,7 @@ def test_the_sandbox_gets_credentials_once(clone: Clone) -> None:
     assert config.load({**dotenv_values(clone.env), **dotenv_values(clone.sandbox_env)})
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_command_serves_both_and_one_signal_ends_both(
-    free_clone: Clone, number: signal.Signals
-) -> None:
+def test_one_command_serves_both_and_one_signal_ends_both(free_clone: Clone) -> None:
     """Both servers answer at the addresses it names, and are gone after Ctrl-C, without a fuss."""
     with free_clone.running() as run:
         app = origin(dotenv_values(free_clone.env)["KATANA_REDIRECT_URI"])
@@ -101,7 +99,7 @@ def test_one_command_serves_both_and_one_signal_ends_both(
         ready = requests.get(f"{app}/readyz", timeout=SECONDS)
         ledger = requests.get(f"{sandbox}/ledger", timeout=SECONDS)
         children = run.children()
-        status = run.end(number)
+        status = run.end(signal.SIGINT)
 
     assert f"Open {app}\n" in run.said
     assert sandbox in run.said
@@ -109,6 +107,21 @@ def test_one_command_serves_both_and_one_signal_ends_both(
     assert children.keys() == {"gunicorn", "app.sandbox"}
     assert not any(child.is_running() for child in children.values())
     assert "Traceback" not in run.said
+
+
+def test_signals_that_come_again_leave_nothing_behind(free_clone: Clone) -> None:
+    """A supervisor asks a whole group of processes to end, and make asks its child once more."""
+    with free_clone.running() as run:
+        children = run.children()
+        while run.process.poll() is None:
+            run.process.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                run.process.wait(0.05)
+        status = run.wait()
+
+    assert status == 0
+    assert "Traceback" not in run.said
+    assert not any(child.is_running() for child in children.values())
 
 
 @pytest.mark.parametrize(
