@@ -37,15 +37,15 @@ class Storm:
 
 def measure(task: Task) -> Answer:
     """Refreshes, failures, the connection's fate, and the time of the last caller."""
-    turns, storms = task.size(3, 1), 3
+    turns, storms, others = task.size((3, 3, OTHERS), (1, 2, OTHERS[:1]))
     keys = {"TOKEN_ENCRYPTION_KEYS": databases.environ("")["TOKEN_ENCRYPTION_KEYS"]}
     with task.databases.app("postgresql", "storm", keys) as app, ExitStack() as stack:
         server = stack.enter_context(login(ENDPOINT_SECONDS))
-        users = Users(turns * storms * (1 + len(OTHERS)))
+        users = Users(turns * storms * (1 + len(others)))
         weather = Weather(app.config["SQLALCHEMY_DATABASE_URI"], keys, server, users)
         asking = {
             name: partial(weather.storms, name, stack.enter_context(weather.stored(name)), storms)
-            for name in ("this app", *OTHERS)
+            for name in ("this app", *others)
         }
         found = in_turn(asking, rounds=turns)
     return _answer({name: list(chain(*turns)) for name, turns in found.items()})
