@@ -649,13 +649,6 @@ OF_SECRETS = [
         f"{SECRETS}::test_s42_keys_are_changed_beside_live_traffic",
     ),
     Mutant(
-        "values are left out of a database's error",
-        CONFIG,
-        '        return {"hide_parameters": True, "connect_args"',
-        '        return {"hide_parameters": False, "connect_args"',
-        f"{SECRETS}::test_s39_each_statement_failing_in_turn_tells_nothing",
-    ),
-    Mutant(
         "a secret serves one purpose",
         CONFIG,
         '    reader.refuse_reuse("SECRET_KEY", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")\n',
