@@ -646,7 +646,7 @@ OF_SECRETS = [
         "app/connections/resealing.py",
         "column(old.place.column) == old.sealed)",
         "True)",
-        f"{SECRETS}::test_s42_keys_are_changed_beside_live_traffic",
+        "tests/test_keys.py::test_a_refresh_in_between_wins",
     ),
     Mutant(
         "a secret serves one purpose",
