@@ -68,7 +68,7 @@ class Storm:
         """Return when a few pages more have come in every tab, on average."""
         with self._seen:
             until = len(self.pages) + 3 * len(self._tabs)
-            assert self._seen.wait_for(lambda: len(self.pages) >= until, timeout=60)
+            assert self._seen.wait_for(lambda: len(self.pages) >= until, timeout=300)
 
     def _look(self, maker: Maker) -> None:
         for url in cycle(self._urls):

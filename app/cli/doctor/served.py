@@ -14,7 +14,7 @@ from app.cli.doctor.findings import Examined, Finding, fault, ok, warning
 from app.katana.transport import NeverSent, NoAnswer
 from app.reading import LOOPBACK_HOSTS
 
-ANSWER_SECONDS = 3.0
+ANSWER_SECONDS = 5.0
 FORGED_ADDRESS = "192.0.2.1"  # nobody's: RFC 5737 keeps it for examples
 CA_FILE = os.environ.get("SSL_CERT_FILE")  # for a certificate that only a company's machines know
 
