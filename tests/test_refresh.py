@@ -137,6 +137,40 @@ def test_a_token_is_renewed_ahead_of_its_end(
     assert refresh(parts).fresh_access_token(connected.id) != first
 
 
+class Overtaken(Leases):
+    """The real statements; while the first lease is being claimed, something else goes on."""
+
+    meanwhile: Callable[[], object]
+    claims = 0
+
+    def claim(self, seen: Seen) -> Lease | None:
+        self.claims += 1
+        if self.claims == 1:
+            self.meanwhile()
+        return super().claim(seen)
+
+
+def test_nobody_else_here_queues_for_the_lease_while_the_token_is_good(
+    connected: Connected, clock: HeldClock
+) -> None:
+    """R-1: one of a process's threads asks for it; the others have the token that still lives."""
+    parts = connected.parts(Overtaken)
+    assert isinstance(parts.leases, Overtaken)
+    refreshing = refresh(parts)
+    first = refreshing.fresh_access_token(connected.id)
+    clock.move(54)
+    beside: list[str] = []
+    parts.leases.meanwhile = lambda: beside.append(refreshing.fresh_access_token(connected.id))
+
+    renewed = refreshing.fresh_access_token(connected.id)
+
+    assert beside == [first]
+    assert renewed != first
+    assert parts.leases.claims == 1
+    clock.move(54)
+    assert refreshing.fresh_access_token(connected.id) != renewed
+
+
 def test_renewing_ahead_that_fails_is_not_noticed(
     connected: Connected, parts: Parts, clock: HeldClock
 ) -> None:

@@ -36,6 +36,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.clock import Clock
 from app.connections import events, grants
+from app.connections.alone import Alone
 from app.connections.events import Event
 from app.connections.incidents import PROBE_SECONDS, Incidents
 from app.connections.leases import Leases
@@ -90,6 +91,7 @@ class Refresh:
         self._login = login
         self._vault = vault
         self._clock = clock
+        self._ahead = Alone()
 
     def fresh_access_token(self, connection_id: UUID, refused: str | None = None) -> str:
         """An access token that is good as far as we know.
@@ -133,12 +135,13 @@ class Refresh:
 
     def _renewed_ahead(self, seen: Seen) -> str | None:
         """A newer token; None where that does not go well, which nobody has to notice yet."""
-        try:
-            lease = self._claim(seen)
-            return self._renew(lease, paced=False) if lease else None
-        except (DBAPIError, PoolTimeout, SealBroken):
-            logger.exception("connection %s: not renewed ahead of its end", seen.id)
-            return None
+        with self._ahead.at(seen.id) as alone:
+            try:
+                lease = self._claim(seen) if alone else None
+                return self._renew(lease, paced=False) if lease else None
+            except (DBAPIError, PoolTimeout, SealBroken):
+                logger.exception("connection %s: not renewed ahead of its end", seen.id)
+                return None
 
     def _look(self, connection_id: UUID) -> Seen:
         seen = self._leases.look(connection_id)
