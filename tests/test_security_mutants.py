@@ -596,13 +596,6 @@ OF_KATANA = [
         f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
     ),
     Mutant(
-        "a refresh names no scope, and the redirect URI",
-        OAUTH,
-        "redirect_uri=self.settings.redirect_uri,\n                scope=SCOPE,",
-        "scope=SCOPE,",
-        f"{KATANA}::test_s34_secrets_travel_in_the_body_alone",
-    ),
-    Mutant(
         "a token stays in its header",
         "app/katana/client.py",
         "        if not (token.isascii() and token.isprintable()):\n",
