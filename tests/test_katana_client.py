@@ -288,7 +288,7 @@ def test_a_refusal_without_a_name_is_told_by_its_status(
 def test_too_many_requests_say_how_long_to_wait(
     katana: Wire, api: KatanaApi, header: str | None, seconds: float
 ) -> None:
-    """R-11: Retry-After where it is a number of seconds, else the whole of Katana's window."""
+    """R-11: what Retry-After says, else the whole of Katana's window."""
     says(katana, b"{}", status=429, **({"Retry_After": header} if header else {}))
 
     with pytest.raises(ApiBusy) as told:

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from requests import Response, Session
 
 from app.errors import ApiBusy, ApiForbidden, ApiRefused, ApiUnauthorized, ApiUnavailable
+from app.katana import retry_after
 from app.katana.records import Customer, Factory, Product, SalesOrder, Stock
 from app.katana.transport import NeverSent, NoAnswer, Stale, harden
 
@@ -154,7 +155,7 @@ def _failure(method: str, path: str, response: Response) -> Exception:
         case 403:
             return ApiForbidden(text)
         case 429:
-            return ApiBusy(text, _retry_after(response))
+            return ApiBusy(text, _pause(response))
         case _ if 400 <= status < 500:
             return ApiRefused(text, status)
     return ApiUnavailable(text)
@@ -172,9 +173,9 @@ def _error_name(response: Response) -> str:
     return name if isinstance(name, str) and name.isidentifier() and len(name) < 60 else ""
 
 
-def _retry_after(response: Response) -> float:
-    seconds = response.headers.get("Retry-After", "")
-    return float(seconds[:6]) if seconds.isascii() and seconds.isdigit() else BUSY_SECONDS
+def _pause(response: Response) -> float:
+    asked = retry_after.seconds(response)
+    return BUSY_SECONDS if asked is None else asked
 
 
 def _pages(response: Response) -> int:

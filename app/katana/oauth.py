@@ -25,6 +25,7 @@ from app.errors import (
     NotSent,
     RequestRefused,
 )
+from app.katana import retry_after
 from app.katana.transport import NeverSent, NoAnswer, harden
 
 SCOPE = "offline_access"
@@ -182,7 +183,7 @@ def _refusal(response: Response, answer: dict[str, Any] | None) -> Exception:
     )
     text = f"Katana's login answered {status}, {word}"
     if status == 429 or word == "too_many_requests":
-        return LoginBusy(text, _seconds(response.headers.get("Retry-After")))
+        return LoginBusy(text, retry_after.seconds(response))
     if word == "invalid_grant":
         return GrantRefused(text)
     if word in {"invalid_client", "unauthorized_client", "access_denied"} or status == 401:
@@ -190,12 +191,6 @@ def _refusal(response: Response, answer: dict[str, Any] | None) -> Exception:
     if 400 <= status < 500 and answer is not None:
         return RequestRefused(text)
     return AnswerLost(text)
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    if retry_after is None or not retry_after.isascii() or not retry_after.isdigit():
-        return None
-    return float(retry_after[:9])
 
 
 def _object_or_none(response: Response) -> dict[str, Any] | None:
