@@ -171,6 +171,28 @@ def test_nobody_else_here_queues_for_the_lease_while_the_token_is_good(
     assert refreshing.fresh_access_token(connected.id) != renewed
 
 
+def test_one_thread_of_a_process_asks_for_the_lease(connected: Connected, clock: HeldClock) -> None:
+    """R-1: where the token has run out, the others wait for what that one gets."""
+    parts = connected.parts(Overtaken)
+    assert isinstance(parts.leases, Overtaken)
+    refreshing = refresh(parts)
+    clock.move(61)
+    beside: list[float] = []
+
+    def wait_in_vain() -> None:
+        with pytest.raises(TryAgainLater):
+            refreshing.fresh_access_token(connected.id)
+        beside.append(sum(clock.slept))
+
+    parts.leases.meanwhile = wait_in_vain
+
+    refreshing.fresh_access_token(connected.id)
+
+    assert beside[0] >= PATIENCE_SECONDS
+    assert parts.leases.claims == 1
+    assert connected.refreshes() == 1
+
+
 def test_renewing_ahead_that_fails_is_not_noticed(
     connected: Connected, parts: Parts, clock: HeldClock
 ) -> None:

@@ -107,9 +107,16 @@ MUTANTS = [
     Mutant(
         "during an incident one is tried now and then",
         REFRESH,
-        "seen.leased or seen.pausing or not self._incidents.may_send()",
-        "seen.leased or seen.pausing",
+        "if alone and self._incidents.may_send() else None",
+        "if alone else None",
         "tests/test_refresh.py::test_katana_refusing_everybody_ends_nobody",
+    ),
+    Mutant(
+        "one thread of a process asks for the lease",
+        REFRESH,
+        "if alone and self._incidents.may_send() else None",
+        "if self._incidents.may_send() else None",
+        "tests/test_refresh.py::test_one_thread_of_a_process_asks_for_the_lease",
     ),
     Mutant(
         "a lost answer leaves a doubt",

@@ -1,7 +1,8 @@
 """One thread of this process at a time, for each connection.
 
-Nobody's rights hang on it: who may send is for the lease to say. It keeps threads whose token is
-still good from queueing at the database for a lease that one of them is about to take.
+Nobody's rights hang on it: who may send is for the lease to say. It keeps the threads of a process
+from queueing at the database for a lease that one of them is about to take: those whose token is
+still good go on with it, the others wait for the new one.
 """
 
 from collections.abc import Iterator

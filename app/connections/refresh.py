@@ -91,7 +91,7 @@ class Refresh:
         self._login = login
         self._vault = vault
         self._clock = clock
-        self._ahead = Alone()
+        self._claiming = Alone()
 
     def fresh_access_token(self, connection_id: UUID, refused: str | None = None) -> str:
         """An access token that is good as far as we know.
@@ -135,13 +135,12 @@ class Refresh:
 
     def _renewed_ahead(self, seen: Seen) -> str | None:
         """A newer token; None where that does not go well, which nobody has to notice yet."""
-        with self._ahead.at(seen.id) as alone:
-            try:
-                lease = self._claim(seen) if alone else None
-                return self._renew(lease, paced=False) if lease else None
-            except (DBAPIError, PoolTimeout, SealBroken):
-                logger.exception("connection %s: not renewed ahead of its end", seen.id)
-                return None
+        try:
+            lease = self._claim(seen)
+            return self._renew(lease, paced=False) if lease else None
+        except (DBAPIError, PoolTimeout, SealBroken):
+            logger.exception("connection %s: not renewed ahead of its end", seen.id)
+            return None
 
     def _look(self, connection_id: UUID) -> Seen:
         seen = self._leases.look(connection_id)
@@ -162,10 +161,11 @@ class Refresh:
         return token if token != refused else None
 
     def _claim(self, seen: Seen) -> Lease | None:
-        if seen.leased or seen.pausing or not self._incidents.may_send():
+        if seen.leased or seen.pausing:
             return None
 
-        return self._leases.claim(seen)
+        with self._claiming.at(seen.id) as alone:
+            return self._leases.claim(seen) if alone and self._incidents.may_send() else None
 
     def _renew(self, lease: Lease, *, paced: bool) -> str | None:
         """The new access token; None where the row now says what to do instead."""
@@ -315,7 +315,8 @@ class Refresh:
         pausing = seen.pausing.total_seconds()
         if left <= 0 or pausing > WORTH_WAITING_SECONDS or (sends >= SENDS and not seen.leased):
             raise TryAgainLater(pausing or SETTLE_SECONDS)
-        if not seen.leased and not pausing and not self._incidents.may_send():
+        # At the first look somebody may just be about to hold the lease.
+        if looks and not seen.leased and not pausing and not self._incidents.may_send():
             raise TryAgainLater(PROBE_SECONDS)
 
         self._clock.sleep(max(pausing, before_next_look(looks)))
