@@ -86,7 +86,7 @@ class Run:
 
 def measure(task: Task) -> Answer:
     """Seconds, processor and memory with one host and with two, and the plan among a million."""
-    few, many = task.size((2000, 10_000), (100, 500))
+    few, many = task.size((5000, 10_000), (100, 500))
     runs = [_run(task, few, 1), _run(task, many, 1), _run(task, many, 2)]
     plan, rows = _plan(task)
     one, memory = runs[1], [run.hosts[0].memory for run in runs[:2]]
