@@ -219,8 +219,8 @@ OF_ACCOUNTS = [
     Mutant(
         "nothing of the session before is left",
         "app/web/sessions.py",
-        "    session.clear()\n",
-        "",
+        "    session.clear()  # last",
+        "    # last",
         f"{ACCOUNTS}::test_s08_the_token_from_before_signing_in_is_worth_nothing_after",
     ),
     Mutant(
