@@ -618,7 +618,7 @@ OF_SECRETS = [
         "app/connections/vault.py",
         "        return bytes((FORMAT, len(kid))) + kid.encode() + nonce + sealed",
         "        return bytes((FORMAT, len(kid))) + kid.encode() + nonce + sealed + text.encode()",
-        f"{SECRETS}::test_s37_no_secret_is_written_down",
+        f"{SECRETS}::test_s37_s38_s40_no_secret_is_written_down",
     ),
     Mutant(
         "a token is sealed to its user",

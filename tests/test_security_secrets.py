@@ -99,7 +99,7 @@ FAULTS = (
 )
 
 
-def test_s37_no_secret_is_written_down(rig: Rig) -> None:
+def test_s37_s38_s40_no_secret_is_written_down(rig: Rig) -> None:
     """S-10, S-37, S-38, S-40: whatever fails at Katana, neither in the log at DEBUG, nor on a page
     or in a cookie, nor in the database but sealed."""
     ada = rig.maker("ada")
