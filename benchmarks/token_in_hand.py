@@ -181,11 +181,12 @@ def _why_not_faster(many: int, found: Found) -> str:
     )
     return (
         f"On PostgreSQL, three times as fast as Flask-Dance would be {_microseconds(dance / 3)}. "
-        f"The SELECT alone, sent without a transaction on a connection that is not checked, takes "
+        "The SELECT alone, sent without a transaction on a connection that is not checked, takes "
         f"{_microseconds(unchecked)}; this app adds {_microseconds(ours - unchecked)}, most of it "
         "for the check, a round trip of its own. Without it the first pages after a restart of "
-        f"the database would fail, so it stays. The floor ({_microseconds(floor)}) makes the check "
-        "too, and begins and ends a transaction, which this app does not."
+        "the database would fail, so it stays; slack_sdk and Flask-Dance make none here. The floor "
+        f"({_microseconds(floor)}) makes the check too, and begins and ends a transaction, which "
+        "this app does not."
     )
 
 
