@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
+from math import ceil
 from typing import Any
 
 from flask import Flask, Response, request
@@ -76,7 +77,8 @@ def remember(response: AnyResponse) -> AnyResponse:
 def seconds_left() -> int:
     """How long the limit that was just met still holds."""
     limit = limiter.current_limit
-    return max(1, round(limit.reset_at - time.time())) if limit else 60
+    # Not its reset_at, which is up to a second later.
+    return max(1, ceil(limit.window[0] - time.time())) if limit else 60
 
 
 def _is_known() -> bool:
