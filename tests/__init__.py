@@ -7,6 +7,7 @@ sandbox.py   Katana as they see it, and what Katana has seen
 servers.py   real servers on real sockets
 rig.py       app and Katana shared by a module's tests, which sweep them for secrets
 mutants.py   a guard taken out, to see a test notice
+guards/      the guards of the security tests
 wire.py      a server that misbehaves as a test tells it
 postgres.py  a real PostgreSQL
 browsers.py  Chromium

@@ -5,19 +5,29 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 from app.config import ROOT
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """`old` becomes `new` in `file`; one of `tests` must fail."""
+    """`old` becomes `new` in `file`; each of `tests` must fail, or one test of a whole file.
+
+    Where `by_sweep` is set, they pass, and it is the sweep after them that must fail.
+    """
 
     guard: str
     file: str
     old: str
     new: str
-    tests: str
+    tests: str | tuple[str, ...]
+    by_sweep: bool = False
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The tests, however many."""
+        return (self.tests,) if isinstance(self.tests, str) else self.tests
 
 
 def assert_in_place(mutant: Mutant) -> None:
@@ -27,18 +37,57 @@ def assert_in_place(mutant: Mutant) -> None:
 
 
 def assert_noticed(mutant: Mutant, tree: Path) -> None:
-    """Fail where the tests pass in a copy, made at `tree`, that lacks the guard."""
+    """Fail where a test passes in a copy, made at `tree`, that lacks the guard.
+
+    A test that could not begin has noticed nothing; one with parameters notices by any of them.
+    """
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "instance"))
     file = tree / mutant.file
     assert_in_place(mutant)
     file.write_text(file.read_text().replace(mutant.old, mutant.new))
+    report = tree / "report.xml"
+    options = ["-q", "-p", "no:cacheprovider", "-m", "slow or not slow", f"--junit-xml={report}"]
+    options += ["-x"] if len(mutant.named) == 1 else []
 
     run = subprocess.run(
-        (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.tests),
+        (sys.executable, "-m", "pytest", *options, *mutant.named),
         cwd=tree,
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert run.returncode == 1, f"nobody noticed:\n{run.stdout[-2000:]}"
+    failed = _swept(report) if mutant.by_sweep else _failed(report)
+    silent = [test for test in mutant.named if not _is_among(failed, test)]
+    assert not silent, f"{', '.join(silent)} did not notice:\n{run.stdout[-2000:]}"
+
+
+def _failed(report: Path) -> set[str]:
+    """The tests that ran and failed."""
+    return {_name(case) for case in _cases(report) if case.find("failure") is not None}
+
+
+def _swept(report: Path) -> set[str]:
+    """The tests that passed, and after which a sweep failed."""
+    return {
+        _name(case)
+        for case in _cases(report)
+        if case.find("failure") is None
+        for error in case.findall("error")
+        if error.get("message", "").startswith("failed on teardown")
+    }
+
+
+def _cases(report: Path) -> list[ElementTree.Element]:
+    return list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
+
+
+def _name(case: ElementTree.Element) -> str:
+    """The dotted name of a test, without its parameters."""
+    return f"{case.get('classname')}.{case.get('name', '').partition('[')[0]}"
+
+
+def _is_among(failed: set[str], test: str) -> bool:
+    """Whether the test, or one of the file, is among them."""
+    dotted = test.replace(".py", "").replace("/", ".").replace("::", ".")
+    return any(name == dotted or name.startswith(f"{dotted}.") for name in failed)

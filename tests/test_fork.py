@@ -20,7 +20,10 @@ LEFT_OUT = shutil.ignore_patterns(
     *(".git", ".venv", ".env", "instance", "__pycache__", ".*_cache", ".hypothesis")
 )
 #: Of the tests that are left, those that say most in little time.
-TRIED = ("test_repository.py", "test_attempts.py", "test_refresh_served.py")
+TRIED = (
+    *("test_repository.py", "test_security_mutants.py"),
+    *("test_attempts.py", "test_refresh_served.py"),
+)
 
 
 def steps() -> dict[str, str]:

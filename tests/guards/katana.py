@@ -1,0 +1,136 @@
+"""A hostile Katana: what keeps S-25 to S-36, and which test notices."""
+
+from tests.mutants import Mutant
+
+KATANA = "tests/test_security_katana.py"
+TRANSPORT = "app/katana/transport.py"
+OAUTH = "app/katana/oauth.py"
+
+GUARDS = [
+    Mutant(
+        "a certificate is looked at",
+        TRANSPORT,
+        "    session.trust_env = False\n",
+        "    session.trust_env = False\n    session.verify = False\n",
+        f"{KATANA}::test_s25_whoever_cannot_show_who_they_are_gets_nothing",
+    ),
+    Mutant(
+        "an answer comes until a deadline",
+        TRANSPORT,
+        "        left = self._deadline - time.monotonic()\n",
+        "        left = 60.0\n",
+        f"{KATANA}::test_s27_every_request_ends_and_others_are_served_meanwhile",
+    ),
+    Mutant(
+        "a page ends",
+        "app/web/live.py",
+        "PAGE_SECONDS = 12.0",
+        "PAGE_SECONDS = 90.0",
+        f"{KATANA}::test_s27_every_request_ends_and_others_are_served_meanwhile",
+    ),
+    Mutant(
+        "a body has its limit",
+        TRANSPORT,
+        "            if len(body) > self.body_bytes:\n",
+        "            if False:\n",
+        f"{KATANA}::test_s28_nonsense_is_one_error_and_takes_no_memory",
+    ),
+    Mutant(
+        "no name stands twice",
+        OAUTH,
+        "    if len(names) < len(pairs):\n",
+        "    if False:\n",
+        f"{KATANA}::test_s28_nonsense_is_one_error_and_takes_no_memory",
+    ),
+    Mutant(
+        "a record is read with care",
+        "app/katana/client.py",
+        "    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):\n",
+        "    except KeyError:\n",
+        f"{KATANA}::test_s28_nonsense_of_the_api_is_one_error",
+    ),
+    Mutant(
+        "a number is one that can be written",
+        "app/katana/records.py",
+        " and abs(number.adjusted()) <= DIGITS",
+        "",
+        f"{KATANA}::test_s28_nonsense_of_the_api_is_one_error",
+    ),
+    Mutant(
+        "a text is one that can be stored",
+        "app/katana/records.py",
+        'UNSTORABLE.sub(" ", value)',
+        "value",
+        f"{KATANA}::test_s28_nonsense_for_a_name_costs_nothing",
+    ),
+    Mutant(
+        "a token is one",
+        OAUTH,
+        "        and 0 < len(value) <= TOKEN_CHARACTERS\n",
+        "        and len(value) <= TOKEN_CHARACTERS\n",
+        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+    ),
+    Mutant(
+        "a token is visible",
+        OAUTH,
+        """all("!" <= c <= "~" for c in value)""",
+        "True",
+        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+    ),
+    Mutant(
+        "a scope is printable",
+        OAUTH,
+        "scope[:500] if isinstance(scope, str) and _is_plain(scope) else None",
+        "scope",
+        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+    ),
+    Mutant(
+        "a type has no case",
+        OAUTH,
+        'token_type.lower() == "bearer"',
+        'token_type == "Bearer"',
+        f"{KATANA}::test_s30_a_bearer_token_is_one_in_any_case_and_no_other_is_taken",
+    ),
+    Mutant(
+        "no other type is taken",
+        OAUTH,
+        'if not _is_bearer(answer.get("token_type")) or not',
+        "if not",
+        f"{KATANA}::test_s30_a_bearer_token_is_one_in_any_case_and_no_other_is_taken",
+    ),
+    Mutant(
+        "a life is at least a second",
+        OAUTH,
+        "STATED_LIFE_SECONDS = range(1, ",
+        "STATED_LIFE_SECONDS = range(0, ",
+        f"{KATANA}::test_s31_a_life_that_is_not_stated_is_a_short_one",
+    ),
+    Mutant(
+        "a first grant has a refresh token",
+        OAUTH,
+        "        if grant.refresh_token is None:\n",
+        "        if False:\n",
+        f"{KATANA}::test_s32_without_a_refresh_token_nothing_begins_and_nothing_ends",
+    ),
+    Mutant(
+        "a word says more than a status",
+        OAUTH,
+        '    if word == "invalid_grant":\n',
+        '    if word == "invalid_grant" and status == 400:\n',
+        f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
+    ),
+    Mutant(
+        "an answer with another status is no grant",
+        OAUTH,
+        "if response.status_code == 200 and answer is not None",
+        "if answer is not None",
+        f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
+    ),
+    Mutant(
+        "a token stays in its header",
+        "app/katana/client.py",
+        "        if not (token.isascii() and token.isprintable()):\n",
+        "        if False:\n",
+        f"{KATANA}::test_s36_a_token_that_cannot_be_sent_is_not",
+    ),
+]

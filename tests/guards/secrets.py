@@ -1,0 +1,79 @@
+"""Secrets and keys: what keeps S-37 to S-43, and which test notices."""
+
+from tests.mutants import Mutant
+
+SECRETS = "tests/test_security_secrets.py"
+CONFIG = "app/config.py"
+
+GUARDS = [
+    Mutant(
+        "gunicorn writes no query",
+        "gunicorn.conf.py",
+        "        self.error_log.addFilter(logs.without_query)\n",
+        "",
+        f"{SECRETS}::test_s37_gunicorn_writes_no_query",
+    ),
+    Mutant(
+        "a token is sealed",
+        "app/connections/vault.py",
+        "        return bytes((FORMAT, len(kid))) + kid.encode() + nonce + sealed",
+        "        return bytes((FORMAT, len(kid))) + kid.encode() + nonce + sealed + text.encode()",
+        f"{SECRETS}::test_s37_s38_s40_no_secret_is_written_down",
+    ),
+    Mutant(
+        "a token is sealed to its user",
+        "app/connections/vault.py",
+        "[FORMAT, kid, place.table, place.column, place.row, place.user]",
+        "[FORMAT, kid, place.table, place.column]",
+        f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
+    ),
+    Mutant(
+        "a token is sealed to its column",
+        "app/connections/vault.py",
+        "[FORMAT, kid, place.table, place.column, place.row, place.user]",
+        "[FORMAT, kid, place.table, place.row, place.user]",
+        f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
+    ),
+    Mutant(
+        "a value that has moved is not overwritten",
+        "app/connections/resealing.py",
+        "column(old.place.column) == old.sealed)",
+        "True)",
+        "tests/test_keys.py::test_a_refresh_in_between_wins",
+    ),
+    Mutant(
+        "a secret serves one purpose",
+        CONFIG,
+        '    reader.refuse_reuse("SECRET_KEY", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")\n',
+        "",
+        f"{SECRETS}::test_s43_s74_wrong_settings_serve_nobody",
+    ),
+    Mutant(
+        "what developers use is not for users",
+        CONFIG,
+        "        reader.refuse_what_developers_use()\n",
+        "        pass\n",
+        f"{SECRETS}::test_s43_s74_wrong_settings_serve_nobody",
+    ),
+    Mutant(
+        "wrong keys serve nobody",
+        "wsgi.py",
+        "        keyring.require(app)",
+        "        pass",
+        f"{SECRETS}::test_s42_a_wrong_key_serves_nobody_and_touches_no_row",
+    ),
+    Mutant(
+        "a damaged row is no wrong key",
+        "app/connections/keyring.py",
+        "damaged = DAMAGED if opened else 0",
+        "damaged = 0",
+        f"{SECRETS}::test_s42_a_damaged_row_keeps_nobody_from_being_served",
+    ),
+    Mutant(
+        "the oldest tokens are tried too",
+        "app/connections/sealed.py",
+        "for order in (renewed.desc(), renewed)",
+        "for order in (renewed.desc(),)",
+        f"{SECRETS}::test_s42_a_key_that_was_taken_away_too_early_is_asked_for",
+    ),
+]
