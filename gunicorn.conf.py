@@ -6,6 +6,8 @@ Each value that a deployment may want to change can be set by an environment var
 import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from types import ModuleType
 
@@ -87,6 +89,35 @@ logger_class = Logger
 _COUNTS = "connect-counts-"
 if _environ.get("METRICS_TOKEN") and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_COUNTS)
+
+
+def when_ready(server):
+    """The server is up: from now on it reloads (SIGHUP) only what would start as well.
+
+    Of itself gunicorn ends where a new worker does not start, and with it the workers that serve.
+    """
+    reload = server.handle_hup
+
+    def reload_what_starts():
+        why_not = _why_it_does_not_start(server.app.app_uri)
+        if why_not:
+            server.log.error("Not reloaded, all goes on as before. %s", why_not)
+        else:
+            reload()
+
+    server.handle_hup = reload_what_starts
+
+
+def _why_it_does_not_start(app_uri):
+    check = (sys.executable, "-m", "gunicorn", "--check-config", app_uri)
+    try:
+        subprocess.run(check, check=True, capture_output=True, text=True, timeout=30)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return "What is there now does not start in time."
+    except subprocess.CalledProcessError as error:
+        _, _, sentences = error.stderr.partition("AppImportError: ")
+        return " ".join((sentences or error.stderr).split())
+    return None
 
 
 def on_exit(server):

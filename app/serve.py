@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NoReturn
 
 import flask_migrate
@@ -26,8 +27,11 @@ def main() -> NoReturn:
         config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
     migrate(environ)
     os.chdir(config.ROOT)
-    # In this very process: who ends it ends gunicorn, and a supervisor's SIGTERM gets there.
-    os.execv(sys.executable, (sys.executable, "-m", "gunicorn", "wsgi:app"))  # noqa: S606
+    # In this very process: who ends it ends gunicorn, and a supervisor's SIGTERM gets there. By its
+    # script, which gunicorn names again for a successor (SIGUSR2); started with -m it would name a
+    # file inside of its package, where its own `http` hides Python's.
+    script = Path(sys.executable).with_name("gunicorn")
+    os.execv(sys.executable, (sys.executable, str(script), "wsgi:app"))  # noqa: S606
 
 
 def migrate(environ: Mapping[str, str]) -> None:

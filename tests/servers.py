@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,11 +62,17 @@ class Served:
     def master(self) -> psutil.Process:
         """Gunicorn's own process, which a command may have started."""
         process = psutil.Process(self.process.pid)
-        return process if "gunicorn" in process.cmdline() else process.children()[0]
+        return process if "wsgi:app" in process.cmdline() else process.children()[0]
 
     def log(self) -> str:
         """All that it has written, access log included."""
         return self.log_file.read_text()
+
+    def wait_until_said(self, words: str, times: int = 1) -> None:
+        """Return once its log has these words, so many times."""
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.log().count(words) < times:
+            assert time.monotonic() < deadline, f"it does not say {words!r}:\n{self.log()}"
 
     def stop(self) -> int:
         """Ask it to end and return its exit status, once requests under way are done."""
@@ -89,21 +96,31 @@ def gunicorn(
     *,
     workers: int = 2,
     command: tuple[str, ...] = GUNICORN,
+    folder: Path = ROOT,
+    by_name: bool = False,
 ) -> Iterator[Served]:
-    """The app under gunicorn with the repository's own settings, answering on `listener`."""
-    serve = {"GUNICORN_BIND": f"fd://{listener.fileno()}", "GUNICORN_WORKERS": str(workers)}
+    """The app under gunicorn with the repository's own settings, answering on `listener`.
+
+    With `by_name` it takes over the port and not the socket, which no successor can inherit.
+    """
+    host, port = listener.getsockname()
+    passed = () if by_name else (listener.fileno(),)
+    if by_name:
+        listener.close()
+    bind = f"{host}:{port}" if by_name else f"fd://{listener.fileno()}"
+    serve = {"GUNICORN_BIND": bind, "GUNICORN_WORKERS": str(workers)}
     ours = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     with log_file.open("ab") as log:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env={**ours, **environ, **serve},
-            pass_fds=(listener.fileno(),),
+            pass_fds=passed,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    served = Served(f"http://localhost:{listener.getsockname()[1]}", process, log_file)
+    served = Served(f"http://localhost:{port}", process, log_file)
     try:
         _wait_until_up(served)
         yield served
@@ -113,8 +130,13 @@ def gunicorn(
 
 
 def _wait_until_up(served: Served) -> None:
-    # The kernel keeps the request until a worker is there to take it: no need to ask again.
-    try:
-        requests.get(f"{served.url}/healthz", timeout=START_SECONDS).raise_for_status()
-    except requests.RequestException as error:
-        raise AssertionError(f"gunicorn does not answer:\n{served.log()}") from error
+    # A socket of ours keeps the request until a worker is there to take it: no need to ask again.
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            requests.get(f"{served.url}/healthz", timeout=START_SECONDS).raise_for_status()
+            return
+        except requests.RequestException as error:
+            is_starting = served.process.poll() is None and time.monotonic() < deadline
+            if not is_starting or not isinstance(error, requests.ConnectionError):
+                raise AssertionError(f"gunicorn does not answer:\n{served.log()}") from error

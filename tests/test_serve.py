@@ -20,7 +20,7 @@ from tests.actors import LIVE, Maker, WireBrowser
 from tests.clones import Clone
 from tests.pages import Page
 from tests.postgres import Postgres
-from tests.sandbox import Sandbox
+from tests.sandbox import TIMEOUT, Sandbox
 from tests.servers import GUNICORN, MAKE_SERVE, STOP_SECONDS, Served, gunicorn, listening
 
 MAKERS = ("ada", "bea", "cai")
@@ -91,7 +91,7 @@ def test_restarts_in_full_flight_lose_nothing(
     second_listener: socket.socket,
     tmp_path: Path,
 ) -> None:
-    """R-19: two servers on one database, reloaded and restarted while tokens are renewed.
+    """R-19: two servers on one database, reloaded, upgraded, restarted while tokens are renewed.
 
     `make serve` migrates the database first. Every grant lives on, and no token came twice.
     """
@@ -109,7 +109,9 @@ def test_restarts_in_full_flight_lose_nothing(
             storm.go_on()
             assert second.stop() == -signal.SIGTERM  # of make; what it started has ended before
             assert second.log().count("Shutting down: Master") == 1
-            start(stack, environ, second_listener, tmp_path / "third.log")
+            third = start(stack, environ, second_listener, tmp_path / "third.log", by_name=True)
+            storm.go_on()
+            upgrade(stack, third)
             storm.go_on()
 
         sandbox.rules(access_token_seconds=60)
@@ -124,10 +126,16 @@ def test_restarts_in_full_flight_lose_nothing(
 
 
 def start(
-    stack: ExitStack, environ: dict[str, str], listener: socket.socket, log_file: Path
+    stack: ExitStack,
+    environ: dict[str, str],
+    listener: socket.socket,
+    log_file: Path,
+    *,
+    by_name: bool = False,
 ) -> Served:
     """One more server by the production command."""
-    return stack.enter_context(gunicorn(environ, listener, log_file, command=MAKE_SERVE))
+    server = gunicorn(environ, listener, log_file, command=MAKE_SERVE, by_name=by_name)
+    return stack.enter_context(server)
 
 
 def connected(served: Served, sandbox: Sandbox, name: str) -> Maker:
@@ -144,6 +152,50 @@ def reload(served: Served) -> None:
     served.master().send_signal(signal.SIGHUP)
     gone, alive = psutil.wait_procs(before, timeout=STOP_SECONDS)
     assert len(gone) == 2, alive
+
+
+def upgrade(stack: ExitStack, served: Served) -> None:
+    """Let a successor take over at the same socket, and the old one finish and end."""
+    old = served.master()
+    workers = set(old.children())
+    booted = served.log().count("Booting worker")
+    old.send_signal(signal.SIGUSR2)
+    served.wait_until_said("Booting worker", times=booted + 2)
+    (successor,) = set(old.children()) - workers
+    stack.callback(end, successor)
+    assert served.stop() == -signal.SIGTERM
+
+
+def end(process: psutil.Process) -> None:
+    """Ask it to end, and see it gone."""
+    process.terminate()
+    assert psutil.wait_procs([process], timeout=STOP_SECONDS)[0]
+
+
+@pytest.mark.one_database
+def test_a_reload_that_would_not_start_is_refused(
+    clone: Clone, environ: dict[str, str], listener: socket.socket, tmp_path: Path
+) -> None:
+    """Wrong settings end nothing: the log has a sentence for each, and the workers serve on."""
+    key = environ.pop("SECRET_KEY")
+    clone.env.write_text(f"SECRET_KEY={key}\n")
+    with gunicorn(
+        environ, listener, tmp_path / "served.log", workers=1, command=MAKE_SERVE, folder=clone.path
+    ) as served:
+        before = served.master().children()
+        clone.env.write_text("SECRET_KEY=hunter2\n")
+        served.master().send_signal(signal.SIGHUP)
+        served.wait_until_said("Not reloaded")
+
+        assert "SECRET_KEY is too easy to guess" in served.log()
+        assert "hunter2" not in served.log()
+        assert served.master().children() == before
+        assert requests.get(f"{served.url}/readyz", timeout=TIMEOUT).status_code == 200
+
+        clone.env.write_text(f"SECRET_KEY={key}\n")
+        served.master().send_signal(signal.SIGHUP)
+        assert psutil.wait_procs(before, timeout=STOP_SECONDS)[0] == before
+        assert requests.get(f"{served.url}/readyz", timeout=TIMEOUT).status_code == 200
 
 
 @pytest.mark.parametrize("command", [MAKE_SERVE, GUNICORN], ids=["make serve", "gunicorn"])
