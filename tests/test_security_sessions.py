@@ -93,16 +93,25 @@ def test_s50_a_made_up_cookie_is_nobodys(rig: Rig, ada: Maker, planted: str) -> 
 
 
 def test_s51_signing_in_is_a_new_session_for_whoever_planted_the_old(rig: Rig) -> None:
-    """S-51: Eve's cookie in Ada's browser stays Eve's: it is not signed in with Ada."""
-    eve, ada = rig.jar(), rig.maker("ada")
-    eve.send("GET", "/sign-in")
-    ada.browser.keep(eve.cookies)
+    """S-51: Eve's cookie in Ada's browser stays Eve's: it is not signed in with Ada.
 
-    ada.sign_up()
+    Not one from before signing in, nor one of a session of hers that she has ended.
+    """
+    fresh, eve = rig.jar(), rig.maker("eve")
+    fresh.send("GET", "/sign-in")
+    eve.sign_up()
+    ended = rig.copy_of(eve.browser)
+    eve.sign_out()
 
-    assert ada.browser.cookies != eve.cookies
-    assert sees_dashboard(ada.browser) == SIGNED_IN
-    assert sees_dashboard(eve) == SENT_TO_SIGN_IN
+    for name, planted in (("ada", fresh), ("bob", ended)):
+        victim = rig.maker(name)
+        victim.browser.keep(planted.cookies)
+
+        victim.sign_up()
+
+        assert victim.browser.cookies != planted.cookies
+        assert sees_dashboard(victim.browser) == SIGNED_IN
+        assert sees_dashboard(planted) == SENT_TO_SIGN_IN
 
 
 def test_s51_signing_in_again_ends_the_session_before(rig: Rig, ada: Maker) -> None:

@@ -102,7 +102,7 @@ def test_s45_the_page_says_what_was_connected_to_whom_and_how_to_undo_it(
     page = ada.connect()
 
     assert f"Connected to {ALDER}." in page.text
-    assert ada.email in page.text
+    assert f"<dt>Connected to your account here</dt><dd>{ada.email}</dd>" in page.text
     assert page.form("/katana/disconnect")
 
 
@@ -185,10 +185,11 @@ def test_s48_only_our_own_button_disconnects(rig: Rig, ada: Maker, bob: Maker) -
 
 
 def test_s48_a_refresh_under_way_revives_nothing(rig: Rig, ada: Maker) -> None:
-    """S-48: Katana's answer comes after the user disconnected, and there is nowhere to save it."""
+    """S-48: a grant that comes after the user disconnected is stored nowhere, and taken back."""
     page = ada.dashboard()
     rig.sandbox.expire()
     rig.sandbox.fault("refresh", "slow", seconds=0.5)
+    rig.sandbox.fault("revoke", "status")  # of the grant before, else Katana would give no other
 
     with ThreadPoolExecutor(1) as tab:
         slow = tab.submit(rig.copy_of(ada.browser).send, "GET", "/dashboard")
@@ -199,6 +200,8 @@ def test_s48_a_refresh_under_way_revives_nothing(rig: Rig, ada: Maker) -> None:
         assert slow.result().status == 200
     assert connections(rig) == 0
     assert NOT_CONNECTED in ada.dashboard().text
+    assert [request.status for request in rig.sandbox.ledger().of("refresh")] == [200]
+    assert [family.state for family in rig.sandbox.ledger().families] == ["dead"]
 
 
 def test_s49_with_an_account_goes_all_that_hangs_on_it(rig: Rig, ada: Maker, bob: Maker) -> None:

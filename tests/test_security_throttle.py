@@ -186,10 +186,11 @@ def test_s62_a_forged_form_uses_up_no_tries(rig: Rig, ada: Maker) -> None:
 
 @pytest.mark.one_database
 def test_s62_a_limit_ends_with_its_window(rig: Rig, ada: Maker) -> None:
-    """S-62: nobody is locked out for good."""
+    """S-62: nobody is locked out for good, and the next window begins with all its tries."""
     guess(rig, [ELSEWHERE] * 11, ada.email)
     move_windows(rig, -1)
 
+    assert guess(rig, [ELSEWHERE] * 9, ada.email) == [422] * 9
     assert try_at(rig, ELSEWHERE, ada.email, ada.password).status == 303
 
 

@@ -434,6 +434,7 @@ def test_s78_what_two_servers_could_read_differently_is_refused(
 
 
 INJECTED = [
+    "'",
     "' OR '1'='1",
     "'; DROP TABLE users; --",
     '" OR ""="',

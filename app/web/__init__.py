@@ -24,7 +24,7 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
     """Give `app` its pages; `session` is what they ask Katana's API through."""
     sessions.init_app(app)
     security.init_app(app, settings)
-    throttle.init_app(app, settings)  # after security: a forged form uses up nobody's tries
+    throttle.init_app(app, settings)
     live.init_app(app, settings, session)
     display.init_app(app)
     error_pages.init_app(app)

@@ -1,4 +1,8 @@
-"""How often the same thing may be tried: passwords, sign-ups, connects, callbacks."""
+"""How often the same thing may be tried: passwords, sign-ups, connects, callbacks.
+
+Each limit stands at its view, behind what `security.py` asks of every request: a forged form uses
+up nobody's tries.
+"""
 
 import hashlib
 import time

@@ -3,7 +3,18 @@
 One file for each area. `tests/test_security_mutants.py` goes through them.
 """
 
-from tests.guards import accounts, callback, flow, katana, secrets, sessions, web
+from tests.guards import (
+    accounts,
+    callback,
+    flow,
+    katana,
+    proxy,
+    secrets,
+    sessions,
+    tenants,
+    throttle,
+    web,
+)
 
 GUARDS = [
     *flow.GUARDS,
@@ -11,8 +22,11 @@ GUARDS = [
     *katana.GUARDS,
     *secrets.GUARDS,
     *accounts.GUARDS,
+    *throttle.GUARDS,
     *sessions.GUARDS,
+    *tenants.GUARDS,
     *web.GUARDS,
+    *proxy.GUARDS,
 ]
 
 #: The tests that no guard names yet.
@@ -50,48 +64,4 @@ STILL_TO_COME = (
     "secrets.py::test_s39_nothing_turns_a_holder_inside_out",
     "secrets.py::test_s42_without_a_database_the_keys_are_not_judged",
     "secrets.py::test_s42_keys_are_changed_beside_live_traffic",
-    # accounts
-    "accounts.py::test_s08_nobody_is_signed_in_by_another_sites_form",
-    "accounts.py::test_s60_a_password_may_be_pasted_and_is_known_to_browsers",
-    "accounts.py::test_s60_what_is_endless_is_refused_before_it_is_hashed",
-    "accounts.py::test_s63_a_wrong_password_and_an_unknown_address_look_the_same",
-    "accounts.py::test_s63_signing_up_with_a_taken_address_changes_nothing",
-    "accounts.py::test_s63_what_is_no_address_is_a_plain_no",
-    "accounts.py::test_s63_what_is_no_form_is_a_plain_no",
-    "accounts.py::test_s65_a_new_database_knows_nobody",
-    # throttle
-    "throttle.py::test_s62_what_a_guesser_claims_of_itself_changes_nothing",
-    "throttle.py::test_s62_a_burst_gets_no_further",
-    "throttle.py::test_s62_another_way_to_write_an_address_is_no_other_account",
-    "throttle.py::test_s62_a_forged_form_uses_up_no_tries",
-    "throttle.py::test_s62_a_limit_ends_with_its_window",
-    # sessions
-    "sessions.py::test_s50_a_made_up_cookie_is_nobodys",
-    "sessions.py::test_s51_signing_in_is_a_new_session_for_whoever_planted_the_old",
-    "sessions.py::test_s52_no_session_is_taken_from_an_address",
-    "sessions.py::test_s53_s56_every_cookie_is_kept_from_scripts_and_never_remembered",
-    "sessions.py::test_s54_nobody_is_signed_out_by_a_link_or_a_forged_form",
-    "sessions.py::test_s54_signing_out_in_one_browser_leaves_the_other",
-    "sessions.py::test_s55_what_a_dead_session_began_is_dead",
-    "sessions.py::test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named",
-    # tenants
-    "tenants.py::test_s44_no_page_takes_an_id",
-    "tenants.py::test_s44_what_anybody_sends_anywhere_reaches_their_own_connection_only",
-    "tenants.py::test_s45_the_page_says_what_was_connected_to_whom_and_how_to_undo_it",
-    "tenants.py::test_s46_of_many_callbacks_at_once_one_connection_comes",
-    "tenants.py::test_s48_only_our_own_button_disconnects",
-    "tenants.py::test_s48_a_refresh_under_way_revives_nothing",
-    "tenants.py::test_s49_with_an_account_goes_all_that_hangs_on_it",
-    # web
-    "web.py::test_s81_what_fails_fails_closed",
-    "web.py::test_s73_without_a_proxy_nobody_speaks_for_one",
-    "web.py::test_s74_there_is_no_debugger",
-    "web.py::test_s75_who_sends_slowly_keeps_nobody_else_waiting",
-    "web.py::test_s77_nothing_but_the_pages_is_served",
-    "web.py::test_s77_health_has_no_details",
-    "web.py::test_s78_what_two_servers_could_read_differently_is_refused",
-    "web.py::test_s79_quotes_are_text",
-    "web.py::test_s71_no_other_site_can_frame_a_page",
-    # proxy
-    "proxy.py::test_s73_the_last_address_counts_and_no_other",
 )

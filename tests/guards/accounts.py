@@ -1,9 +1,11 @@
-"""Accounts and guessing at them: what keeps S-08 and S-60 to S-65, and which test notices."""
+"""Accounts: what keeps S-08, S-60, S-61, S-63 and S-65, and which tests notice."""
 
 from tests.mutants import Mutant
 
-ACCOUNTS = "tests/test_security_accounts.py"
-GUESSING = "tests/test_security_throttle.py"
+TESTS = "tests/test_security_accounts.py"
+ACCOUNTS = "app/web/accounts.py"
+PASSWORDS = "app/web/passwords.py"
+FORMS = "app/web/account_forms.py"
 
 GUARDS = [
     Mutant(
@@ -11,104 +13,127 @@ GUARDS = [
         "app/web/sessions.py",
         "    session.clear()  # last",
         "    # last",
-        f"{ACCOUNTS}::test_s08_the_token_from_before_signing_in_is_worth_nothing_after",
+        f"{TESTS}::test_s08_the_token_from_before_signing_in_is_worth_nothing_after",
+    ),
+    Mutant(
+        "a form for strangers has its token too",
+        ACCOUNTS,
+        'bp = Blueprint("accounts", __name__)\n',
+        'bp = Blueprint("accounts", __name__)\n'
+        "from app.web.security import csrf\n"
+        "\n"
+        "csrf.exempt(bp)\n",
+        f"{TESTS}::test_s08_nobody_is_signed_in_by_another_sites_form",
     ),
     Mutant(
         "easily guessed passwords are refused",
-        "app/web/passwords.py",
+        PASSWORDS,
         "    if _is_easily_guessed(password):",
         "    if False:",
-        f"{ACCOUNTS}::test_s60_an_easily_guessed_password_is_refused",
+        f"{TESTS}::test_s60_an_easily_guessed_password_is_refused",
     ),
     Mutant(
         "a password is not built on its account",
-        "app/web/passwords.py",
+        PASSWORDS,
         "    if len(_beyond_the_obvious(password, email)) < SHORTEST:",
         "    if False:",
-        f"{ACCOUNTS}::test_s60_an_easily_guessed_password_is_refused",
+        f"{TESTS}::test_s60_an_easily_guessed_password_is_refused",
     ),
     Mutant(
         "nothing of a password is cut off",
-        "app/web/passwords.py",
+        PASSWORDS,
         "            Argon2id.verify_phc_encoded(password.encode(), stored or _NOBODYS)",
         "            Argon2id.verify_phc_encoded(password.strip().encode(), stored or _NOBODYS)",
-        f"{ACCOUNTS}::test_s60_a_good_password_is_taken_as_it_is",
+        f"{TESTS}::test_s60_a_good_password_is_taken_as_it_is",
+    ),
+    Mutant(
+        "a browser is told where a new password goes",
+        "templates/sign_up.html",
+        '"new-password"',
+        '"off"',
+        f"{TESTS}::test_s60_a_password_may_be_pasted_and_is_known_to_browsers",
+    ),
+    Mutant(
+        "a form cuts nothing off",
+        "templates/parts.html",
+        " required\n",
+        ' required maxlength="64"\n',
+        f"{TESTS}::test_s60_a_password_may_be_pasted_and_is_known_to_browsers",
+    ),
+    Mutant(
+        "a form holds 64 KiB",
+        "app/config.py",
+        "FORM_BYTES = 64 * 1024",
+        "FORM_BYTES = 16 * 1024 * 1024",
+        f"{TESTS}::test_s60_what_is_endless_is_refused_before_it_is_hashed",
     ),
     Mutant(
         "hashing is bounded",
-        "app/web/passwords.py",
+        PASSWORDS,
         "    with _at_once:\n        return",
         "    if True:\n        return",
-        f"{ACCOUNTS}::test_s61_no_more_than_four_passwords_are_hashed_at_once",
+        f"{TESTS}::test_s61_no_more_than_four_passwords_are_hashed_at_once",
     ),
     Mutant(
         "an unknown address costs a hash at signing in",
-        "app/web/accounts.py",
+        ACCOUNTS,
         "not passwords.matches(password, user.password_hash if user else None) or user is None:",
         "user is None or not passwords.matches(password, user.password_hash):",
-        f"{ACCOUNTS}::test_s63_both_cost_the_same_time",
+        f"{TESTS}::test_s63_both_cost_the_same_time",
     ),
     Mutant(
         "of many sign-ups one is the account",
-        "app/web/accounts.py",
+        ACCOUNTS,
         "    except IntegrityError:",
         "    except ZeroDivisionError:",
-        f"{ACCOUNTS}::test_s63_of_many_sign_ups_at_once_one_is_the_account",
+        f"{TESTS}::test_s63_of_many_sign_ups_at_once_one_is_the_account",
     ),
     Mutant(
-        "one account has ten tries at an address",
-        "app/web/throttle.py",
-        "    return here(anywhere(address(view)))",
-        "    return anywhere(address(view))",
-        f"{GUESSING}::test_s62_both_workers_count_together_and_say_how_long_to_wait",
+        "signing in does not tell who has an account",
+        ACCOUNTS,
+        '        form.refuse(form.password, "The e-mail address or the password is not right.")\n',
+        "        known = db.session.scalar(select(User.id).where(User.email == form.email.data))\n"
+        '        form.refuse(form.password, "Wrong password." if known else "Nobody has it.")\n',
+        f"{TESTS}::test_s63_a_wrong_password_and_an_unknown_address_look_the_same",
     ),
     Mutant(
-        "a crowd of addresses is throttled",
-        "app/web/throttle.py",
-        "    return here(anywhere(address(view)))",
-        "    return here(address(view))",
-        f"{GUESSING}::test_s62_a_crowd_does_not_lock_the_owner_out",
+        "a sign-up signs nobody in to an account that is there",
+        ACCOUNTS,
+        "        db.session.rollback()\n        return None\n",
+        "        db.session.rollback()\n"
+        "        return db.session.scalar(select(User.id).where(User.email == email))\n",
+        f"{TESTS}::test_s63_signing_up_with_a_taken_address_changes_nothing",
     ),
     Mutant(
-        "a crowd does not lock the owner out",
-        "app/web/throttle.py",
-        ", exempt_when=_is_known",
-        "",
-        f"{GUESSING}::test_s62_a_crowd_does_not_lock_the_owner_out",
+        "one mailbox is one account",
+        FORMS,
+        "filters=[normal_email],",
+        "filters=[],",
+        f"{TESTS}::test_s63_signing_up_with_a_taken_address_changes_nothing",
     ),
     Mutant(
-        "a neighbour does not lock the owner out",
-        "app/web/throttle.py",
-        "{known_browsers.name_for(_account()) or _address()}",
-        "{_address()}",
-        f"{GUESSING}::test_s62_who_guesses_does_not_lock_the_owner_out",
+        "an address holds no control character",
+        FORMS,
+        r'r"[^@\s\x00-\x1f\x7f]+@[^@\s.\x00-\x1f\x7f]+(\.[^@\s.\x00-\x1f\x7f]+)+"',
+        'r"[^@\\s]+@[^@\\s]+\\.[^@\\s]+"',
+        f"{TESTS}::test_s63_what_is_no_address_is_a_plain_no",
     ),
     Mutant(
-        "a browser is known to its own account",
-        "app/web/known_browsers.py",
-        "    return str(name) if known_to == account else None",
-        "    return str(name)",
-        f"{GUESSING}::test_s62_a_known_browser_is_known_to_its_own_account_and_not_for_ever",
+        "what is no form needs a token too",
+        "app/web/security.py",
+        "    csrf.init_app(app)\n",
+        '    app.config["WTF_CSRF_CHECK_DEFAULT"] = False\n'
+        "    csrf.init_app(app)\n"
+        "    app.before_request(lambda: None if request.is_json else csrf.protect())\n",
+        f"{TESTS}::test_s63_what_is_no_form_is_a_plain_no",
     ),
     Mutant(
-        "one address cannot go through all accounts",
-        "app/web/throttle.py",
-        "    return here(anywhere(address(view)))",
-        "    return here(anywhere(view))",
-        f"{GUESSING}::test_s62_one_address_cannot_go_through_all_accounts",
-    ),
-    Mutant(
-        "a network of IPv6 is one address",
-        "app/web/throttle.py",
-        "    return str(ip_network((address, 64), strict=False))",
-        "    return str(address)",
-        f"{GUESSING}::test_s62_one_household_is_one_address",
-    ),
-    Mutant(
-        "addresses are not asked for at the sign-up",
-        "app/web/throttle.py",
-        "(refused(view))",
-        "(view)",
-        f"{GUESSING}::test_s62_nobody_asks_for_all_addresses_at_the_sign_up",
+        "no account comes with the app",
+        "migrations/versions/20261123_first_tables.py",
+        '    op.create_table(\n        "connection_events",',
+        "    op.execute(\"INSERT INTO users VALUES (1, 'b@c.example', '', CURRENT_TIMESTAMP)\")\n"
+        "    op.create_table(\n"
+        '        "connection_events",',
+        f"{TESTS}::test_s65_a_new_database_knows_nobody",
     ),
 ]

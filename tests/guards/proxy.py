@@ -1,0 +1,52 @@
+"""Behind a proxy that speaks https: what keeps S-68, S-69 and S-73, and which tests notice."""
+
+from tests.mutants import Mutant
+
+TESTS = "tests/test_security_proxy.py"
+THROTTLE_TESTS = "tests/test_security_throttle.py"
+SECURITY = "app/web/security.py"
+FACTORY = "app/__init__.py"
+
+GUARDS = [
+    Mutant(
+        "a form says where it comes from",
+        SECURITY,
+        '"Referrer-Policy": "same-origin"',
+        '"Referrer-Policy": "no-referrer"',
+        f"{TESTS}::test_s68_a_form_works_from_its_own_page_only",
+    ),
+    Mutant(
+        "https stays https",
+        SECURITY,
+        "    if settings.https:",
+        "    if False:",
+        f"{TESTS}::test_s69_https_is_asked_for_from_then_on",
+    ),
+    Mutant(
+        "a proxy is believed the address and the scheme alone",
+        FACTORY,
+        "x_host=0, x_prefix=0",
+        "x_host=hops, x_prefix=hops",
+        f"{TESTS}::test_s73_a_proxy_is_believed_the_address_and_the_scheme_alone",
+    ),
+    Mutant(
+        "of the addresses the one that our proxy adds counts",
+        "app/web/throttle.py",
+        'ip_address(request.remote_addr or "")',
+        'ip_address(request.headers.get("X-Forwarded-For", "").partition(",")[0])',
+        (
+            f"{TESTS}::test_s73_the_last_address_counts_and_no_other",
+            f"{THROTTLE_TESTS}::test_s62_what_a_guesser_claims_of_itself_changes_nothing",
+        ),
+    ),
+    Mutant(
+        "only so many proxies are believed as there are",
+        FACTORY,
+        "x_for=hops,",
+        "x_for=hops + 1,",
+        (
+            f"{TESTS}::test_s73_the_last_address_counts_and_no_other",
+            f"{THROTTLE_TESTS}::test_s62_what_a_guesser_claims_of_itself_changes_nothing",
+        ),
+    ),
+]

@@ -1,0 +1,133 @@
+"""Whose connection it is: what keeps S-44 to S-49, and which tests notice."""
+
+from tests.mutants import Mutant
+
+TESTS = "tests/test_security_tenants.py"
+DASHBOARD = "app/web/dashboard.py"
+CONNECT = "app/web/connect.py"
+LIFECYCLE = "app/connections/lifecycle.py"
+TABLES = "migrations/versions/20261123_first_tables.py"
+
+GUARDS = [
+    Mutant(
+        "no page takes an id",
+        DASHBOARD,
+        '@bp.get("/dashboard")\ndef dashboard() -> Response:',
+        '@bp.get("/dashboard")\n'
+        '@bp.get("/dashboard/<int:user_id>")\n'
+        "def dashboard(user_id: int | None = None) -> Response:",
+        f"{TESTS}::test_s44_no_page_takes_an_id",
+    ),
+    Mutant(
+        "who disconnects is said by the session",
+        CONNECT,
+        "lifecycle.disconnect(current_user.id)",
+        'lifecycle.disconnect(request.form.get("user_id", current_user.id, int))',
+        f"{TESTS}::test_s44_what_anybody_sends_anywhere_reaches_their_own_connection_only",
+    ),
+    Mutant(
+        "whose dashboard it is is said by the session",
+        DASHBOARD,
+        "    seen, trouble = _ask_katana(current_user.id)\n"
+        "    page = render_template(\n"
+        '        "dashboard.html",\n'
+        "        connection=lifecycle.find(current_user.id),",
+        "    from flask import request\n"
+        "\n"
+        '    user_id = request.args.get("user_id", current_user.id, int)\n'
+        "    seen, trouble = _ask_katana(user_id)\n"
+        "    page = render_template(\n"
+        '        "dashboard.html",\n'
+        "        connection=lifecycle.find(user_id),",
+        f"{TESTS}::test_s44_what_anybody_sends_anywhere_reaches_their_own_connection_only",
+    ),
+    Mutant(
+        "the page says to whom Katana was connected",
+        "templates/dashboard.html",
+        "    <div><dt>Connected to your account here</dt><dd>{{ current_user.email }}</dd></div>\n",
+        "",
+        f"{TESTS}::test_s45_the_page_says_what_was_connected_to_whom_and_how_to_undo_it",
+    ),
+    Mutant(
+        "the page says what was connected",
+        CONNECT,
+        '    return f"Connected to {name}."\n',
+        '    return "Connected to Katana."\n',
+        f"{TESTS}::test_s45_the_page_says_what_was_connected_to_whom_and_how_to_undo_it",
+    ),
+    Mutant(
+        "a connection is looked up by its user",
+        LIFECYCLE,
+        "select(Connection).where(Connection.user_id == user_id))",
+        "select(Connection))",
+        f"{TESTS}::test_s46_one_katana_account_at_two_users_is_two_grants",
+    ),
+    Mutant(
+        "of many connects at once each is stored in the end",
+        LIFECYCLE,
+        "TRIES = 5",
+        "TRIES = 1",
+        f"{TESTS}::test_s46_of_many_callbacks_at_once_one_connection_comes",
+    ),
+    Mutant(
+        "a user has one connection",
+        TABLES,
+        '        sa.UniqueConstraint("user_id", name="uq_connections_user_id"),\n',
+        "",
+        f"{TESTS}::test_s46_of_many_callbacks_at_once_one_connection_comes",
+    ),
+    Mutant(
+        "the page warns of another account",
+        CONNECT,
+        "    if before and before != name:",
+        "    if False:",
+        f"{TESTS}::test_s47_another_account_is_warned_of_before_and_told_after",
+    ),
+    Mutant(
+        "disconnecting does not depend on Katana",
+        LIFECYCLE,
+        "        except (LoginError, SealBroken):",
+        "        except SealBroken:",
+        f"{TESTS}::test_s48_disconnecting_deletes_whatever_katana_says",
+    ),
+    Mutant(
+        "a grant that comes too late is taken back",
+        "app/connections/refresh.py",
+        "        if grant.refresh_token and self._login.settings.revoke_url:\n",
+        "        if False:\n",
+        f"{TESTS}::test_s48_a_refresh_under_way_revives_nothing",
+    ),
+    Mutant(
+        "the form to disconnect has its token",
+        CONNECT,
+        '@bp.post("/disconnect")\n',
+        '@bp.post("/disconnect")\n@csrf.exempt\n',
+        f"{TESTS}::test_s48_only_our_own_button_disconnects",
+    ),
+    Mutant(
+        "what is disconnected is deleted, so that nothing revives it",
+        LIFECYCLE,
+        "forget = delete(Connection).where(this_one).returning(Connection.id)",
+        "over = {'status': 'reconnect_needed', 'reason': 'grant_ended'}\n"
+        "        forget = update(Connection).where(this_one).values(over).returning(Connection.id)",
+        f"{TESTS}::test_s48_a_refresh_under_way_revives_nothing",
+    ),
+    Mutant(
+        "a grant for nobody is no bug",
+        LIFECYCLE,
+        "            except (IntegrityError, NotConnected):\n",
+        "            except NotConnected:\n",
+        f"{TESTS}::test_s49_an_account_that_goes_during_the_exchange_gets_no_connection",
+    ),
+    Mutant(
+        "a connection goes with its account",
+        TABLES,
+        '            ["user_id"], ["users.id"], name="fk_connections_user_id", ondelete="CASCADE"\n'
+        "        ),\n"
+        '        sa.PrimaryKeyConstraint("id", name="pk_connections"),',
+        '            ["user_id"], ["users.id"], name="fk_connections_user_id"\n'
+        "        ),\n"
+        '        sa.PrimaryKeyConstraint("id", name="pk_connections"),',
+        f"{TESTS}::test_s49_with_an_account_goes_all_that_hangs_on_it",
+    ),
+]

@@ -1,0 +1,110 @@
+"""Guessing passwords: what keeps S-62, and which tests notice."""
+
+from tests.mutants import Mutant
+
+TESTS = "tests/test_security_throttle.py"
+THROTTLE = "app/web/throttle.py"
+COUNTERS = "app/web/counters.py"
+
+GUARDS = [
+    Mutant(
+        "one account has ten tries at an address",
+        THROTTLE,
+        "    return here(anywhere(address(view)))",
+        "    return anywhere(address(view))",
+        f"{TESTS}::test_s62_both_workers_count_together_and_say_how_long_to_wait",
+    ),
+    Mutant(
+        "a crowd of addresses is throttled",
+        THROTTLE,
+        "    return here(anywhere(address(view)))",
+        "    return here(address(view))",
+        f"{TESTS}::test_s62_a_crowd_does_not_lock_the_owner_out",
+    ),
+    Mutant(
+        "a crowd does not lock the owner out",
+        THROTTLE,
+        ", exempt_when=_is_known",
+        "",
+        f"{TESTS}::test_s62_a_crowd_does_not_lock_the_owner_out",
+    ),
+    Mutant(
+        "a neighbour does not lock the owner out",
+        THROTTLE,
+        "{known_browsers.name_for(_account()) or _address()}",
+        "{_address()}",
+        f"{TESTS}::test_s62_who_guesses_does_not_lock_the_owner_out",
+    ),
+    Mutant(
+        "a browser is known to its own account",
+        "app/web/known_browsers.py",
+        "    return str(name) if known_to == account else None",
+        "    return str(name)",
+        f"{TESTS}::test_s62_a_known_browser_is_known_to_its_own_account_and_not_for_ever",
+    ),
+    Mutant(
+        "one address cannot go through all accounts",
+        THROTTLE,
+        "    return here(anywhere(address(view)))",
+        "    return here(anywhere(view))",
+        f"{TESTS}::test_s62_one_address_cannot_go_through_all_accounts",
+    ),
+    Mutant(
+        "a network of IPv6 is one address",
+        THROTTLE,
+        "    return str(ip_network((address, 64), strict=False))",
+        "    return str(address)",
+        f"{TESTS}::test_s62_one_household_is_one_address",
+    ),
+    Mutant(
+        "addresses are not asked for at the sign-up",
+        THROTTLE,
+        "(refused(view))",
+        "(view)",
+        f"{TESTS}::test_s62_nobody_asks_for_all_addresses_at_the_sign_up",
+    ),
+    Mutant(
+        "a burst is no longer than the threads that take it",
+        "gunicorn.conf.py",
+        '"GUNICORN_THREADS", "8"',
+        '"GUNICORN_THREADS", "64"',
+        f"{TESTS}::test_s62_a_burst_gets_no_further",
+    ),
+    Mutant(
+        "an address is the same however it is written",
+        THROTTLE,
+        'normal_email(request.form.get("email"))',
+        'request.form.get("email", "")',
+        f"{TESTS}::test_s62_another_way_to_write_an_address_is_no_other_account",
+    ),
+    Mutant(
+        "a token is asked for before a try is counted",
+        "app/web/accounts.py",
+        '@bp.post("/sign-in")\n'
+        "@throttle.sign_ins\n"
+        "def sign_in_submit() -> tuple[str, int] | Response:\n"
+        '    """Sign in, ',
+        "from app.web.security import csrf\n\n\n"
+        '@bp.post("/sign-in")\n'
+        "@csrf.exempt\n"
+        "@throttle.sign_ins\n"
+        "def sign_in_submit() -> tuple[str, int] | Response:\n"
+        "    csrf.protect()\n"
+        '    """Sign in, ',
+        f"{TESTS}::test_s62_a_forged_form_uses_up_no_tries",
+    ),
+    Mutant(
+        "a limit ends",
+        COUNTERS,
+        "(RateLimit.key == key) & (RateLimit.expires_at > self._now())",
+        "RateLimit.key == key",
+        f"{TESTS}::test_s62_a_limit_ends_with_its_window",
+    ),
+    Mutant(
+        "a new window counts from one",
+        COUNTERS,
+        "case((over, amount), else_=RateLimit.hits + amount)",
+        "RateLimit.hits + amount",
+        f"{TESTS}::test_s62_a_limit_ends_with_its_window",
+    ),
+]
