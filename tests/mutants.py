@@ -11,10 +11,20 @@ from app.config import ROOT
 
 
 @dataclass(frozen=True)
+class Change:
+    """`old` becomes `new` in `file`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
 class Mutant:
     """`old` becomes `new` in `file`; each of `tests` must fail, or one test of a whole file.
 
-    Where `by_sweep` is set, they pass, and it is the sweep after them that must fail.
+    Where something is guarded twice, the second guard is taken out by `also`. Where `by_sweep` is
+    set, the tests pass, and it is the sweep after them that must fail.
     """
 
     guard: str
@@ -22,7 +32,13 @@ class Mutant:
     old: str
     new: str
     tests: str | tuple[str, ...]
+    also: tuple[Change, ...] = ()
     by_sweep: bool = False
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """All that is changed."""
+        return (Change(self.file, self.old, self.new), *self.also)
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -32,8 +48,8 @@ class Mutant:
 
 def assert_in_place(mutant: Mutant) -> None:
     """Fail where the guard does not stand in its file, or more than once."""
-    found = (ROOT / mutant.file).read_text().count(mutant.old)
-    assert found == 1, "the guard is not where the list says: bring it up to date"
+    found = [(ROOT / change.file).read_text().count(change.old) for change in mutant.changes]
+    assert set(found) == {1}, "the guard is not where the list says: bring it up to date"
 
 
 def assert_noticed(mutant: Mutant, tree: Path) -> None:
@@ -42,9 +58,10 @@ def assert_noticed(mutant: Mutant, tree: Path) -> None:
     A test that could not begin has noticed nothing; one with parameters notices by any of them.
     """
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "instance"))
-    file = tree / mutant.file
     assert_in_place(mutant)
-    file.write_text(file.read_text().replace(mutant.old, mutant.new))
+    for change in mutant.changes:
+        file = tree / change.file
+        file.write_text(file.read_text().replace(change.old, change.new))
     report = tree / "report.xml"
     options = ["-q", "-p", "no:cacheprovider", "-m", "slow or not slow", f"--junit-xml={report}"]
     options += ["-x"] if len(mutant.named) == 1 else []

@@ -580,7 +580,6 @@ def test_s35_nobody_leads_the_app_elsewhere(
     rig: Rig, katana: Katana, ada: Maker, server: Wire, egress: Path
 ) -> None:
     """S-35, A-18: whatever is named in a callback or an answer, Katana alone is asked."""
-    evil = "http://evil.example/"
     names = (
         "jwks_uri",
         "token_endpoint",
@@ -590,16 +589,19 @@ def test_s35_nobody_leads_the_app_elsewhere(
         "next",
         "id_token",
     )
-    katana.login = grant(**dict.fromkeys(names, evil))
-    katana.api = as_json(
-        {"data": [], "links": {"next": evil}}, Link=f"<{evil}>; rel=next", Location=evil
-    )
-    state = query(ada.begin())["state"]
-    named = {"iss": evil, "error_uri": evil, "next": evil, "session_state": evil}
-    ada.get(callback(code="c", state=state, **named))
-    ada.get("/dashboard?next=" + evil)
-    ada.disconnect()
+    with wire(answering(answer(b"[]"))) as elsewhere:
+        evil = f"{elsewhere.url}/"
+        katana.login = grant(**dict.fromkeys(names, evil))
+        katana.api = as_json(
+            {"data": [], "links": {"next": evil}}, Link=f"<{evil}>; rel=next", Location=evil
+        )
+        state = query(ada.begin())["state"]
+        named = {"iss": evil, "error_uri": evil, "next": evil, "session_state": evil}
+        ada.get(callback(code="c", state=state, **named))
+        ada.get("/dashboard?next=" + evil)
+        ada.disconnect()
 
+    assert elsewhere.peers == []
     host, port = server.server_address[:2]
     assert set(egress.read_text().splitlines()) == {f"{host} {port}"}
 

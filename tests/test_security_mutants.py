@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.config import ROOT
-from tests.guards import GUARDS, STILL_TO_COME
+from tests.guards import GUARDS
 from tests.mutants import Mutant, assert_in_place, assert_noticed
 
 HERE = f"tests/{Path(__file__).name}"
@@ -38,10 +38,9 @@ def test_every_security_test_is_seen_to_fail() -> None:
     files = (ROOT / "tests").glob("test_security_*.py")
     there = {test for file in files for test in names_in(file) if not test.startswith(HERE)}
     proven = {test for mutant in GUARDS for test in mutant.named}
+    unproven = sorted(there - proven)
 
-    unproven = there - proven
-
-    assert unproven == {f"tests/test_security_{test}" for test in STILL_TO_COME}
+    assert not unproven, f"give these a guard in tests/guards: {', '.join(unproven)}"
 
 
 def test_every_guard_names_tests_that_are_there() -> None:

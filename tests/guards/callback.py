@@ -1,12 +1,13 @@
 """The way back from Katana: what keeps S-12 to S-24, and which test notices."""
 
-from tests.mutants import Mutant
+from tests.mutants import Change, Mutant
 
 CALLBACK = "tests/test_security_callback.py"
 ISSUER = "tests/test_security_issuer.py"
 CONNECT = "app/web/connect.py"
 ANSWER = "app/web/katana_answer.py"
 SECURITY = "app/web/security.py"
+OAUTH = "app/katana/oauth.py"
 
 GUARDS = [
     Mutant(
@@ -95,6 +96,16 @@ GUARDS = [
         f"{ISSUER}::test_o3_an_answer_of_another_issuer_ends_there",
     ),
     Mutant(
+        "an issuer is one letter by letter",
+        CONNECT,
+        "if issuer and answer.iss != issuer:",
+        'if issuer and answer.iss != issuer.rstrip("/"):',
+        (
+            f"{ISSUER}::test_o1_the_happy_path",
+            f"{ISSUER}::test_o3_an_answer_of_another_issuer_ends_there",
+        ),
+    ),
+    Mutant(
         "an answer names its issuer",
         CONNECT,
         "if issuer and answer.iss != issuer:",
@@ -107,5 +118,92 @@ GUARDS = [
         "if issuer and answer.iss != issuer:",
         "if issuer and answer.code and answer.iss != issuer:",
         f"{ISSUER}::test_s13_a_refusal_of_another_issuer_is_not_told_as_katanas",
+    ),
+    Mutant(
+        "a repeat is no mistake",
+        CONNECT,
+        "        if not lifecycle.finished(current_user.id, answer.state):\n",
+        "        if True:\n",
+        f"{CALLBACK}::test_s12_a_callback_that_is_loaded_again_leads_to_the_dashboard",
+    ),
+    Mutant(
+        "the way back is the one in the settings",
+        OAUTH,
+        "redirect_uri=self.settings.redirect_uri,\n                scope=",
+        'redirect_uri="http://"\n'
+        '                + request.headers.get("X-Forwarded-Host", request.host)\n'
+        '                + "/katana/callback",\n                scope=',
+        f"{CALLBACK}::test_s14_the_way_back_is_never_taken_from_a_request",
+        also=(
+            Change(
+                OAUTH,
+                "from requests import Response\n",
+                "from flask import request\nfrom requests import Response\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "an error that nobody knows has words too",
+        "app/web/refusals.py",
+        'return KNOWN.get(error or "", UNKNOWN)',
+        'return KNOWN[error or ""]',
+        f"{CALLBACK}::test_s16_an_error_is_told_in_our_words",
+    ),
+    Mutant(
+        "no words but ours are shown",
+        "templates/not_approved.html",
+        "<p>{{ why.text }}</p>",
+        "<p>{{ why.text }} {{ request.args.error_description }}</p>",
+        f"{CALLBACK}::test_s17_nothing_of_the_address_shows_up_anywhere",
+    ),
+    Mutant(
+        "no words but ours are logged",
+        CONNECT,
+        "    answer = read(request.args)\n",
+        '    logger.info("back from Katana: %s", request.full_path)\n'
+        "    answer = read(request.args)\n",
+        f"{CALLBACK}::test_s17_nothing_of_the_address_shows_up_anywhere",
+    ),
+    Mutant(
+        "nobody else counts visitors",
+        "templates/base.html",
+        "</head>",
+        '<script src="https://visits.example/count.js" defer></script>\n</head>',
+        f"{CALLBACK}::test_s19_no_page_loads_anything_from_elsewhere",
+    ),
+    Mutant(
+        "signing in leads to the dashboard",
+        "app/web/accounts.py",
+        'redirect(url_for("dashboard.dashboard"), 303)',
+        'redirect(request.values.get("next") or url_for("dashboard.dashboard"), 303)',
+        f"{CALLBACK}::test_s23_nobody_is_sent_elsewhere",
+    ),
+    Mutant(
+        "a closed page leads to the sign-in alone",
+        SECURITY,
+        'redirect(url_for("accounts.sign_in"), 303)',
+        'redirect(url_for("accounts.sign_in", next=request.full_path), 303)',
+        f"{CALLBACK}::test_s23_nobody_is_sent_elsewhere",
+    ),
+    Mutant(
+        "an answer is whole",
+        ANSWER,
+        'if "state" not in values or ("code" in values) == ("error" in values):',
+        'if "state" not in values:',
+        f"{ISSUER}::test_o2_without_state_or_code_nothing_more_is_asked",
+    ),
+    Mutant(
+        "a state is one to its last letter",
+        "app/connections/attempts.py",
+        "hashlib.sha256(state.encode())",
+        "hashlib.sha256(state[:32].encode())",
+        f"{ISSUER}::test_o2_with_another_state_nothing_more_is_asked",
+    ),
+    Mutant(
+        "a refused token is renewed",
+        "app/katana/client.py",
+        "self._access_token(refused=token)",
+        "self._access_token()",
+        f"{ISSUER}::test_o6_access_is_refused_until_it_was_renewed_twice",
     ),
 ]

@@ -1,11 +1,14 @@
 """Beginning to connect: what keeps S-01 to S-11, and which test notices."""
 
-from tests.mutants import Mutant
+from tests.mutants import Change, Mutant
 
 FLOW = "tests/test_security_flow.py"
 OAUTH = "app/katana/oauth.py"
 ATTEMPTS = "app/connections/attempts.py"
 SECURITY = "app/web/security.py"
+
+#: A verifier is sealed to the session of its attempt, as if that were not looked up by it as well.
+VERIFIER_OF_ANYBODY = Change(ATTEMPTS, "state_hash, str(user_session_id))", 'state_hash, "")')
 
 GUARDS = [
     Mutant(
@@ -20,14 +23,45 @@ GUARDS = [
         ATTEMPTS,
         "                ConnectAttempt.user_session_id == user_session_id,\n",
         "",
-        f"{FLOW}::test_s02_another_browser_cannot_finish_what_this_one_began",
+        (
+            f"{FLOW}::test_s02_another_browser_cannot_finish_what_this_one_began",
+            f"{FLOW}::test_s03_an_address_at_katana_that_was_mailed_connects_nobody",
+        ),
+        also=(VERIFIER_OF_ANYBODY,),
+    ),
+    Mutant(
+        "an attempt ends with the session of the user who began it",
+        ATTEMPTS,
+        "                ConnectAttempt.user_session_id == user_session_id,\n",
+        "",
+        f"{FLOW}::test_s03_another_user_in_the_same_browser_cannot_finish_it",
+        also=(
+            VERIFIER_OF_ANYBODY,
+            Change(
+                "app/web/sessions.py",
+                ".where(UserSession.token_hash == _hash_of(token)))",
+                ".where(UserSession.token_hash == token))",
+            ),
+        ),
+    ),
+    Mutant(
+        "a button names nobody",
+        "templates/parts.html",
+        """<form method="post" action="{{ url_for('connect.connect') }}">""",
+        """<form method="post" action="{{ url_for('connect.connect') }}">"""
+        """<input type="hidden" name="user_id" value="{{ current_user.id }}">""",
+        f"{FLOW}::test_s03_the_button_sends_nothing_that_names_a_user_or_an_attempt",
     ),
     Mutant(
         "an attempt is used up before Katana is asked",
         ATTEMPTS,
         "        db.session.commit()\n        if sealed is None:",
         "        db.session.rollback()\n        if sealed is None:",
-        f"{FLOW}::test_s04_a_state_is_consumed_once_under_twenty_parallel_callbacks",
+        (
+            f"{FLOW}::test_s04_a_state_is_consumed_once_under_twenty_parallel_callbacks",
+            f"{FLOW}::test_s04_a_cookie_from_before_makes_no_state_good_again",
+            f"{FLOW}::test_s04_a_refused_code_uses_its_state_up",
+        ),
     ),
     Mutant(
         "an attempt of a session that has ended is no bug",
@@ -56,5 +90,47 @@ GUARDS = [
         'code_challenge_method="S256" if self.settings.pkce else None',
         "code_challenge_method=None",
         f"{FLOW}::test_s09_every_attempt_has_its_own_pkce_challenge",
+    ),
+    Mutant(
+        "every attempt has a verifier of its own",
+        ATTEMPTS,
+        "code_verifier=new_code_verifier()",
+        'code_verifier="v" * 64',
+        (
+            f"{FLOW}::test_s09_every_attempt_has_its_own_pkce_challenge",
+            f"{FLOW}::test_s11_a_code_of_another_attempt_is_worth_nothing",
+        ),
+    ),
+    Mutant(
+        "a refused code is told by its word",
+        OAUTH,
+        '    if word == "invalid_grant":\n',
+        '    if word == "invalid_grant" and status == 400:\n',
+        f"{FLOW}::test_s09_a_verifier_that_does_not_fit_is_a_plain_failure",
+    ),
+    Mutant(
+        "attempts live side by side",
+        ATTEMPTS,
+        "LIVE_AT_MOST = 50",
+        "LIVE_AT_MOST = 1",
+        f"{FLOW}::test_s06_forty_attempts_live_side_by_side_and_weigh_nothing",
+    ),
+    Mutant(
+        "what is begun is kept on the server",
+        "app/web/connect.py",
+        "        attempt = parts.attempts.begin(current_user.session_id)\n",
+        "        attempt = parts.attempts.begin(current_user.session_id)\n"
+        "        session[attempt.state] = attempt.code_verifier\n",
+        (
+            f"{FLOW}::test_s06_forty_attempts_live_side_by_side_and_weigh_nothing",
+            f"{FLOW}::test_s10_a_browser_holds_neither_state_nor_verifier",
+        ),
+        also=(
+            Change(
+                "app/web/connect.py",
+                "render_template, request,",
+                "render_template, request, session,",
+            ),
+        ),
     ),
 ]

@@ -1,10 +1,13 @@
 """A hostile Katana: what keeps S-25 to S-36, and which test notices."""
 
-from tests.mutants import Mutant
+from tests.mutants import Change, Mutant
 
 KATANA = "tests/test_security_katana.py"
 TRANSPORT = "app/katana/transport.py"
 OAUTH = "app/katana/oauth.py"
+CLIENT = "app/katana/client.py"
+CALLBACK = "tests/test_security_callback.py"
+SECRETS = "tests/test_security_secrets.py"
 
 GUARDS = [
     Mutant(
@@ -132,5 +135,55 @@ GUARDS = [
         "        if not (token.isascii() and token.isprintable()):\n",
         "        if False:\n",
         f"{KATANA}::test_s36_a_token_that_cannot_be_sent_is_not",
+    ),
+    Mutant(
+        "no redirect is followed",
+        TRANSPORT,
+        "    session.get_redirect_target = _nowhere  # type: ignore[assignment, method-assign]\n",
+        "",
+        f"{KATANA}::test_s26_no_redirect_is_followed_anywhere",
+        also=(
+            Change(
+                OAUTH,
+                "                allow_redirects=False,\n                **fields,\n",
+                "                **fields,\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a secret stands in the body",
+        OAUTH,
+        'token_endpoint_auth_method="client_secret_post",  # noqa: S106  a method\'s name\n',
+        "",
+        f"{KATANA}::test_s34_secrets_travel_in_the_body_alone",
+    ),
+    Mutant(
+        "a refresh names the way back too",
+        OAUTH,
+        "                redirect_uri=self.settings.redirect_uri,\n                timeout=",
+        "                timeout=",
+        (
+            f"{KATANA}::test_s34_secrets_travel_in_the_body_alone",
+            f"{CALLBACK}::test_s14_the_way_back_is_never_taken_from_a_request",
+        ),
+    ),
+    Mutant(
+        "a token stands in its header alone",
+        CLIENT,
+        "params=query,",
+        'params={**(query or {}), "access_token": token},',
+        (
+            f"{KATANA}::test_s34_secrets_travel_in_the_body_alone",
+            f"{SECRETS}::test_s37_no_library_tells_a_secret_either",
+        ),
+    ),
+    Mutant(
+        "the next page is where this app looks for it",
+        CLIENT,
+        "            records = _records(response)\n",
+        '            if "next" in response.links:\n'
+        '                self._session.get(response.links["next"]["url"], timeout=ANSWER_SECONDS)\n'
+        "            records = _records(response)\n",
+        f"{KATANA}::test_s35_nobody_leads_the_app_elsewhere",
     ),
 ]

@@ -3,6 +3,7 @@
 from tests.mutants import Mutant
 
 SECRETS = "tests/test_security_secrets.py"
+CALLBACK = "tests/test_security_callback.py"
 CONFIG = "app/config.py"
 
 GUARDS = [
@@ -75,5 +76,53 @@ GUARDS = [
         "for order in (renewed.desc(), renewed)",
         "for order in (renewed.desc(),)",
         f"{SECRETS}::test_s42_a_key_that_was_taken_away_too_early_is_asked_for",
+    ),
+    Mutant(
+        "a grant that cannot be stored is not written elsewhere",
+        "app/web/connect.py",
+        "    connected = parts.lifecycle.connect(current_user.id, grant, answer.state)\n",
+        "    try:\n"
+        "        connected = parts.lifecycle.connect(current_user.id, grant, answer.state)\n"
+        "    except Exception:\n"
+        '        logger.exception("not stored: %s", grant.refresh_token)\n'
+        "        raise\n",
+        f"{SECRETS}::test_s39_each_statement_failing_in_turn_tells_nothing",
+    ),
+    Mutant(
+        "a grant does not show itself",
+        "app/katana/oauth.py",
+        "    refresh_token: str | None = field(repr=False)\n",
+        "    refresh_token: str | None\n",
+        f"{SECRETS}::test_s39_what_holds_a_secret_does_not_show_it",
+    ),
+    Mutant(
+        "a holder stays one",
+        "app/connections/lifecycle.py",
+        "from dataclasses import dataclass\n",
+        "from dataclasses import asdict, dataclass\n",
+        f"{SECRETS}::test_s39_nothing_turns_a_holder_inside_out",
+    ),
+    Mutant(
+        "a database that is away says nothing against a key",
+        "app/connections/keyring.py",
+        "        except SQLAlchemyError as error:\n",
+        "        except ZeroDivisionError as error:\n",
+        f"{SECRETS}::test_s42_without_a_database_the_keys_are_not_judged",
+    ),
+    Mutant(
+        "every key of the ring opens",
+        "app/connections/vault.py",
+        "for key in keys}",
+        "for key in keys[:1]}",
+        f"{SECRETS}::test_s42_keys_are_changed_beside_live_traffic",
+    ),
+    Mutant(
+        "the sweep finds what a test did not look for",
+        "app/web/connect.py",
+        "    if grant.scope not in {None, SCOPE}:\n",
+        '    logger.debug("granted %s", grant.access_token)\n'
+        "    if grant.scope not in {None, SCOPE}:\n",
+        f"{CALLBACK}::test_s19_the_callback_shows_nothing_and_leaves_a_clean_address",
+        by_sweep=True,
     ),
 ]
