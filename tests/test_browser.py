@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.one_database]
 
 PHONE: tuple[int, Literal["dark"]] = (390, "dark")
 DESK: tuple[int, Literal["light"]] = (1280, "light")
+SIDEWAYS = "document.documentElement.scrollWidth > innerWidth"
 
 
 @pytest.fixture(autouse=True)
@@ -155,13 +156,41 @@ def test_every_page_is_accessible(page: Page, sandbox: Sandbox) -> None:
     is_accessible(page)
 
 
+#: A longer name, for everything that shows one.
+LENGTHEN = """selector => document.querySelectorAll(selector)
+    .forEach(name => name.append(" Hochdruckwasserstrahlschneidemaschinenersatzteil".repeat(2)))"""
+BEYOND = "card => card.scrollWidth > card.clientWidth"
+
+
+def test_no_name_is_too_long_for_its_place(page: Page, sandbox: Sandbox) -> None:
+    """Whatever makers, customers and products are called, a page holds it, on a phone too."""
+    sign_up(page)
+    connect(page)
+    stays_in_place(page, "nav span, .notice, h1, dd, tbody th, th + td:not(.number)")
+
+    sandbox.kill()
+    page.goto("/dashboard")
+    shows(page, f"{ALDER} needs to be connected again")
+    stays_in_place(page, "nav span, h1")
+
+
+def stays_in_place(page: Page, names: str) -> None:
+    """However long they are, nothing gets out of its card, or out of the window."""
+    page.evaluate(LENGTHEN, names)
+    for width, _ in (PHONE, DESK):
+        page.set_viewport_size({"width": width, "height": 800})
+        cards = page.locator(".card, main").all()
+
+        assert not any(card.evaluate(BEYOND) for card in cards), f"at {width} pixels"
+        assert not page.evaluate(SIDEWAYS), f"at {width} pixels"
+
+
 def is_accessible(page: Page) -> None:
     """axe finds nothing, in either colour scheme."""
     for width, scheme in (PHONE, DESK):
         page.set_viewport_size({"width": width, "height": 800})
         page.emulate_media(color_scheme=scheme)
         found = Axe().run(page)
-        sideways = page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
         assert found.violations_count == 0, f"{page.url}\n{found.generate_report()}"
-        assert not sideways, f"{page.url} scrolls sideways at {width} pixels"
+        assert not page.evaluate(SIDEWAYS), f"{page.url} scrolls sideways at {width} pixels"

@@ -192,7 +192,7 @@ def test_s53_of_two_session_cookies_neither_is_believed(rig: Rig, ada: Maker, or
         page = rig.jar().send(method, path, sent, {"Cookie": "; ".join(both)})
 
         assert page.status == 400
-        assert "two sign-ins" in page.text
+        assert "signed in twice" in page.text
     assert attempts(rig.app) == 0
 
 

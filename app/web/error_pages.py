@@ -79,7 +79,8 @@ def _two_sessions(_error: TwoSessions) -> Response:
 def _too_often(_error: RateLimitExceeded) -> Response:
     seconds = throttle.seconds_left()
     wait = f"{ceil(seconds / MINUTE)} minutes" if seconds > MINUTE else "a minute"
-    told = replace(STATUSES[429], text=f"Try again in {wait}.", retry_after=seconds)
+    text = f"This app makes a pause, so that nobody can go on guessing. Try again in {wait}."
+    told = replace(STATUSES[429], text=text, retry_after=seconds)
     return _page(told)
 
 

@@ -26,14 +26,17 @@ class Explanation:
     retry_after: int | None = None
     #: Whether somebody who runs this app has to look at it.
     ours: bool = False
+    #: What stands on the button to the dashboard, where a stranger signs in first.
+    onward: str = "Go to your dashboard"
 
 
 FAILURES: Mapping[type[Exception], Explanation] = {
     errors.AttemptRefused: Explanation(
         400,
         "This way back from Katana is closed",
-        "It was used already, is too old, or began in another browser or account. Your dashboard "
-        "shows whether Katana is connected; if it is not, begin again from there.",
+        "It was used already, is too old, or began in another browser or account. If you have only "
+        "loaded the page again, connecting may be under way still: your dashboard shows whether "
+        "Katana is connected. If it is not, begin again from there.",
     ),
     errors.NotSent: Explanation(
         503,
@@ -141,9 +144,10 @@ FORGED = Explanation(
 )
 TWO_SESSIONS = Explanation(
     400,
-    "Your browser holds two sign-ins for this page",
-    "Another site or program has left one that is not ours, and we cannot tell which is yours. "
-    "Delete the cookies of this address in your browser, and sign in again.",
+    "Your browser is signed in twice here",
+    "Another site or program has left a second one, and we cannot tell which of the two is yours. "
+    "Delete the cookies of this address in your browser, then sign in again.",
+    onward="Sign in",
 )
 STATUSES: Mapping[int, Explanation] = {
     401: Explanation(
@@ -151,6 +155,7 @@ STATUSES: Mapping[int, Explanation] = {
         "You are not signed in",
         "Your session has ended, or you began in another browser. Nothing was changed. "
         "Sign in and try again.",
+        onward="Sign in",
     ),
     403: Explanation(
         403, "This is not allowed", "The form came from another site. Nothing was changed."
