@@ -18,11 +18,13 @@ from hypothesis import settings
 from playwright.sync_api import Browser, Page
 
 from app import create_app
+from app.clock import Clock, SystemClock
 from app.config import ROOT
 from app.db import db
 from tests.actors import ClientBrowser, Maker, WireBrowser
 from tests.browsers import find_chromium, running_chromium
 from tests.clones import Clone
+from tests.connected import Connected, MakeConnected
 from tests.postgres import Postgres, running_postgres
 from tests.rig import Rig, running_rig
 from tests.sandbox import Sandbox, running_sandbox
@@ -219,6 +221,26 @@ def new_maker(app: Flask, sandbox: Sandbox) -> MakeMaker:
 def maker(new_maker: MakeMaker) -> Maker:
     """One maker, not signed up yet."""
     return new_maker()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The system's; a module that moves time says so by a fixture of its own."""
+    return SystemClock()
+
+
+@pytest.fixture
+def new_connected(
+    app: Flask, sandbox: Sandbox, environ: dict[str, str], clock: Clock
+) -> MakeConnected:
+    """Makes connected users, who have no browser."""
+    return lambda name="ada": Connected(app, sandbox, environ, name, clock)
+
+
+@pytest.fixture
+def connected(new_connected: MakeConnected) -> Connected:
+    """One connected user."""
+    return new_connected()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A connected user without a browser: the grant is from the sandbox, the row is real."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -157,6 +158,9 @@ class Connected:
             db.session.add(user)
             db.session.commit()
             return user.id
+
+
+MakeConnected = Callable[..., Connected]
 
 
 def fingerprint(token: str) -> str:

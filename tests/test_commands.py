@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,23 +16,9 @@ from app.katana.oauth import KatanaLogin, new_code_verifier
 from app.models import EventKind, Reason, Status
 from tests.clones import Clone
 from tests.commands import END_SECONDS, ended, flask, on_a_terminal, run
-from tests.connected import Connected
+from tests.connected import Connected, MakeConnected
 from tests.crowds import crowd
 from tests.sandbox import Sandbox
-
-MakeConnected = Callable[..., Connected]
-
-
-@pytest.fixture
-def new_connected(app: Flask, sandbox: Sandbox, environ: dict[str, str]) -> MakeConnected:
-    """Makes connected users."""
-    return lambda name="ada": Connected(app, sandbox, environ, name)
-
-
-@pytest.fixture
-def connected(new_connected: MakeConnected) -> Connected:
-    """A connected user."""
-    return new_connected()
 
 
 @pytest.mark.parametrize(

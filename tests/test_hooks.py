@@ -22,10 +22,8 @@ from app.katana.oauth import Grant, KatanaLogin
 from app.models import Connection, EventKind, User
 from tests.clocks import HeldClock
 from tests.commands import run
-from tests.connected import Connected, refresh
+from tests.connected import Connected, MakeConnected, refresh
 from tests.sandbox import Sandbox
-
-MakeConnected = Callable[..., Connected]
 
 LIFE_SECONDS = 61
 
@@ -34,14 +32,6 @@ LIFE_SECONDS = 61
 def clock() -> HeldClock:
     """Time stands still unless somebody waits."""
     return HeldClock()
-
-
-@pytest.fixture
-def new_connected(
-    app: Flask, sandbox: Sandbox, environ: dict[str, str], clock: HeldClock
-) -> MakeConnected:
-    """Makes connected users."""
-    return lambda name="ada": Connected(app, sandbox, environ, name, clock)
 
 
 @pytest.fixture

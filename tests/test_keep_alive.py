@@ -24,11 +24,8 @@ from app.models import Connection, Reason, Status
 from app.reading import TokenKey
 from tests.clocks import HeldClock
 from tests.commands import END_SECONDS, Ended, ended, flask, on_a_terminal, run
-from tests.connected import Connected
+from tests.connected import Connected, MakeConnected
 from tests.crowds import crowd
-from tests.sandbox import Sandbox
-
-MakeConnected = Callable[..., Connected]
 
 LONG_AGO = -8 * 24 * 3600.0
 IN_FLIGHT = 4
@@ -52,13 +49,11 @@ def app(environ: dict[str, str], clock: HeldClock) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def new_idle(
-    app: Flask, sandbox: Sandbox, environ: dict[str, str], clock: HeldClock
-) -> MakeConnected:
+def new_idle(new_connected: MakeConnected) -> MakeConnected:
     """Makes users who have been connected long ago."""
 
     def make(name: str = "ada") -> Connected:
-        connected = Connected(app, sandbox, environ, name, clock)
+        connected = new_connected(name)
         connected.change(refreshed_at=LONG_AGO)
         return connected
 

@@ -12,12 +12,10 @@ from app.connections.vault import Place, Vault, sealed_by
 from app.db import db
 from app.reading import TokenKey
 from tests.commands import ended, flask, on_a_terminal, run
-from tests.connected import Connected
+from tests.connected import Connected, MakeConnected
 from tests.crowds import crowd
-from tests.sandbox import Sandbox
 
 MakeApp = Callable[..., Flask]
-MakeConnected = Callable[..., Connected]
 
 LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
 
@@ -39,12 +37,6 @@ def new_kid(rotated: dict[str, str]) -> str:
 def rotating(new_app: MakeApp, rotated: dict[str, str]) -> Flask:
     """The app with the new key in front."""
     return new_app(**rotated)
-
-
-@pytest.fixture
-def new_connected(app: Flask, sandbox: Sandbox, environ: dict[str, str]) -> MakeConnected:
-    """Makes users who are connected under the old key."""
-    return lambda name="ada": Connected(app, sandbox, environ, name)
 
 
 def kids(connected: Connected) -> set[str]:

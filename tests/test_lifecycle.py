@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from flask import Flask
 from sqlalchemy import literal
 from sqlalchemy.engine import make_url
 
@@ -24,28 +23,11 @@ from app.db import db
 from app.errors import SealBroken
 from app.katana.oauth import Grant, KatanaLogin
 from app.models import EventKind, Reason, Status
-from tests.clocks import HeldClock
-from tests.connected import Connected, refresh
-from tests.sandbox import Sandbox
+from tests.connected import Connected, MakeConnected, refresh
 from tests.wire import wire
 
-MakeConnected = Callable[..., Connected]
 GRANT = Grant("canary-access-91", "canary-refresh-91", 3600, "offline_access")
 THREADS = 8
-
-
-@pytest.fixture
-def clock() -> HeldClock:
-    """Time stands still unless it is moved."""
-    return HeldClock()
-
-
-@pytest.fixture
-def new_connected(
-    app: Flask, sandbox: Sandbox, environ: dict[str, str], clock: HeldClock
-) -> MakeConnected:
-    """Makes connected users."""
-    return lambda name="ada": Connected(app, sandbox, environ, name, clock)
 
 
 @pytest.fixture
@@ -377,13 +359,10 @@ def test_swapped_tokens_do_not_open(ada: Connected) -> None:
 
 
 @pytest.mark.one_database
-def test_no_token_is_in_the_database_as_it_is(
-    ada: Connected, clock: HeldClock, tmp_path: Path
-) -> None:
+def test_no_token_is_in_the_database_as_it_is(ada: Connected) -> None:
     """S-40: neither the file nor what stands beside it holds a token, a state or a secret."""
     file = Path(make_url(ada.settings.database_url).database or "")
     connect(ada, state="canary-state-91")
-    clock.move(3600)
 
     held = b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))
 

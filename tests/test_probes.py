@@ -73,14 +73,33 @@ class Hanging:
         return self._asked.acquire(timeout=WAIT_SECONDS if wait else 0)
 
 
-def test_a_question_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Probes that come again and again pile nothing up; the answer is there when it comes."""
-    monkeypatch.setattr(questions, "PATIENCE_SECONDS", 0.01)
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    """A database that hangs until the test lets it go, or ends."""
     hanging = Hanging()
-    question = Question(hanging)
+    yield hanging
+    hanging.go.set()
+
+
+@pytest.fixture
+def question(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> Question[str]:
+    """What probes ask of it, with little patience."""
+    monkeypatch.setattr(questions, "PATIENCE_SECONDS", 0.01)
+    return Question(hanging)
+
+
+def ask_in_vain(question: Question[str]) -> None:
+    """One probe that is told to wait no longer."""
+    with pytest.raises(TimeoutError):
+        question.answer()
+
+
+def test_a_question_that_hangs_is_asked_once(
+    hanging: Hanging, question: Question[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Probes that come again and again pile nothing up; the answer is there when it comes."""
     for _ in range(5):
-        with pytest.raises(TimeoutError):
-            question.answer()
+        ask_in_vain(question)
 
     assert hanging.was_asked()
     assert not hanging.was_asked(wait=False)
@@ -89,18 +108,15 @@ def test_a_question_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) ->
     assert question.answer() == "answer"
 
 
-def test_a_question_that_hangs_for_long_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_that_hangs_for_long_is_asked_anew(
+    hanging: Hanging, question: Question[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What hangs for ever, on a connection that is dead, hides no recovery."""
-    monkeypatch.setattr(questions, "PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(questions, "GIVEN_UP_SECONDS", 0.0)
-    hanging = Hanging()
-    question = Question(hanging)
     for _ in range(3):
-        with pytest.raises(TimeoutError):
-            question.answer()
+        ask_in_vain(question)
 
         assert hanging.was_asked()
-    hanging.go.set()
 
 
 def test_what_asking_raises_is_raised() -> None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from flask import Flask
 from sqlalchemy import event, literal
 
 from app.connections.incidents import REFUSALS
@@ -27,27 +26,10 @@ from app.errors import (
 from app.katana.oauth import UNSTATED_LIFE_SECONDS, Grant, KatanaLogin
 from app.models import Connection, EventKind, Reason, Status
 from tests.clocks import HeldClock
-from tests.connected import Connected, Parts, refresh
-from tests.sandbox import Sandbox
+from tests.connected import Connected, MakeConnected, Parts, refresh
 from tests.wire import answer, answering, wire
 
 LONG_SECONDS = 3 * 3600  # longer than every pause
-
-MakeConnected = Callable[..., Connected]
-
-
-@pytest.fixture
-def new_connected(
-    app: Flask, sandbox: Sandbox, environ: dict[str, str], clock: HeldClock
-) -> MakeConnected:
-    """Makes connected users."""
-    return lambda name="ada": Connected(app, sandbox, environ, name, clock)
-
-
-@pytest.fixture
-def connected(new_connected: MakeConnected) -> Connected:
-    """A connected user."""
-    return new_connected()
 
 
 @pytest.fixture
@@ -722,14 +704,19 @@ def test_who_waits_does_not_sleep_long_past_the_answer() -> None:
     assert waited > 20  # and the database is not asked all the time
 
 
-def test_a_caller_waits_for_another_and_not_for_ever(
-    connected: Connected, parts: Parts, clock: HeldClock
-) -> None:
-    """A holder that never comes back costs a caller some seconds, and nobody the connection."""
+def let_a_holder_die(connected: Connected, parts: Parts, clock: HeldClock) -> None:
+    """The token has run out, and who took the lease to renew it never comes back."""
     clock.move(61)
     seen = parts.leases.look(connected.id)
     assert seen
     assert parts.leases.claim(seen)
+
+
+def test_a_caller_waits_for_another_and_not_for_ever(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """A holder that never comes back costs a caller some seconds, and nobody the connection."""
+    let_a_holder_die(connected, parts, clock)
 
     with pytest.raises(TryAgainLater):
         refresh(parts).fresh_access_token(connected.id)
@@ -742,10 +729,7 @@ def test_a_holder_that_must_have_died_is_not_waited_for(
     connected: Connected, parts: Parts, clock: HeldClock
 ) -> None:
     """R-12: while a dead worker's lease runs out, nobody's page holds up a thread for it."""
-    clock.move(61)
-    seen = parts.leases.look(connected.id)
-    assert seen
-    assert parts.leases.claim(seen)
+    let_a_holder_die(connected, parts, clock)
     clock.move(PATIENCE_SECONDS + 1)
 
     with pytest.raises(TryAgainLater) as told:

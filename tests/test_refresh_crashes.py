@@ -5,25 +5,23 @@ import signal
 import time
 
 import pytest
-from flask import Flask
 
 from app.connections.leases import LONGEST_LEASE_SECONDS
 from app.errors import ReconnectNeeded
 from app.models import Reason, Status
 from tests.clocks import LaterClock
-from tests.connected import Connected, Parts, refresh
+from tests.connected import Connected, MakeConnected, Parts, refresh
 from tests.refresher import STEPS
 from tests.refreshers import Refresher, refreshing
-from tests.sandbox import Sandbox
 
 #: Where the token is spent and its answer is nowhere: without an overlap no client could save it.
 LOST = {"after_send", "after_answer", "before_commit"}
 
 
 @pytest.fixture
-def connected(app: Flask, sandbox: Sandbox, environ: dict[str, str]) -> Connected:
+def connected(new_connected: MakeConnected) -> Connected:
     """A connected user whose access token has run out."""
-    connected = Connected(app, sandbox, environ)
+    connected = new_connected()
     connected.expire()
     return connected
 

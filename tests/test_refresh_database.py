@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask import Flask
 from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -16,8 +15,7 @@ from app.connections.seen import Held, Lease
 from app.db import db, single_statements
 from app.models import Connection, EventKind
 from tests.clocks import HeldClock
-from tests.connected import Connected, Parts, refresh
-from tests.sandbox import Sandbox
+from tests.connected import Connected, MakeConnected, Parts, refresh
 
 
 class Unplugged(HeldClock):
@@ -59,8 +57,8 @@ def clock() -> Unplugged:
 
 
 @pytest.fixture
-def connected(app: Flask, sandbox: Sandbox, environ: dict[str, str], clock: Unplugged) -> Connected:
-    connected = Connected(app, sandbox, environ, clock=clock)
+def connected(new_connected: MakeConnected, clock: Unplugged) -> Connected:
+    connected = new_connected()
     clock.move(61)
     return connected
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from flask import Flask
 
-from tests.connected import Connected, refresh
+from tests.connected import Connected, MakeConnected, refresh
 from tests.refreshers import Crowd, crowd
 from tests.sandbox import Sandbox
 
@@ -14,10 +13,10 @@ ROUNDS, ALL_ROUNDS = 3, 200
 
 
 @pytest.fixture
-def connected(app: Flask, sandbox: Sandbox, environ: dict[str, str]) -> Connected:
+def connected(sandbox: Sandbox, new_connected: MakeConnected) -> Connected:
     """A connected user, in real time."""
     sandbox.rules(latency_seconds=0.1)
-    return Connected(app, sandbox, environ)
+    return new_connected()
 
 
 @pytest.fixture

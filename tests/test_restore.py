@@ -1,7 +1,5 @@
 """flask connections verify-before-use: a database that came from a backup is not believed."""
 
-from collections.abc import Callable
-
 import pytest
 from flask import Flask
 from sqlalchemy import update
@@ -12,10 +10,7 @@ from app.db import db
 from app.errors import ReconnectNeeded
 from app.models import Connection, Reason, Status
 from tests.commands import run
-from tests.connected import Connected
-from tests.sandbox import Sandbox
-
-MakeConnected = Callable[..., Connected]
+from tests.connected import Connected, MakeConnected
 
 IN_BACKUP = (
     "sealed_access_token",
@@ -28,12 +23,6 @@ IN_BACKUP = (
     "fence",
     "written_fence",
 )
-
-
-@pytest.fixture
-def new_connected(app: Flask, sandbox: Sandbox, environ: dict[str, str]) -> MakeConnected:
-    """Makes connected users."""
-    return lambda name="ada": Connected(app, sandbox, environ, name)
 
 
 def use(app: Flask, connected: Connected) -> str:

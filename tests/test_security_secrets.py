@@ -45,7 +45,7 @@ from app.web.katana_answer import KatanaAnswer
 from tests.actors import ClientBrowser, Maker, WireBrowser
 from tests.clones import Clone
 from tests.commands import ended, flask, run
-from tests.connected import Connected
+from tests.connected import MakeConnected
 from tests.crowds import crowd
 from tests.pages import Page
 from tests.rig import Rig
@@ -53,7 +53,6 @@ from tests.sandbox import Sandbox
 from tests.servers import gunicorn, listening
 
 MakeApp = Callable[..., Flask]
-MakeConnected = Callable[..., Connected]
 
 END_SECONDS = 60
 LOOKS = 10
@@ -380,12 +379,6 @@ def store(rig: Rig, maker: Maker, tokens: Tokens) -> None:
             {"access": tokens[0], "refresh": tokens[1], "email": maker.email},
         )
         db.session.commit()
-
-
-@pytest.fixture
-def new_connected(app: Flask, sandbox: Sandbox, environ: dict[str, str]) -> MakeConnected:
-    """Makes users who are connected."""
-    return lambda name="ada": Connected(app, sandbox, environ, name)
 
 
 def test_s42_a_wrong_key_serves_nobody_and_touches_no_row(
