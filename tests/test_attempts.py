@@ -194,14 +194,14 @@ def test_the_oldest_gives_way(new_browser: MakeBrowser, clock: HeldClock) -> Non
 
 @pytest.mark.one_database
 def test_states_cannot_be_guessed(browser: Browser) -> None:
-    """S-01: two hundred states, all different, 256 bits each, with nothing in common."""
-    attempts = [browser.begin() for _ in range(200)]
+    """S-01, S-09: a thousand states, all different, 256 bits each, with nothing in common."""
+    attempts = [browser.begin() for _ in range(1000)]
 
     states = [attempt.state for attempt in attempts]
-    assert len(set(states)) == 200
+    assert len(set(states)) == 1000
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", state) for state in states)
-    assert len({state[:6] for state in states}) == 200
-    assert len({attempt.code_verifier for attempt in attempts}) == 200
+    assert len({state[:6] for state in states}) == 1000
+    assert len({attempt.code_verifier for attempt in attempts}) == 1000
 
 
 def test_the_table_gives_nothing_away(browser: Browser) -> None:

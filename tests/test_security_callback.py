@@ -14,16 +14,21 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
+from flask import Flask
+from sqlalchemy import event
 
+from app.db import db
 from tests.actors import Maker
 from tests.callbacks import callback, query
 from tests.pages import Page
 from tests.rig import Rig
 from tests.rows import attempts
+from tests.sandbox import Sandbox
 
 ALDER = "Alder &amp; Spoke Bicycles"
 USED_UP = "This way back from Katana is closed"
@@ -361,6 +366,42 @@ def test_s22_a_flood_of_junk_costs_no_request_and_stops_nobody_else(rig: Rig, ad
     assert 120 <= statuses.count(400) <= 120 + len(tabs)
     assert len(rig.sandbox.ledger().requests) == asked
     assert bob.get(callback(error="access_denied", state=query(bob.begin())["state"])).status == 200
+
+
+@pytest.mark.one_database
+def test_s22_the_thousandth_made_up_callback_costs_no_more_than_the_first(
+    app: Flask, maker: Maker, sandbox: Sandbox
+) -> None:
+    """S-22: it asks nothing of Katana, and no more of the database, whatever came before it."""
+    maker.sign_up()
+    urls = [callback(code="c", state=f"made-up-{n}") for n in range(1000)]
+
+    with statements(app) as seen:
+        statuses, costs = [], []
+        for url in urls:
+            before = len(seen)
+            statuses.append(maker.browser.send("GET", url).status)
+            costs.append(len(seen) - before)
+
+    assert set(statuses) == {400, 429}
+    assert statuses.count(429) > 700
+    assert 0 < max(costs[100:]) <= max(costs[:100])
+    assert not sandbox.ledger().requests
+
+
+@contextmanager
+def statements(app: Flask) -> Iterator[list[str]]:
+    """What the database is asked meanwhile, by this process."""
+    seen: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest):  # type: ignore[no-untyped-def]
+        seen.append(statement)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(engine, "before_cursor_execute", note)
 
 
 def literally(rig: Rig, target: str) -> HTTPResponse:
