@@ -11,18 +11,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import literal
+from sqlalchemy import delete, literal
 from sqlalchemy.engine import make_url
 
 from app.connections import events, lifecycle
 from app.connections.attempts import hash_of
 from app.connections.events import Event, signal
-from app.connections.lifecycle import NAME_CHARACTERS, Lifecycle, Revocation
+from app.connections.lifecycle import NAME_CHARACTERS, TRIES, Lifecycle, Revocation
 from app.connections.vault import Place, Vault
 from app.db import db
-from app.errors import SealBroken
+from app.errors import NotConnected, SealBroken
 from app.katana.oauth import Grant, KatanaLogin
-from app.models import EventKind, Reason, Status
+from app.models import EventKind, Reason, Status, User
 from tests.connected import Connected, MakeConnected, refresh
 from tests.wire import wire
 
@@ -62,14 +62,19 @@ class Asked(KatanaLogin):
 
 
 def connect(
-    connected: Connected, grant: Grant = GRANT, state: str = "another", vault: Vault | None = None
+    connected: Connected,
+    grant: Grant = GRANT,
+    state: str = "another",
+    vault: Vault | None = None,
+    login: KatanaLogin | None = None,
 ) -> lifecycle.Connected:
     """Store a grant for this user."""
     with connected.app.app_context():
-        login = KatanaLogin(connected.settings.katana)
-        return Lifecycle(login, vault or connected.vault, connected.clock).connect(
-            connected.user_id, grant, state
-        )
+        return Lifecycle(
+            login or KatanaLogin(connected.settings.katana),
+            vault or connected.vault,
+            connected.clock,
+        ).connect(connected.user_id, grant, state)
 
 
 def disconnect(
@@ -196,6 +201,61 @@ def test_a_reconnect_overtaken_by_a_disconnect_is_stored_all_the_same(ada: Conne
     assert ada.row().generation == 1
     assert ada.stored_refresh_token() == GRANT.refresh_token
     assert changes(ada)[-2:] == [EventKind.DISCONNECTED, EventKind.CONNECTED]
+
+
+def test_a_grant_for_who_is_gone_is_withdrawn(ada: Connected) -> None:
+    """S-49: it would be nobody's; no transaction is open while Katana is asked."""
+    taken = []
+
+    def look() -> None:
+        with ada.app.app_context():
+            taken.append(db.engine.pool.checkedout())  # type: ignore[attr-defined]
+
+    with ada.app.app_context():
+        db.session.execute(delete(User))
+        db.session.commit()
+    with pytest.raises(NotConnected):
+        connect(ada, login=Asked(KatanaLogin(ada.settings.katana), look))
+
+    assert taken == [0]
+    assert len(ada.sandbox.ledger().of("revoke")) == 1
+
+
+@pytest.mark.one_database
+def test_a_grant_for_who_is_gone_may_stay_valid(
+    ada: Connected, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S-49: where Katana does not revoke it, the log says so, and the user is told the same."""
+    ada.sandbox.fault("revoke", "drop_before")
+    with ada.app.app_context():
+        db.session.execute(delete(User))
+        db.session.commit()
+
+    with pytest.raises(NotConnected):
+        connect(ada)
+
+    assert "a grant that is stored nowhere stays valid" in caplog.text
+    assert GRANT.refresh_token not in caplog.text
+
+
+def test_a_grant_that_is_overtaken_for_ever_is_not_withdrawn(ada: Connected) -> None:
+    """Withdrawing it could end the grant of the tab that came in between each time."""
+
+    def come_between() -> None:
+        disconnect(ada)
+        connect(ada, other, "other")
+
+    other = replace(GRANT, refresh_token="refresh-of-the-other-tab")
+    vault = Interrupted(ada, come_between)
+    vault.left *= 2 * TRIES  # for each try seals twice
+    withdrawn: list[None] = []
+    login = Asked(KatanaLogin(ada.settings.katana), lambda: withdrawn.append(None))
+
+    with pytest.raises(NotConnected):
+        connect(ada, vault=vault, login=login)
+
+    assert not withdrawn
+    assert is_connected(ada)
 
 
 def test_disconnecting_revokes_and_forgets(ada: Connected, new_connected: MakeConnected) -> None:

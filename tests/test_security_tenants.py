@@ -231,7 +231,7 @@ def test_s49_with_an_account_goes_all_that_hangs_on_it(rig: Rig, ada: Maker, bob
 def test_s49_an_account_that_goes_during_the_exchange_gets_no_connection(
     rig: Rig, bob: Maker
 ) -> None:
-    """S-49: what Katana gives for somebody who is gone is kept nowhere, and not told as a bug."""
+    """S-49: what Katana gives for who is gone is kept nowhere, not even there, and is no bug."""
     answer = rig.sandbox.approve(bob.begin())
     rig.sandbox.fault("exchange", "slow", seconds=0.5)
 
@@ -246,4 +246,5 @@ def test_s49_an_account_that_goes_during_the_exchange_gets_no_connection(
         assert slow.result().status == 409
     assert "Katana is not connected" in slow.result().text
     assert connections(rig) == 0
+    assert [family.state for family in rig.sandbox.ledger().families] == ["dead"]
     assert "Traceback" not in rig.log()

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.clock import Clock
-from app.connections import events, grants
+from app.connections import events, grants, orphans
 from app.connections.attempts import hash_of
 from app.connections.events import Event
 from app.connections.vault import Vault
@@ -54,7 +54,8 @@ class Lifecycle:
         The earlier grant is left alone at Katana: revoking it could end the user's consent, and
         with it the new grant. It is never used again.
 
-        Raises NotConnected where the user's account went meanwhile: it would be nobody's.
+        Raises NotConnected where the user's account went meanwhile: the grant would be nobody's, so
+        it is withdrawn.
         """
         connected = self._store_in_the_end(user_id, grant, state)
         events.announce(
@@ -109,6 +110,10 @@ class Lifecycle:
             except (IntegrityError, NotConnected):
                 # Another tab has just connected, or disconnected; or the account is gone.
                 db.session.rollback()
+        connected = find(user_id) is not None
+        db.session.rollback()  # nothing stays open while Katana is asked
+        if not connected:
+            orphans.withdraw(self._login, grant)
         raise NotConnected("a grant came that could not be stored for anybody")
 
     def _store(self, user_id: int, grant: Grant, state: str) -> Connected:

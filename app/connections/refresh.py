@@ -35,7 +35,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.clock import Clock
-from app.connections import events, grants
+from app.connections import events, grants, orphans
 from app.connections.alone import Alone
 from app.connections.events import Event
 from app.connections.incidents import PROBE_SECONDS, Incidents
@@ -246,11 +246,7 @@ class Refresh:
             self._leases.leave_in_doubt(lease, held)
             return
 
-        if grant.refresh_token and self._login.settings.revoke_url:
-            try:
-                self._login.revoke(grant.refresh_token)
-            except LoginError as error:
-                logger.warning("a grant renewed during its disconnect stays valid: %s", error)
+        orphans.withdraw(self._login, grant)
 
     def _judge(self, lease: Lease, held: Held, error: LoginError) -> None:
         if isinstance(error, GrantRefused):

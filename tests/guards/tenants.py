@@ -93,8 +93,8 @@ GUARDS = [
     Mutant(
         "a grant that comes too late is taken back",
         "app/connections/refresh.py",
-        "        if grant.refresh_token and self._login.settings.revoke_url:\n",
-        "        if False:\n",
+        "        orphans.withdraw(self._login, grant)\n",
+        "        pass\n",
         f"{TESTS}::test_s48_a_refresh_under_way_revives_nothing",
     ),
     Mutant(
@@ -111,6 +111,20 @@ GUARDS = [
         "over = {'status': 'reconnect_needed', 'reason': 'grant_ended'}\n"
         "        forget = update(Connection).where(this_one).values(over).returning(Connection.id)",
         f"{TESTS}::test_s48_a_refresh_under_way_revives_nothing",
+    ),
+    Mutant(
+        "a grant for nobody is withdrawn",
+        LIFECYCLE,
+        "            orphans.withdraw(self._login, grant)\n",
+        "            pass\n",
+        f"{TESTS}::test_s49_an_account_that_goes_during_the_exchange_gets_no_connection",
+    ),
+    Mutant(
+        "a grant beside a living one is not withdrawn",
+        LIFECYCLE,
+        "        if not connected:\n",
+        "        if True:\n",
+        "tests/test_lifecycle.py::test_a_grant_that_is_overtaken_for_ever_is_not_withdrawn",
     ),
     Mutant(
         "a grant for nobody is no bug",
