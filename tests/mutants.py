@@ -9,6 +9,11 @@ from xml.etree import ElementTree
 
 from app.config import ROOT
 
+#: Of this machine, and no part of the repository.
+LEFT_OUT = shutil.ignore_patterns(
+    *(".git", ".venv*", ".env", "instance", "__pycache__", ".*_cache", ".hypothesis")
+)
+
 
 @dataclass(frozen=True)
 class Change:
@@ -57,7 +62,7 @@ def assert_noticed(mutant: Mutant, tree: Path) -> None:
 
     A test that could not begin has noticed nothing; one with parameters notices by any of them.
     """
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "instance"))
+    shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
     assert_in_place(mutant)
     for change in mutant.changes:
         file = tree / change.file

@@ -1,10 +1,11 @@
 """Secrets and keys: what keeps S-37 to S-43, and which test notices."""
 
-from tests.mutants import Mutant
+from tests.mutants import Change, Mutant
 
 SECRETS = "tests/test_security_secrets.py"
 CALLBACK = "tests/test_security_callback.py"
 CONFIG = "app/config.py"
+VAULT = "app/connections/vault.py"
 
 GUARDS = [
     Mutant(
@@ -16,21 +17,28 @@ GUARDS = [
     ),
     Mutant(
         "a token is sealed",
-        "app/connections/vault.py",
-        "        return bytes((FORMAT, len(kid))) + kid.encode() + nonce + sealed",
-        "        return bytes((FORMAT, len(kid))) + kid.encode() + nonce + sealed + text.encode()",
+        VAULT,
+        "self._ciphers[kid].encrypt(nonce, text.encode(), _associated_data(kid, place))",
+        "text.encode()",
         f"{SECRETS}::test_s37_s38_s40_no_secret_is_written_down",
+        also=(
+            Change(
+                VAULT,
+                "self._ciphers[kid].decrypt(nonce, ciphertext, _associated_data(kid, place))",
+                "ciphertext",
+            ),
+        ),
     ),
     Mutant(
         "a token is sealed to its user",
-        "app/connections/vault.py",
+        VAULT,
         "[FORMAT, kid, place.table, place.column, place.row, place.user]",
         "[FORMAT, kid, place.table, place.column]",
         f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
     ),
     Mutant(
         "a token is sealed to its column",
-        "app/connections/vault.py",
+        VAULT,
         "[FORMAT, kid, place.table, place.column, place.row, place.user]",
         "[FORMAT, kid, place.table, place.row, place.user]",
         f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
@@ -111,7 +119,7 @@ GUARDS = [
     ),
     Mutant(
         "every key of the ring opens",
-        "app/connections/vault.py",
+        VAULT,
         "for key in keys}",
         "for key in keys[:1]}",
         f"{SECRETS}::test_s42_keys_are_changed_beside_live_traffic",
