@@ -19,6 +19,10 @@ from app import config
 PARTS = ("app", "migrations", "templates")
 FILES = (".env.example", "Makefile", "gunicorn.conf.py", "wsgi.py")
 LOCKS = ("requirements.txt", "requirements-dev.txt")
+#: Of this machine, and no part of the repository.
+LEFT_OUT = shutil.ignore_patterns(
+    *(".git", ".venv*", ".env", "instance", "__pycache__", ".*_cache", ".hypothesis")
+)
 SECONDS = 60  # after which a start that hangs is ended, so that the test fails
 
 

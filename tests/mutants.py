@@ -8,11 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from app.config import ROOT
-
-#: Of this machine, and no part of the repository.
-LEFT_OUT = shutil.ignore_patterns(
-    *(".git", ".venv*", ".env", "instance", "__pycache__", ".*_cache", ".hypothesis")
-)
+from tests.clones import LEFT_OUT
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,9 @@ from pathlib import Path
 import pytest
 
 from app.config import ROOT
+from tests.clones import LEFT_OUT
 
 FORK = ROOT / "tests" / "fork"
-LEFT_OUT = shutil.ignore_patterns(
-    *(".git", ".venv", ".env", "instance", "__pycache__", ".*_cache", ".hypothesis")
-)
 #: Of the tests that are left, those that say most in little time.
 TRIED = (
     *("test_repository.py", "test_security_mutants.py"),
