@@ -139,6 +139,7 @@ def test_s04_a_state_is_consumed_once_under_twenty_parallel_callbacks(rig: Rig, 
 
     assert exchanges(rig) == 1
     assert {page.status for page in pages} <= {303, 400}
+    assert all("may be under way" in page.text for page in pages if page.status == 400)
     assert ALDER in ada.dashboard().text
 
 

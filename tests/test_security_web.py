@@ -443,13 +443,14 @@ INJECTED = [
     "%27%20OR%201=1",
     "{{7777*7777}}",
     "${7777*7777}",
+    '"><input name="injected">',
     "\x00",
     "\ud7ff\uffff\U0010ffff",
 ]
 
 
 def test_s79_quotes_are_text(rig: Rig, ada: Maker) -> None:
-    """S-79: in no field, parameter or path does SQL or a template do anything."""
+    """S-79: in no field, parameter or path does SQL, a template or a tag do anything."""
     ada.connect()
     before = stored(rig)
     stranger = rig.jar()
@@ -461,6 +462,7 @@ def test_s79_quotes_are_text(rig: Rig, ada: Maker) -> None:
             for where in ("/sign-in", "/sign-up") if sql in email else ("/sign-in",):
                 page = stranger.send("POST", where, {**blank, "email": email, "password": password})
                 assert page.status == 422, (where, email)
+                assert page.form(where).fields.keys() == blank.keys()
                 assert "60481729" not in page.text
         for name in ("code", "state", "error", "iss"):
             given = {"state": "s", "code": "c", name: sql}

@@ -86,7 +86,7 @@ GUARDS = [
         f"{TESTS}::test_s74_there_is_no_debugger",
     ),
     Mutant(
-        "a body has its limit",
+        "what is sent to a page has its limit",
         CONFIG,
         '        "MAX_CONTENT_LENGTH": FORM_BYTES,\n',
         "",
@@ -133,6 +133,13 @@ GUARDS = [
         'forwarded_allow_ips = ""\n',
         'forwarded_allow_ips = ""\nstrip_header_spaces = True\n',
         f"{TESTS}::test_s78_what_two_servers_could_read_differently_is_refused",
+    ),
+    Mutant(
+        "what was typed is shown as text",
+        "templates/parts.html",
+        "{{ field.data or '' }}",
+        "{{ (field.data or '')|safe }}",
+        f"{TESTS}::test_s79_quotes_are_text",
     ),
     Mutant(
         "what is typed is a value, not SQL",
