@@ -79,7 +79,7 @@ def _two_sessions(_error: TwoSessions) -> Response:
 def _too_often(_error: RateLimitExceeded) -> Response:
     seconds = throttle.seconds_left()
     wait = f"{ceil(seconds / MINUTE)} minutes" if seconds > MINUTE else "a minute"
-    text = f"This app makes a pause, so that nobody can go on guessing. Try again in {wait}."
+    text = f"This app now waits a while, so that nobody gets in by guessing. Try again in {wait}."
     told = replace(STATUSES[429], text=text, retry_after=seconds)
     return _page(told)
 
