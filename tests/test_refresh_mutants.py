@@ -168,7 +168,14 @@ MUTANTS = [
         "        return DatabaseTime(literal(float(plus), Float))",
         "        from datetime import UTC, datetime, timedelta\n"
         "        return literal(datetime.now(UTC) + timedelta(seconds=plus), Timestamp)",
-        "tests/test_repository.py",
+        "tests/test_wrong_clock.py::test_workers_need_not_agree_on_the_time",
+    ),
+    Mutant(
+        "nobody asks the clock of this machine",
+        INCIDENTS,
+        "from app.clock import Clock\n",
+        "from time import time\n\nfrom app.clock import Clock\n",
+        "tests/test_repository.py::test_no_worker_judges_by_its_own_clock",
     ),
     Mutant(
         "a save that counted is not taken for the grant that came after it",

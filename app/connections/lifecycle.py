@@ -55,7 +55,7 @@ class Lifecycle:
         with it the new grant. It is never used again.
 
         Raises NotConnected where the user's account went meanwhile: the grant would be nobody's, so
-        it is withdrawn.
+        it is withdrawn. Where the database fails it is not: the commit may have come through.
         """
         connected = self._store_in_the_end(user_id, grant, state)
         events.announce(
