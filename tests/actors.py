@@ -13,6 +13,9 @@ from tests.sandbox import TIMEOUT, Callback, Sandbox
 
 #: What a dashboard shows that has read from the sandbox. A fork's own shows something else.
 LIVE = "SO-64"
+#: The marks of tests that are left out, since a fork has another `dashboard`, other `accounts`, or
+#: does without the `sandbox`.
+REPLACED: frozenset[str] = frozenset()
 
 
 class Browser(Protocol):

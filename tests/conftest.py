@@ -21,7 +21,7 @@ from app import create_app
 from app.clock import Clock, SystemClock
 from app.config import ROOT
 from app.db import db
-from tests.actors import ClientBrowser, Maker, WireBrowser
+from tests.actors import REPLACED, ClientBrowser, Maker, WireBrowser
 from tests.browsers import find_chromium, running_chromium
 from tests.clones import Clone
 from tests.connected import Connected, MakeConnected
@@ -41,6 +41,9 @@ settings.load_profile("steady")
 # What a test has its database from, and how many tests share that.
 DATABASES = {"database_url": "function", "shared_rig": "module"}
 
+# What a test has the sandbox from.
+CONNECTED = {"sandbox", "shared_rig"}
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Let each test that has a database run on SQLite and on PostgreSQL."""
@@ -48,6 +51,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     engines = (one.args or ["sqlite"]) if one else ["sqlite", "postgresql"]
     for name in DATABASES.keys() & metafunc.fixturenames:
         metafunc.parametrize(name, engines, indirect=True, scope=DATABASES[name])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of what a fork has replaced, or does without."""
+    for item in items:
+        if CONNECTED.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("sandbox")
+    gone = [item for item in items if any(map(item.get_closest_marker, REPLACED))]
+    items[:] = [item for item in items if item not in gone]
+    config.hook.pytest_deselected(items=gone)
 
 
 def cannot_run(reason: str) -> NoReturn:

@@ -117,6 +117,16 @@ def test_an_address_is_one_account_however_it_is_written(maker: Maker) -> None:
     assert sign_in(maker, maker.password, " ADA@Workshop.example ").status == 303
 
 
+@pytest.mark.one_database
+def test_signing_out_clears_what_pages_have_stored(maker: Maker) -> None:
+    """S-54: and no cookie, since that would reach every app on the same domain."""
+    maker.sign_up()
+
+    page = maker.submit(maker.dashboard(), "/sign-out")
+
+    assert page.headers["Clear-Site-Data"] == '"storage"'
+
+
 def test_looking_for_nobody_costs_a_whole_hash() -> None:
     """S-63: what an unknown address is compared with has the costs of a real hash."""
     assert not passwords.outdated(passwords._NOBODYS)

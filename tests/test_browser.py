@@ -27,6 +27,7 @@ def _nothing_breaks_the_policy(page: Page) -> Iterator[None]:
     assert not [text for text in said if "Content Security Policy" in text]
 
 
+@pytest.mark.dashboard
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_the_journey(page: Page, sandbox: Sandbox, method: str) -> None:
     """S-18: sign up, connect, outlive a token, lose the grant, reconnect, cancel, disconnect."""
@@ -76,13 +77,14 @@ def test_after_signing_out_the_back_button_shows_nothing(page: Page) -> None:
     sign_up(page)
     connect(page)
     press(page, "Sign out")
-    expect(page.get_by_role("status")).to_have_text("You are signed out.")
+    expect(page.get_by_role("link", name="Sign in")).to_be_visible()
 
     page.go_back()
 
     shows(page, "Sign in")
 
 
+@pytest.mark.accounts
 def test_no_mouse_is_needed(page: Page) -> None:
     """The way to the data can be gone with the keyboard alone."""
     page.goto("/sign-up")
@@ -111,6 +113,7 @@ def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"the keyboard does not get to {name}")
 
 
+@pytest.mark.accounts
 def test_every_page_is_accessible(page: Page, sandbox: Sandbox) -> None:
     """axe finds nothing on any page in any state, and no page scrolls sideways on a phone."""
     for address in ("/", "/sign-up", "/nowhere"):

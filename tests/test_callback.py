@@ -108,6 +108,7 @@ def test_our_own_wrong_secret_is_nobody_elses_fault(
     assert secret not in caplog.text + page.text
 
 
+@pytest.mark.dashboard
 @pytest.mark.one_database
 def test_a_name_that_cannot_be_read_costs_nothing(ada: Maker, sandbox: Sandbox) -> None:
     """The connection stands before its name is asked for; the dashboard asks again."""

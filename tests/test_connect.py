@@ -126,6 +126,7 @@ def test_disconnecting_twice_is_no_error(ada: Maker) -> None:
     assert "Katana was not connected any more." in ada.dashboard().text
 
 
+@pytest.mark.dashboard
 @pytest.mark.one_database
 def test_the_history_outlives_the_connection(app: Flask, ada: Maker) -> None:
     """What happened stays on record after disconnecting."""

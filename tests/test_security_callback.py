@@ -415,6 +415,7 @@ def literally(rig: Rig, target: str) -> HTTPResponse:
     return answer
 
 
+@pytest.mark.accounts
 @pytest.mark.one_database
 def test_s23_nobody_is_sent_elsewhere(rig: Rig, ada: Maker) -> None:
     """S-23: no address in a query or a form leads off this site, and none is a failure of ours."""

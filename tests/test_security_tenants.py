@@ -134,6 +134,7 @@ def test_s46_of_many_callbacks_at_once_one_connection_comes(rig: Rig, bob: Maker
     assert ALDER in bob.dashboard().text
 
 
+@pytest.mark.dashboard
 def test_s47_another_account_is_warned_of_before_and_told_after(rig: Rig, ada: Maker) -> None:
     """S-47: nobody finds other numbers on their page without a word."""
     assert "in the place of this one" in ada.dashboard().text

@@ -20,6 +20,8 @@ from tests.actors import Maker
 from tests.pages import Page
 from tests.rig import Jar, Rig
 
+pytestmark = pytest.mark.accounts
+
 GOOD = "walnut drawers slide well"
 HOME, ELSEWHERE = "198.51.100.7", "203.0.113.1"
 THREADS = 2 * 8  # gunicorn.conf.py: workers times threads

@@ -91,6 +91,7 @@ def test_the_sandbox_gets_credentials_once(clone: Clone) -> None:
     assert config.load({**dotenv_values(clone.env), **dotenv_values(clone.sandbox_env)})
 
 
+@pytest.mark.sandbox
 def test_one_command_serves_both_and_one_signal_ends_both(free_clone: Clone) -> None:
     """Both servers answer at the addresses it names, and are gone after Ctrl-C, without a fuss."""
     with free_clone.running() as run:
@@ -109,6 +110,7 @@ def test_one_command_serves_both_and_one_signal_ends_both(free_clone: Clone) -> 
     assert "Traceback" not in run.said
 
 
+@pytest.mark.sandbox
 def test_signals_that_come_again_leave_nothing_behind(free_clone: Clone) -> None:
     """A supervisor asks a whole group of processes to end, and make asks its child once more."""
     with free_clone.running() as run:
@@ -124,6 +126,7 @@ def test_signals_that_come_again_leave_nothing_behind(free_clone: Clone) -> None
     assert not any(child.is_running() for child in children.values())
 
 
+@pytest.mark.sandbox
 @pytest.mark.parametrize(
     ("victim", "name"), [("gunicorn", "The app"), ("app.sandbox", "The sandbox")]
 )
