@@ -126,7 +126,7 @@ def test_the_journey_behind_https(
         assert "max-age=31536000" in answer.headers["Strict-Transport-Security"]
 
         press(page, "Sign out")
-        expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+        expect(page.get_by_role("link", name="Sign in", exact=True)).to_be_visible()
         context.close()
 
         hosts[1].stop()

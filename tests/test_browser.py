@@ -77,7 +77,7 @@ def test_after_signing_out_the_back_button_shows_nothing(page: Page) -> None:
     sign_up(page)
     connect(page)
     press(page, "Sign out")
-    expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("link", name="Sign in", exact=True)).to_be_visible()
 
     page.go_back()
 

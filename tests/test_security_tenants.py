@@ -95,6 +95,7 @@ def test_s44_what_anybody_sends_anywhere_reaches_their_own_connection_only(
     assert not rig.sandbox.ledger().of("revoke")
 
 
+@pytest.mark.dashboard
 def test_s45_the_page_says_what_was_connected_to_whom_and_how_to_undo_it(
     rig: Rig, ada: Maker
 ) -> None:
