@@ -73,7 +73,7 @@ class TestServed:
         lines = lines_of(served.log())
         assert "Starting gunicorn" in lines[0]["message"]
         assert all(datetime.fromisoformat(line["time"]).tzinfo == UTC for line in lines)
-        events = [line for line in lines if "event" in line]
+        events = [line for line in lines if line["logger"] == "app.connections.events"]
         assert [(line["event"], line["detail"], line["level"]) for line in events] == [
             ("connected", None, "INFO"),
             ("connected", None, "INFO"),
@@ -95,6 +95,36 @@ class TestServed:
         assert requests[-1]["request_id"] == forged.headers["X-Request-ID"]
         assert "canary" not in served.log()
         assert "code=" not in served.log()
+
+
+@pytest.mark.accounts
+def test_who_comes_and_who_is_turned_away_is_a_line_each(
+    maker: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S-80: with the fields of what happens to a connection, and with nothing that was typed in."""
+    caplog.set_level(logging.INFO, "app")
+    maker.sign_up()
+    maker.get("/katana/callback?code=canary&state=canary")
+    maker.sign_out()
+    maker.password = "canary canary canary"
+    for _ in range(11):
+        answer = maker.sign_in()
+    maker.email = "canary@workshop.example"
+    maker.sign_in()
+
+    told = [json.loads(logs.formatter(logs.JSON).format(record)) for record in caplog.records]
+    lines = [(line["event"], line["detail"], line["user_id"], line["level"]) for line in told]
+    assert lines == [
+        ("signed_up", None, 1, "INFO"),
+        ("signed_in", None, 1, "INFO"),
+        ("failed", "AttemptRefused", 1, "WARNING"),
+        ("signed_out", None, 1, "INFO"),
+        *[("sign_in_refused", None, 1, "WARNING")] * 10,
+        ("throttled", "accounts.sign_in_submit", None, "WARNING"),
+        ("sign_in_refused", None, None, "WARNING"),
+    ]
+    assert answer.status == 429
+    assert "canary" not in str(told)
 
 
 def test_the_server_of_developers_writes_no_query_either(

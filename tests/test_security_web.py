@@ -481,14 +481,15 @@ def test_s79_quotes_are_text(rig: Rig, ada: Maker) -> None:
 
 
 TOLD = [
-    "a sign-in was refused",
+    "sign in refused",
+    "signed up",
     "signed in",
     "connected",
     "refreshed",
     "AttemptRefused",
     "disconnected",
 ]
-FORGED = "2026-11-23 09:00:00 INFO    user 1 signed in"
+FORGED = "2026-11-23 09:00:00 INFO    user 1: signed in"
 
 
 @pytest.mark.accounts

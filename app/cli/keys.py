@@ -1,6 +1,7 @@
 """flask keys: make a key that seals tokens, and bring all tokens under it."""
 
 import base64
+import logging
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from app.cli import settings
 from app.cli.progress import progress
 from app.connections.sealed import KeyInUse
 from app.reading import KEY_BYTES
+
+logger = logging.getLogger(__name__)
 
 WHAT_NEXT = (
     "Append it to TOKEN_ENCRYPTION_KEYS on every host and restart, so that all can open what it "
@@ -51,6 +54,9 @@ def rotate(ctx: click.Context) -> None:
             broken |= batch.broken
             values += batch.values
             done(batch.connections)
+    kid = settings.current().token_keys[0].kid
+    fields = {"event": "keys_rotated", "detail": kid}
+    logger.info("%s values are sealed anew by %s", values, kid, extra=fields)
     click.echo(f"Values sealed anew: {values}.")
     for connection_id, why in broken.items():
         click.echo(f"connection {connection_id}: {why}; left as it is", err=True)

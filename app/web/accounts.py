@@ -4,8 +4,6 @@ All that the rest of the app needs of it is `sessions.begin(user_id)`, once some
 they are. With this file go `account_forms.py`, `passwords.py` and their templates.
 """
 
-import logging
-
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user  # type: ignore[import-untyped]
 from sqlalchemy import insert, select, update
@@ -16,8 +14,8 @@ from app.db import db
 from app.models import User
 from app.web import passwords, sessions, throttle
 from app.web.account_forms import AccountForm, SignInForm, SignUpForm
+from app.web.audit import Audit, tell
 
-logger = logging.getLogger(__name__)
 bp = Blueprint("accounts", __name__)
 
 
@@ -43,6 +41,7 @@ def sign_up_submit() -> tuple[str, int] | Response:
         form.refuse(form.email, "No account can be made with this address. Perhaps you have one.")
         return _page(form), 422
 
+    tell(Audit.SIGNED_UP, user_id)
     sessions.begin(user_id)
     return throttle.remember(_to_dashboard())
 
@@ -63,7 +62,6 @@ def sign_in_submit() -> tuple[str, int] | Response:
 
     user_id = _user_with(form.email.data or "", form.password.data or "")
     if user_id is None:
-        logger.info("a sign-in was refused")
         form.refuse(form.password, "The e-mail address or the password is not right.")
         return _page(form), 422
 
@@ -109,6 +107,7 @@ def _user_with(email: str, password: str) -> int | None:
     user = db.session.execute(found).one_or_none()
     db.session.rollback()  # hashing takes its time: no transaction stays open meanwhile
     if not passwords.matches(password, user.password_hash if user else None) or user is None:
+        tell(Audit.SIGN_IN_REFUSED, user.id if user else None)
         return None
 
     if passwords.outdated(user.password_hash):

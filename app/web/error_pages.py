@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 from math import ceil
 
-from flask import Flask, Response, make_response, render_template
+from flask import Flask, Response, make_response, render_template, request
 from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
@@ -16,7 +16,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
 
 from app import logs
 from app.errors import ConnectError
-from app.web import throttle
+from app.web import audit, throttle
+from app.web.audit import Audit
 from app.web.explanations import (
     ANYTHING_ELSE,
     DATABASE_AWAY,
@@ -49,7 +50,9 @@ def explain(error: ConnectError) -> Explanation:
     """What `error` is to a browser; it is logged as well."""
     told = next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
     level = logging.ERROR if told.ours else logging.WARNING
-    logger.log(level, "%s: %s", type(error).__name__, error)
+    name = type(error).__name__
+    fields = audit.fields(Audit.FAILED, audit.known_user_id(), name)
+    logger.log(level, "%s: %s", name, error, extra=fields)
     seconds = getattr(error, "retry_after", None)
     return replace(told, retry_after=max(1, round(seconds))) if seconds else told
 
@@ -77,6 +80,7 @@ def _two_sessions(_error: TwoSessions) -> Response:
 
 
 def _too_often(_error: RateLimitExceeded) -> Response:
+    audit.tell(Audit.THROTTLED, audit.known_user_id(), request.endpoint)
     seconds = throttle.seconds_left()
     wait = f"{ceil(seconds / MINUTE)} minutes" if seconds > MINUTE else "a minute"
     text = f"This app now waits a while, so that nobody gets in by guessing. Try again in {wait}."

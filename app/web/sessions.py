@@ -6,7 +6,6 @@ it stays good for ever.
 """
 
 import hashlib
-import logging
 import secrets
 from dataclasses import dataclass, field
 
@@ -24,12 +23,12 @@ from sqlalchemy import delete, insert, select, update
 from app.clock import SystemClock
 from app.db import db
 from app.models import User, UserSession
+from app.web.audit import Audit, tell
 
 IDLE_SECONDS = 24 * 3600
 LONGEST_SECONDS = 14 * 24 * 3600
 SEEN_EVERY_SECONDS = 300  # so that not every page load writes
 
-logger = logging.getLogger(__name__)
 now = SystemClock().database_time
 
 
@@ -94,15 +93,18 @@ def begin(user_id: int) -> None:
     )
     db.session.commit()
     login_user(_signed_in(token))
-    logger.info("user %s signed in", user_id)
+    tell(Audit.SIGNED_IN, user_id)
 
 
 def end() -> None:
     """Sign this browser out, and with it every copy of its cookie."""
     token = session.get("_user_id", "")
-    db.session.execute(delete(UserSession).where(UserSession.token_hash == _hash_of(token)))
+    ending = delete(UserSession).returning(UserSession.user_id)
+    user_id = db.session.scalar(ending.where(UserSession.token_hash == _hash_of(token)))
     db.session.commit()
     session.clear()  # last: whoever the database could not sign out can try again
+    if user_id:
+        tell(Audit.SIGNED_OUT, user_id)
 
 
 def _signed_in(token: str) -> SignedIn | None:
