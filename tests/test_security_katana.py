@@ -643,9 +643,9 @@ def test_s25_whoever_cannot_show_who_they_are_gets_nothing(
         ada.sign_up()
         page = ada.connect()
 
-    assert (page.status, "Katana cannot be reached" in page.text) == (503, True)
     assert server.heard == []
     assert not any(b"client_secret" in peer.received for peer in server.peers)
+    assert (page.status, "Katana cannot be reached" in page.text) == (503, True)
 
 
 def _certified_by_nobody() -> ssl.SSLContext:

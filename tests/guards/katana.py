@@ -14,8 +14,16 @@ GUARDS = [
         "a certificate is looked at",
         TRANSPORT,
         "    session.trust_env = False\n",
-        "    session.trust_env = False\n    session.verify = False\n",
+        "    session.trust_env = False\n    session.verify = False\n    disable_warnings()\n",
         f"{KATANA}::test_s25_whoever_cannot_show_who_they_are_gets_nothing",
+        also=(
+            Change(
+                TRANSPORT,
+                "from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout\n",
+                "from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout\n"
+                "from urllib3 import disable_warnings\n",
+            ),
+        ),
     ),
     Mutant(
         "an answer comes until a deadline",
