@@ -53,6 +53,13 @@ def test_every_guard_names_tests_that_are_there() -> None:
     assert not gone, f"no such tests: {', '.join(sorted(gone))}"
 
 
+def test_every_guard_has_a_name_of_its_own() -> None:
+    """So that one can be asked for by it."""
+    names = [mutant.guard for mutant in GUARDS]
+
+    assert len(names) == len(set(names))
+
+
 @pytest.mark.parametrize("mutant", KEPT, ids=lambda mutant: mutant.guard)
 def test_every_guard_is_where_the_list_says(mutant: Mutant) -> None:
     """Each stands in the code exactly once, so that the list stays true."""

@@ -12,10 +12,11 @@ S-57  there is no password change and no reset. A fork that adds one asks for th
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
+from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 from sqlalchemy import func, select, update
 
@@ -23,7 +24,7 @@ from app import create_app
 from app.clock import SystemClock
 from app.db import db
 from app.models import UserSession
-from tests.actors import Maker
+from tests.actors import ClientBrowser, Maker
 from tests.callbacks import callback
 from tests.cookies import opened
 from tests.pages import Page
@@ -274,14 +275,24 @@ def test_s55_what_a_dead_session_began_is_dead(rig: Rig, ada: Maker) -> None:
     assert not rig.sandbox.ledger().of("exchange")
 
 
-@pytest.mark.one_database
-def test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named(
-    rig: Rig, ada: Maker
-) -> None:
-    """S-58: the old key still opens and signs nothing; once it is gone, so is what it signed."""
+@pytest.fixture
+def during_and_after(rig: Rig) -> Iterator[tuple[Flask, Flask]]:
+    """The app with a new secret key: while the old one is named beside it, and once it is gone."""
     old, new = rig.environ["SECRET_KEY"], "new-secret-key-0123456789abcdefghijklmnop"
     during = create_app(rig.environ | {"SECRET_KEY": new, "SECRET_KEY_FALLBACKS": old})
     after = create_app(rig.environ | {"SECRET_KEY": new})
+    yield during, after
+    for app in (during, after):
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.mark.one_database
+def test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named(
+    rig: Rig, ada: Maker, during_and_after: tuple[Flask, Flask]
+) -> None:
+    """S-58: the old key still opens and signs nothing; once it is gone, so is what it signed."""
+    during, after = during_and_after
     cookie = ada.browser.cookies["session"]
     form = ada.dashboard().form("/katana/connect").fields
 
@@ -304,9 +315,30 @@ def test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named
     assert not _payload(rig.app, signed_anew)
     assert stale.status_code == 400
     assert "load the page again" in stale.get_data(as_text=True)
-    for app in (during, after):
-        with app.app_context():
-            db.engine.dispose()
+
+
+@pytest.mark.one_database
+def test_s58_a_new_secret_key_keeps_browsers_known_for_as_long_as_the_old_one_is_named(
+    rig: Rig, ada: Maker, during_and_after: tuple[Flask, Flask]
+) -> None:
+    """S-58, S-62: while strangers guess, Ada's browser gets in; then the new key knows it too."""
+    during, after = during_and_after
+
+    def sign_in(app: Flask, known: str = "", password: str = ada.password) -> tuple[int, str]:
+        client = app.test_client()
+        client.set_cookie("known", known, domain="localhost")
+        maker = Maker(ClientBrowser(client), rig.sandbox)
+        typed = {"email": ada.email, "password": password}
+        status = maker.submit(maker.get("/sign-in"), "/sign-in", **typed).status
+        return status, client.get_cookie("known", domain="localhost").value
+
+    guessed = [sign_in(during, password=f"a guess, number {n}")[0] for n in range(11)]
+    old = ada.browser.cookies["known"]
+    refused, (signed_in, new) = sign_in(after, old), sign_in(during, old)
+
+    assert guessed == [422] * 10 + [429]
+    assert (refused[0], signed_in) == (429, 303)
+    assert sign_in(after, new)[0] == 303
 
 
 @pytest.mark.one_database
