@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask.cli import with_appcontext
+from sqlalchemy import text
 
-from app import create_app
+from app.cli.settings import DatabaseCommand
 from app.config import load
 from app.connections.overview import BATCH
+from app.db import db
 from app.katana.oauth import KatanaLogin, new_code_verifier
 from app.models import EventKind, Reason, Status
 from tests.clones import Clone
 from tests.commands import END_SECONDS, ended, flask, on_a_terminal, run
+from tests.conftest import MakeApp
 from tests.connected import Connected, MakeConnected
 from tests.crowds import crowd
 from tests.sandbox import Sandbox
@@ -46,11 +50,11 @@ def test_a_key_can_be_made_before_there_are_settings(clone: Clone) -> None:
 
 
 @pytest.mark.one_database
-def test_a_new_key_is_one_that_the_settings_take(environ: dict[str, str]) -> None:
+def test_a_new_key_is_one_that_the_settings_take(new_app: MakeApp, environ: dict[str, str]) -> None:
     """What `keys new` prints goes into TOKEN_ENCRYPTION_KEYS as it is."""
     key = ended(flask({}, "keys", "new")).output.splitlines()[0]
 
-    create_app(environ | {"TOKEN_ENCRYPTION_KEYS": f"{key},{environ['TOKEN_ENCRYPTION_KEYS']}"})
+    new_app(TOKEN_ENCRYPTION_KEYS=f"{key},{environ['TOKEN_ENCRYPTION_KEYS']}")
 
 
 def test_no_server_starts_on_wrong_settings(clone: Clone) -> None:
@@ -298,18 +302,36 @@ def test_wrong_usage_ends_with_2(app: Flask, arguments: tuple[str, ...]) -> None
 
 
 @pytest.mark.one_database
+def test_ctrl_c_in_the_middle_of_a_statement_is_no_failure_of_the_database(app: Flask) -> None:
+    """What a driver that was interrupted says on top of it concerns nobody."""
+
+    @app.cli.command("half-done", cls=DatabaseCommand)
+    @with_appcontext
+    def half_done() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            db.session.execute(text("half a statement"))
+
+    told = run(app, "half-done")
+
+    assert told.status == 1
+    assert told.output.strip() == "Aborted!"
+
+
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "arguments",
     [("connections", "list"), ("connections", "keep-alive"), ("keys", "rotate")],
     ids=" ".join,
 )
 def test_a_database_without_tables_is_one_sentence(
-    environ: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
+    new_app: MakeApp, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     """What the database cannot do is told without a traceback, with status 1."""
-    empty = {"DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}"}
+    empty = f"sqlite:///{tmp_path / 'empty.db'}"
 
-    told = run(create_app(environ | empty), *arguments)
+    told = run(new_app(DATABASE_URL=empty), *arguments)
 
     assert told.status == 1
     assert "The database failed (OperationalError)" in told.output

@@ -56,7 +56,8 @@ def rotate(ctx: click.Context) -> None:
             done(batch.connections)
     kid = settings.current().token_keys[0].kid
     fields = {"event": "keys_rotated", "detail": kid}
-    logger.info("%s values are sealed anew by %s", values, kid, extra=fields)
+    if values:
+        logger.info("%s values are sealed anew by %s", values, kid, extra=fields)
     click.echo(f"Values sealed anew: {values}.")
     for connection_id, why in broken.items():
         click.echo(f"connection {connection_id}: {why}; left as it is", err=True)

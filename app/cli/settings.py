@@ -27,10 +27,20 @@ class DatabaseCommand(click.Command):
             with logs.carrying(f"{self.name}-{logs.new_id()}"):
                 return super().invoke(ctx)
         except SQLAlchemyError as error:
+            if _interrupted(error):
+                raise click.Abort from None
+
             # Its class alone: its text holds the statement, and what was to be stored.
             raise click.ClickException(
                 f"The database failed ({type(error).__name__}): `flask doctor` tells more."
             ) from None
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether it began with Ctrl-C, which may leave a statement, and so its end, half done."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 class DatabaseGroup(AppGroup):
