@@ -1,10 +1,12 @@
 """What is told to probes while the database hangs: soon, and nothing of the why."""
 
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from threading import Event, Semaphore
 
 import psutil
@@ -15,6 +17,7 @@ from flask.testing import FlaskClient
 
 from app.web import questions
 from app.web.questions import Question
+from tests.conftest import MakeApp
 
 WAIT_SECONDS = 30
 
@@ -54,6 +57,29 @@ def test_a_database_that_hangs_is_not_ready(
 
     monkeypatch.setattr(questions, "PATIENCE_SECONDS", WAIT_SECONDS)
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.one_database("postgresql")
+def test_metrics_of_a_database_that_hangs_are_those_of_the_process(
+    new_app: MakeApp, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S-81: Prometheus is answered in time, with the counters and without the gauges."""
+    token = secrets.token_hex(32)
+    client = new_app(METRICS_TOKEN=token).test_client()
+    ask = partial(client.get, "/metrics", headers={"Authorization": f"Bearer {token}"})
+    assert b"katana_database_up 1.0" in ask().get_data()
+    monkeypatch.setattr(questions, "PATIENCE_SECONDS", 0.2)
+    with ThreadPoolExecutor(1) as executor, stopped(database_url):
+        asking = [executor.submit(ask) for _ in range(3)]
+        answers = [future.result(WAIT_SECONDS) for future in asking]
+
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert all(b"katana_database_up 0.0" in answer.get_data() for answer in answers)
+        assert all(b"katana_refreshes_total" in answer.get_data() for answer in answers)
+        assert not any(b"katana_connections{" in answer.get_data() for answer in answers)
+
+    monkeypatch.setattr(questions, "PATIENCE_SECONDS", WAIT_SECONDS)
+    assert b"katana_database_up 1.0" in ask().get_data()
 
 
 class Hanging:

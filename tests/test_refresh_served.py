@@ -5,7 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import psutil
 import pytest
@@ -97,7 +97,7 @@ def test_a_worker_asked_to_stop_saves_its_answer_first(
     assert served.process.wait(60) == 0
     tab.join()
     assert_alive(sandbox, 1)
-    with sqlite3.connect(make_url(database_url).database or "") as connection:
+    with closing(sqlite3.connect(make_url(database_url).database or "")) as connection:
         saved = connection.execute("SELECT generation, sent_at FROM connections").fetchone()
     assert saved == (2, None)
 
