@@ -165,6 +165,7 @@ LENGTHEN = """selector => document.querySelectorAll(selector)
 BEYOND = "card => card.scrollWidth > card.clientWidth"
 
 
+@pytest.mark.dashboard
 def test_no_name_is_too_long_for_its_place(page: Page, sandbox: Sandbox) -> None:
     """Whatever makers, customers and products are called, a page holds it, on a phone too."""
     sign_up(page)

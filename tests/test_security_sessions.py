@@ -317,6 +317,7 @@ def test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named
     assert "load the page again" in stale.get_data(as_text=True)
 
 
+@pytest.mark.accounts
 @pytest.mark.one_database
 def test_s58_a_new_secret_key_keeps_browsers_known_for_as_long_as_the_old_one_is_named(
     rig: Rig, ada: Maker, during_and_after: tuple[Flask, Flask]

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from enum import StrEnum
 
-from flask import g
+from flask import g, has_app_context
 
 logger = logging.getLogger(__name__)
 
@@ -45,5 +45,6 @@ def fields(event: Audit, user_id: int | None, detail: str | None = None) -> Mapp
 
 def known_user_id() -> int | None:
     """Who is signed in, if this request has asked already: the database may be what failed."""
-    user_id: int | None = getattr(g.get("_login_user"), "id", None)  # Flask-Login keeps it there
+    user = g.get("_login_user") if has_app_context() else None  # where Flask-Login keeps it
+    user_id: int | None = getattr(user, "id", None)
     return user_id
