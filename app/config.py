@@ -170,9 +170,9 @@ def _engine_options(database_url: str) -> Mapping[str, Any]:
 
     return {
         "hide_parameters": True,
-        "pool_pre_ping": True,
         "pool_size": 10,
         "max_overflow": 20,
+        "pool_use_lifo": True,  # the one last used needs a check least
         "connect_args": {
             "connect_timeout": 5,
             "options": " ".join(f"-c {setting}" for setting in POSTGRES_SETTINGS),

@@ -11,6 +11,8 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+from app import pool
+
 
 class Model(DeclarativeBase):
     """The base of every table; constraints get names that migrations can count on."""
@@ -53,6 +55,8 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _prepare_sqlite)
+        else:
+            pool.check_before_use(db.engine)
 
 
 def single_statements(engine: Engine) -> Engine:

@@ -4,7 +4,6 @@ import cProfile
 import json
 import os
 import pstats
-import resource
 import subprocess
 import sys
 import time
@@ -206,15 +205,14 @@ def host() -> None:
         sys.stdin.readline()
         began, used = time.monotonic(), time.process_time()
         before = upkeep.idle.moment(WEEK_SECONDS)
-        outcomes = upkeep.keep_alive.run(before, IN_FLIGHT, lambda: False)
-        counts = Counter(outcome.name for outcome in outcomes)
-        told = Host(
-            began,
-            time.monotonic(),
-            time.process_time() - used,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            dict(counts),
-        )
+        # Looked at after each renewal: what the system reports as the most that a process had
+        # begins, on Linux, with what the process had that started it.
+        process, memory = psutil.Process(), 0
+        counts: Counter[str] = Counter()
+        for outcome in upkeep.keep_alive.run(before, IN_FLIGHT, lambda: False):
+            counts[outcome.name] += 1
+            memory = max(memory, process.memory_info().rss)
+        told = Host(began, time.monotonic(), time.process_time() - used, memory, dict(counts))
         db.engine.dispose()
     print(json.dumps(asdict(told)), flush=True)
 
