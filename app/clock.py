@@ -5,6 +5,7 @@ that all processes and hosts share. A worker whose own clock is wrong then does 
 """
 
 import time
+from threading import Event
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Float, literal
@@ -26,6 +27,9 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Wait."""
 
+    def wait(self, event: Event, seconds: float) -> None:
+        """Wait for an event, but not longer."""
+
 
 class SystemClock:
     """Real time."""
@@ -38,6 +42,9 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def wait(self, event: Event, seconds: float) -> None:
+        event.wait(seconds)
 
 
 class DatabaseTime(GenericFunction[Any]):

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam
@@ -30,6 +31,10 @@ class HeldClock:
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.move(seconds)
+
+    def wait(self, event: Event, seconds: float) -> None:
+        if not event.is_set():
+            self.sleep(seconds)
 
     def move(self, seconds: float) -> None:
         """Let time pass."""

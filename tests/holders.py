@@ -157,3 +157,6 @@ class SteppingClock:
     def sleep(self, seconds: float) -> None:
         self._holder.wakes = self._clock.monotonic() + seconds
         self._holder.pause("asleep")
+
+    def wait(self, _event: threading.Event, seconds: float) -> None:
+        self.sleep(seconds)

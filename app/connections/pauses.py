@@ -15,8 +15,10 @@ BROKEN_SEAL_SECONDS = 60.0
 
 _FIRST_SECONDS, _LONGEST_SECONDS = 2.0, 300.0  # after a failure; doubles with each
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
-_LOOK_SECONDS = (0.02, 0.3)  # the first and the later looks for somebody else's refresh
-_SAVE_SECONDS = (0.05, 2.0)
+RARE_LOOK_SECONDS = 0.3  # for somebody else's refresh, where another looks for all
+
+_LOOK_SECONDS, _LOOK_GROWTH = (0.01, 0.3), 1.15  # first and later ones; how fast they part
+_SAVE_SECONDS, _SAVE_GROWTH = (0.05, 2.0), 1.3
 
 
 def after(error: LoginError, *, failures: int, doubtful: bool) -> float:
@@ -38,13 +40,13 @@ def grown(failures: int) -> float:
 
 
 def before_next_look(looks: int) -> float:
-    """Seconds between two looks for somebody else's refresh: at most half of what was waited."""
-    return _between(_LOOK_SECONDS, looks)
+    """Seconds between two looks for somebody else's refresh: a sixth of what was waited."""
+    return _between(_LOOK_SECONDS, _LOOK_GROWTH, looks)
 
 
 def before_next_save(tries: int) -> float:
     """Seconds between two tries to save an answer."""
-    return _between(_SAVE_SECONDS, tries)
+    return _between(_SAVE_SECONDS, _SAVE_GROWTH, tries)
 
 
 def jitter(least: float, most: float) -> float:
@@ -52,7 +54,7 @@ def jitter(least: float, most: float) -> float:
     return random.uniform(least, most)  # noqa: S311  nothing secret hangs on it
 
 
-def _between(seconds: tuple[float, float], step: int) -> float:
-    """From the first towards the second, a third as much again with each step."""
+def _between(seconds: tuple[float, float], growth: float, step: int) -> float:
+    """From the first towards the second, `growth` times as much with each step."""
     least, most = seconds
-    return min(most, least * 1.3 ** min(step, 50)) * jitter(0.7, 1)
+    return min(most, least * growth ** min(step, 50)) * jitter(0.7, 1)

@@ -43,6 +43,7 @@ from app.connections.leases import Leases
 from app.connections.pauses import (
     BROKEN_SEAL_SECONDS,
     PATIENCE_SECONDS,
+    RARE_LOOK_SECONDS,
     REFUSED_SECONDS,
     SETTLE_SECONDS,
     WORTH_WAITING_SECONDS,
@@ -54,6 +55,7 @@ from app.connections.pauses import (
 )
 from app.connections.seen import Held, Lease, Seen
 from app.connections.vault import Vault
+from app.connections.waiting import Waiting
 from app.errors import (
     AnswerLost,
     ClientRefused,
@@ -92,6 +94,7 @@ class Refresh:
         self._vault = vault
         self._clock = clock
         self._claiming = Alone()
+        self._waiting = Waiting(clock)
 
     def fresh_access_token(self, connection_id: UUID, refused: str | None = None) -> str:
         """An access token that is good as far as we know.
@@ -100,6 +103,12 @@ class Refresh:
         to live, once for all who had it. Raises NotConnected, ReconnectNeeded, TryAgainLater
         (nothing is lost; it holds seconds to wait) or SealBroken.
         """
+        try:
+            return self._fresh_access_token(connection_id, refused)
+        finally:
+            self._waiting.wake(connection_id)
+
+    def _fresh_access_token(self, connection_id: UUID, refused: str | None) -> str:
         until = self._clock.monotonic() + PATIENCE_SECONDS
         sends = looks = 0
         while True:
@@ -315,7 +324,8 @@ class Refresh:
         if looks and not seen.leased and not pausing and not self._incidents.may_send():
             raise TryAgainLater(PROBE_SECONDS)
 
-        self._clock.sleep(max(pausing, before_next_look(looks)))
+        often, rarely = before_next_look(looks), RARE_LOOK_SECONDS
+        self._waiting.wait(seen.id, max(pausing, often), max(pausing, rarely))
 
 
 def _word(error: LoginError) -> str:
