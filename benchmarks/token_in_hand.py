@@ -80,17 +80,17 @@ def _filled(
             contender.store(pairs, LIFE_SECONDS)
             contender.fill(READ + 1, rows)
         databases.settle(ours.engine)
-        floors = {FLOOR: _floor(ours, ours.engine, tokens)}
+        floors = {FLOOR: _floor(ours.engine, tokens)}
         if engine == "postgresql":
             options = app.config["SQLALCHEMY_ENGINE_OPTIONS"]
             barest = create_engine(url, isolation_level="AUTOCOMMIT", **options)
             stack.callback(barest.dispose)
-            floors[BAREST] = _floor(ours, barest, tokens)
+            floors[BAREST] = _floor(barest, tokens)
         yield {**floors, **{name: contender.token for name, contender in contenders.items()}}
 
 
-def _floor(ours: ThisApp, engine: Engine, tokens: Mapping[int, str]) -> Callable[[int], str]:
-    ids = {number: ours.id_of(number) for number in tokens}
+def _floor(engine: Engine, tokens: Mapping[int, str]) -> Callable[[int], str]:
+    ids = {number: databases.id_of(number) for number in tokens}
     statement = select(*seen_columns(SystemClock())).where(Connection.id == bindparam("wanted"))
 
     def read(number: int) -> str:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from uuid import UUID
 
 from sqlalchemy import select
 
@@ -36,7 +35,6 @@ class ThisApp:
     def _begin(self) -> None:
         self.engine = db.engine
         self._parts = connections.current()
-        self._ids: dict[int, UUID] = {}
 
     def create(self) -> None:
         """The tables are there: the app's own migrations have made them."""
@@ -48,20 +46,12 @@ class ThisApp:
     def fill(self, first: int, last: int) -> None:
         databases.fill(self.engine, first, last)
 
-    def id_of(self, number: int) -> UUID:
-        """The connection of a user; looked up once, as a page has it from its own query."""
-        if number not in self._ids:
-            with self.engine.connect() as connection:
-                found = select(Connection.id).where(Connection.user_id == number)
-                self._ids[number] = connection.execute(found).scalar_one()
-        return self._ids[number]
-
     def count(self) -> int:
         """How many connections there are."""
         return self._parts.upkeep.sealed.count()
 
     def token(self, number: int) -> str:
-        return self._parts.refresh.fresh_access_token(self.id_of(number))
+        return self._parts.refresh.fresh_access_token(databases.id_of(number))
 
     def call(self, number: int) -> str:
         return self.token(number)
