@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
@@ -161,6 +162,7 @@ def store(engine: Engine, tokens: Mapping[int, tuple[str, str]], *, life: float)
         connection.execute(insert(Connection), rows)
 
 
+@cache
 def id_of(number: int) -> UUID:
     """The id of a user's connection, which a page knows from its own query before it asks."""
     return uuid5(NAMESPACE_OID, str(number))

@@ -138,8 +138,8 @@ def _answer(found: Mapping[str, Sequence[Storm]]) -> Answer:
             f"the same moment, on PostgreSQL; it has expired. The login server answers in "
             f"{ENDPOINT_SECONDS * 1000:.0f} ms, takes a refresh token once, and kills the family "
             "when a spent one comes again, as Katana does. Connections to the database are open "
-            f"and everything is loaded; which user it is, the caller knows. {len(ours)} storms each, in "
-            "turn; medians. The token works where the family that it is of lives."
+            f"and everything is loaded. {len(ours)} storms each, in turn; medians. The token works "
+            "where the family that it is of lives."
         ),
         tables=[
             Table(
