@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from app.clock import SystemClock
 from app.db import db
 from app.models import User, UserSession
-from app.web import passwords
+from app.web import known_browsers, passwords
 from app.web.counters import DatabaseCounters
 from tests.actors import ClientBrowser, Maker
 from tests.conftest import MakeApp
@@ -162,6 +162,21 @@ def test_cookies_over_https(new_app: MakeApp) -> None:
 
     assert cookie.startswith("__Host-session=")
     assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} == set(cookie.split("; ")[1:])
+
+
+@pytest.mark.accounts
+@pytest.mark.one_database
+def test_what_makes_a_browser_known_goes_over_https_alone(new_app: MakeApp) -> None:
+    """S-53, S-62: it is Secure and bound to this very host, like the session's."""
+    app = new_app(KATANA_REDIRECT_URI="https://localhost/katana/callback")
+
+    with app.test_request_context("/sign-in", base_url="https://localhost"):
+        response = app.make_response("")
+        known_browsers.remember(response, "an account")
+
+    (cookie,) = response.headers.getlist("Set-Cookie")
+    assert cookie.startswith("__Host-known=")
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} < set(cookie.split("; ")[1:])
 
 
 def test_counting_misses_nothing(app: Flask) -> None:

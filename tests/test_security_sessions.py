@@ -116,6 +116,15 @@ def test_s51_signing_in_is_a_new_session_for_whoever_planted_the_old(rig: Rig) -
         assert sees_dashboard(planted) == SENT_TO_SIGN_IN
 
 
+def test_s55_what_has_run_out_is_cleared_away(rig: Rig, ada: Maker) -> None:
+    """S-55: sessions that nobody can use any more go when the next one begins."""
+    change_session(rig, "expires_at", timedelta(days=30))
+
+    rig.maker("bob").sign_up()
+
+    assert sessions(rig) == 1
+
+
 def test_s51_signing_in_again_ends_the_session_before(rig: Rig, ada: Maker) -> None:
     """S-51: of one browser there is one session, and the form of the one before is dead."""
     before, form = rig.copy_of(ada.browser), ada.dashboard().form("/katana/connect").fields

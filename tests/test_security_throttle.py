@@ -8,14 +8,17 @@ those everywhere, for an hour. And a burst may be as many tries longer than the 
 threads to take it, since a try is counted when it is over.
 """
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from itsdangerous import TimestampSigner
 from sqlalchemy import update
 
 from app.clock import SystemClock
 from app.db import db
 from app.models import RateLimit
+from app.web import known_browsers
 from tests.actors import Maker
 from tests.pages import Page
 from tests.rig import Jar, Rig
@@ -92,9 +95,7 @@ def test_s62_a_crowd_does_not_lock_the_owner_out(rig: Rig, ada: Maker) -> None:
 
 
 @pytest.mark.one_database
-def test_s62_a_known_browser_is_known_to_its_own_account_and_not_for_ever(
-    rig: Rig, ada: Maker
-) -> None:
+def test_s62_a_known_browser_is_known_to_its_own_account(rig: Rig, ada: Maker) -> None:
     """S-62: it has ten tries too, none for another account, and a made-up cookie none at all."""
     bob = rig.maker("bob")
     bob.sign_up()
@@ -107,6 +108,26 @@ def test_s62_a_known_browser_is_known_to_its_own_account_and_not_for_ever(
         assert try_at(rig, ELSEWHERE, ada.email, ada.password, jar).status == 429
     own = [try_at(rig, HOME, ada.email, f"{GOOD} {n}", ada.browser).status for n in range(11)]
     assert own == [422] * 10 + [429]
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(("days", "status"), [(29, 303), (31, 429)])
+def test_s62_a_browser_is_not_known_for_ever(rig: Rig, ada: Maker, days: int, status: int) -> None:
+    """S-62: a cookie that somebody finds in an old copy of a browser is worth no tries."""
+
+    class Earlier(TimestampSigner):
+        def get_timestamp(self) -> int:
+            return int(time.time()) - days * 24 * 3600
+
+    with rig.app.app_context():
+        signer = known_browsers._signer()
+        content = signer.loads(ada.browser.cookies["known"])
+        signer.signer = Earlier
+        jar = rig.jar()
+        jar.keep({"known": str(signer.dumps(content))})
+    guess(rig, [ELSEWHERE] * 10, ada.email)
+
+    assert try_at(rig, ELSEWHERE, ada.email, ada.password, jar).status == status
 
 
 @pytest.mark.one_database
@@ -194,6 +215,55 @@ def test_s62_a_limit_ends_with_its_window(rig: Rig, ada: Maker) -> None:
 
     assert guess(rig, [ELSEWHERE] * 9, ada.email) == [422] * 9
     assert try_at(rig, ELSEWHERE, ada.email, ada.password).status == 303
+
+
+def leave_one_try(rig: Rig, limit: str, of: int) -> None:
+    """Of a limit such as `100/1/hour`, all tries but one are used up, whoever counts there."""
+    with rig.app.app_context():
+        counter = update(RateLimit).where(RateLimit.key.endswith(f"/{limit}"))
+        changed = db.session.execute(counter.values(hits=of - 1)).rowcount  # type: ignore[attr-defined]
+        db.session.commit()
+    assert changed == 1
+
+
+@pytest.mark.one_database
+def test_s62_a_patient_crowd_has_a_hundred_tries_an_hour(rig: Rig, ada: Maker) -> None:
+    """S-62: who waits for each window of five minutes meets the limit of the hour."""
+    guess(rig, [ELSEWHERE], ada.email)
+    leave_one_try(rig, "100/1/hour", 100)
+
+    assert guess(rig, ["192.0.2.1", "192.0.2.2"], ada.email) == [422, 429]
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(("limit", "of"), [("60/1/minute", 60), ("300/1/hour", 300)])
+def test_s62_nobody_fills_the_table_of_accounts(rig: Rig, limit: str, of: int) -> None:
+    """S-62: one address makes sixty accounts a minute, and three hundred an hour."""
+    rig.maker("first").sign_up()
+    leave_one_try(rig, limit, of)
+
+    def status(name: str) -> int:
+        maker = rig.maker(name)
+        page = maker.get("/sign-up")
+        typed = {"email": maker.email, "password": maker.password}
+        return maker.submit(page, "/sign-up", **typed).status
+
+    assert [status("second"), status("third")] == [303, 429]
+
+
+@pytest.mark.one_database
+def test_s62_nobody_fills_the_table_of_attempts(rig: Rig) -> None:
+    """S-62: the button can be pressed a thousand times an hour."""
+    ada = rig.maker("ada")
+    ada.sign_up()
+    ada.begin()
+    leave_one_try(rig, "1000/1/hour", 1000)
+
+    ada.begin()
+    refused = ada.submit(ada.dashboard(), "/katana/connect")
+
+    assert refused.status == 429
+    assert "Retry-After" in refused.headers
 
 
 @pytest.mark.one_database

@@ -23,6 +23,13 @@ GUARDS = [
         f"{TESTS}::test_s50_a_made_up_cookie_is_nobodys",
     ),
     Mutant(
+        "sessions that have run out are cleared away",
+        SESSIONS,
+        "    db.session.execute(delete(UserSession).where(UserSession.expires_at < now()))\n",
+        "",
+        f"{TESTS}::test_s55_what_has_run_out_is_cleared_away",
+    ),
+    Mutant(
         "signing in is a new session",
         SESSIONS,
         "    end()\n    token = ",
