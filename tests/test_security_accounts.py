@@ -20,9 +20,9 @@ from threading import Thread
 
 import psutil
 import pytest
+from flask import Flask
 from sqlalchemy import func, select
 
-from app import create_app
 from app.db import db
 from app.models import User, UserSession
 from app.web import passwords
@@ -323,9 +323,7 @@ def test_s63_what_is_no_form_is_a_plain_no(rig: Rig, body: str, kind: str) -> No
 
 
 @pytest.mark.one_database
-def test_s65_a_new_database_knows_nobody(database_url: str, environ: dict[str, str]) -> None:
+def test_s65_a_new_database_knows_nobody(app: Flask) -> None:
     """S-65: no account comes with this app."""
-    app = create_app(environ)
     with app.app_context():
         assert db.session.scalar(select(func.count()).select_from(User)) == 0
-        db.engine.dispose()
