@@ -91,6 +91,15 @@ if _environ.get("METRICS_TOKEN") and "PROMETHEUS_MULTIPROC_DIR" not in os.enviro
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_COUNTS)
 
 
+def post_fork(server, worker):
+    """A worker begins: Ctrl-C tells it to end as SIGTERM does.
+
+    gunicorn's own quick way takes a lock in a signal handler. Ctrl-C reaches a worker twice, from
+    the terminal and from its master, and where the second caught the first, the worker hung.
+    """
+    worker.handle_quit = worker.handle_exit
+
+
 def when_ready(server):
     """The server is up: from now on it reloads (SIGHUP) only what would start as well.
 

@@ -1,11 +1,14 @@
 """Refreshing as it runs: users with browsers, the app under gunicorn, several workers."""
 
+import os
 import signal
+import socket
 import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +18,7 @@ from sqlalchemy.engine import make_url
 from tests.actors import LIVE, Maker
 from tests.pages import Page
 from tests.sandbox import Sandbox
-from tests.servers import Served
+from tests.servers import STOP_SECONDS, Served, gunicorn
 
 AT_ONCE = 12
 
@@ -94,12 +97,29 @@ def test_a_worker_asked_to_stop_saves_its_answer_first(
     locked.execute("ROLLBACK")
     locked.close()
 
-    assert served.process.wait(60) == 0
+    assert served.process.wait(STOP_SECONDS) == 0
     tab.join()
     assert_alive(sandbox, 1)
     with closing(sqlite3.connect(make_url(database_url).database or "")) as connection:
         saved = connection.execute("SELECT generation, sent_at FROM connections").fetchone()
     assert saved == (2, None)
+
+
+@pytest.mark.one_database
+def test_workers_told_to_end_in_the_midst_of_ending_still_end(
+    environ: dict[str, str], listener: socket.socket, tmp_path: Path
+) -> None:
+    """R-19: Ctrl-C reaches a worker by two ways; none hangs where the second catches the first."""
+    with gunicorn(environ, listener, tmp_path / "gunicorn.log", workers=8) as served:
+        workers = served.master().children()
+        for number in (signal.SIGINT, signal.SIGQUIT) * 5000:
+            for worker in workers:
+                with suppress(ProcessLookupError):
+                    os.kill(worker.pid, number)
+        served.process.send_signal(signal.SIGINT)
+
+        assert served.process.wait(STOP_SECONDS) == 0
+        assert "SIGKILL" not in served.log()
 
 
 def test_workers_that_die_leave_the_grant_to_those_that_follow(

@@ -106,6 +106,13 @@ MUTANTS = [
         SERVED,
     ),
     Mutant(
+        "ending twice at once hangs no worker",
+        "gunicorn.conf.py",
+        "    worker.handle_quit = worker.handle_exit\n",
+        "    pass\n",
+        "tests/test_refresh_served.py::test_workers_told_to_end_in_the_midst_of_ending_still_end",
+    ),
+    Mutant(
         "nothing is left of the counts",
         "gunicorn.conf.py",
         "        shutil.rmtree(folder, ignore_errors=True)\n",
