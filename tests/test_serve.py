@@ -202,6 +202,7 @@ def test_a_reload_that_would_not_start_is_refused(
 def test_what_is_not_set_keeps_it_from_starting(command: tuple[str, ...], clone: Clone) -> None:
     """All that is wrong is told at once, without a traceback, and it is not tried for ever."""
     environ = {"PATH": os.environ["PATH"], "SECRET_KEY": "hunter2", "PROXY_HOPS": "many"}
+    environ["GUNICORN_BIND"] = "127.0.0.1:0"  # it binds before it reads what the app needs
     environ["GUNICORN_WORKERS"] = "1"  # where two end at once, gunicorn itself may stumble over it
 
     told = subprocess.run(
