@@ -102,7 +102,7 @@ class KatanaLogin:
     def refresh(self, refresh_token: str, send_before: float | None = None) -> Grant:
         """The next grant for `refresh_token`, which is spent by asking. Raises a LoginError.
 
-        `send_before` is a moment of the monotonic clock; after it nothing is sent (NotSent).
+        `send_before` is a moment of `elapsed.monotonic()`; after it nothing is sent (NotSent).
         """
         with self._session(send_before) as session:
             return self._ask(session.refresh_token, refresh_token=refresh_token)
@@ -156,7 +156,7 @@ class KatanaLogin:
 
 
 class _TokenSession(OAuth2Session):
-    """Authlib's session, with our reading of the answer in the place of its own."""
+    """Authlib's session, with our reading of the answer in place of its own."""
 
     def parse_response_token(self, response: Response) -> Grant:
         answer = _object_or_none(response)
@@ -173,7 +173,8 @@ class _TokenSession(OAuth2Session):
 
 
 def _refusal(response: Response, answer: dict[str, Any] | None) -> Exception:
-    # Judged by the word, not by the status: Auth0 says 403 where RFC 6749 section 5.2 says 400.
+    # Judged by the word, not by the status: Auth0 says 403 where RFC 6749 section 5.2 says 400. But
+    # no word is believed of a server that says it is broken.
     status = response.status_code
     code = answer.get("error") if answer else None
     word = (
@@ -182,6 +183,8 @@ def _refusal(response: Response, answer: dict[str, Any] | None) -> Exception:
         else "no error code"
     )
     text = f"Katana's login answered {status}, {word}"
+    if status >= 500:
+        return AnswerLost(text)
     if status == 429 or word == "too_many_requests":
         return LoginBusy(text, retry_after.seconds(response))
     if word == "invalid_grant":
