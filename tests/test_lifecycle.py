@@ -55,9 +55,11 @@ class Asked(KatanaLogin):
     def __init__(self, login: KatanaLogin, meanwhile: Callable[[], object]) -> None:
         super().__init__(login.settings)
         self.meanwhile = meanwhile
+        self.revoked: list[str] = []
 
     def revoke(self, refresh_token: str) -> None:
         self.meanwhile()
+        self.revoked.append(refresh_token)
         super().revoke(refresh_token)
 
 
@@ -349,6 +351,25 @@ def test_a_grant_that_comes_during_a_disconnect_stays(ada: Connected) -> None:
     assert changes(ada) == [EventKind.CONNECTED, EventKind.CONNECTED]
 
 
+def test_a_token_that_came_during_a_disconnect_is_revoked_too(ada: Connected) -> None:
+    """S-48: a page has renewed it meanwhile, and RFC 7009 lets the one before mean nothing."""
+    before = ada.stored_refresh_token()
+    after: list[str] = []
+
+    def renew() -> None:
+        if not after:
+            ada.expire()
+            refresh(ada.parts()).fresh_access_token(ada.id)
+            after.append(ada.stored_refresh_token())
+
+    login = Asked(KatanaLogin(ada.settings.katana), renew)
+
+    assert disconnect(ada, login) is Revocation.REVOKED
+    assert login.revoked == [before, *after]
+    assert not is_connected(ada)
+    assert changes(ada)[-2:] == [EventKind.REFRESHED, EventKind.DISCONNECTED]
+
+
 def test_no_transaction_is_open_while_katana_is_asked(ada: Connected) -> None:
     """R-21: a slow Katana holds up no row and no connection to the database."""
     taken = []
@@ -382,10 +403,22 @@ def test_a_factory_gets_its_name(ada: Connected, new_connected: MakeConnected) -
     ben = new_connected("ben")
     with ada.app.app_context():
         login = KatanaLogin(ada.settings.katana)
-        Lifecycle(login, ada.vault, ada.clock).name_factory(ada.id, "Ö" * (NAME_CHARACTERS + 1))
+        naming = Lifecycle(login, ada.vault, ada.clock).name_factory
+        naming(ada.id, ada.row().connected_by, "Ö" * (NAME_CHARACTERS + 1))
 
     assert ada.row().factory_name == "Ö" * NAME_CHARACTERS
     assert ben.row().factory_name is None
+
+
+def test_a_name_that_comes_late_is_not_given_to_the_next_account(ada: Connected) -> None:
+    """Katana was slow to say what the account was called; the user has connected another since."""
+    before = ada.row().connected_by
+    connect(ada)
+    with ada.app.app_context():
+        login = KatanaLogin(ada.settings.katana)
+        Lifecycle(login, ada.vault, ada.clock).name_factory(ada.id, before, "The first account")
+
+    assert ada.row().factory_name is None
 
 
 def test_tokens_of_another_row_do_not_open(ada: Connected, new_connected: MakeConnected) -> None:

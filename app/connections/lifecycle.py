@@ -36,6 +36,8 @@ class Connected:
     """A grant that is now stored."""
 
     connection_id: UUID
+    #: Which attempt brought it.
+    connected_by: str
     #: What the Katana account before this one was called, where there was one.
     previous_factory: str | None
 
@@ -49,7 +51,7 @@ class Lifecycle:
         self._clock = clock
 
     def connect(self, user_id: int, grant: Grant, state: str) -> Connected:
-        """Store the grant that the attempt with `state` brought, in the place of any earlier one.
+        """Store the grant that the attempt with `state` brought, in place of any earlier one.
 
         The earlier grant is left alone at Katana: revoking it could end the user's consent, and
         with it the new grant. It is never used again.
@@ -72,34 +74,27 @@ class Lifecycle:
         """Revoke the grant if Katana offers that, then forget it; None where there was none.
 
         What Katana answers is told to the user and stops nothing: the tokens are deleted in any
-        case. A refresh in flight finds no row to save to. A grant that came while Katana was asked
-        is another one, and stays.
+        case. A refresh in flight finds no row to save to; one that was saved while Katana was asked
+        has left another token, which is then revoked too. A grant that came meanwhile stays.
         """
         connection = find(user_id)
-        if connection is None:
-            return None
+        connected_by = connection.connected_by if connection else None
+        while connection and connection.connected_by == connected_by:
+            connection_id, generation = connection.id, connection.generation
+            sealed = connection.sealed_refresh_token
+            db.session.rollback()  # nothing stays open while Katana is asked
+            revocation = self._revoke(connection_id, user_id, sealed)
+            if self._forget(connection_id, generation, user_id, revocation):
+                return revocation
 
-        connection_id, sealed = connection.id, connection.sealed_refresh_token
-        this_one = (Connection.id == connection_id) & (
-            Connection.connected_by == connection.connected_by
-        )
-        db.session.rollback()  # nothing stays open while Katana is asked
-        revocation = self._revoke(connection_id, user_id, sealed)
-        forget = delete(Connection).where(this_one).returning(Connection.id)
-        if db.session.scalar(forget) is None:
-            db.session.rollback()
-            return None
+            connection = find(user_id)
+        db.session.rollback()
+        return None
 
-        db.session.execute(
-            events.entry(self._clock, user_id, connection_id, EventKind.DISCONNECTED, revocation)
-        )
-        db.session.commit()
-        events.announce(Event(EventKind.DISCONNECTED, user_id, connection_id, revocation))
-        return revocation
-
-    def name_factory(self, connection_id: UUID, name: str) -> None:
-        """Remember what Katana calls the connected account."""
-        connection = update(Connection).where(Connection.id == connection_id)
+    def name_factory(self, connection_id: UUID, connected_by: str, name: str) -> None:
+        """Remember what Katana calls the account that the attempt `connected_by` connected."""
+        this_one = (Connection.id == connection_id) & (Connection.connected_by == connected_by)
+        connection = update(Connection).where(this_one)
         db.session.execute(connection.values(factory_name=name[:NAME_CHARACTERS]))
         db.session.commit()
 
@@ -119,7 +114,9 @@ class Lifecycle:
     def _store(self, user_id: int, grant: Grant, state: str) -> Connected:
         earlier = find(user_id)
         connection_id = earlier.id if earlier else uuid4()
-        connected = Connected(connection_id, earlier.factory_name if earlier else None)
+        connected = Connected(
+            connection_id, hash_of(state), earlier.factory_name if earlier else None
+        )
         values = {
             **grants.columns(self._vault, self._clock, grant, connection_id, user_id),
             **_clean(state),
@@ -146,6 +143,22 @@ class Lifecycle:
         db.session.execute(events.entry(self._clock, user_id, connection_id, EventKind.CONNECTED))
         db.session.commit()
         return connected
+
+    def _forget(
+        self, connection_id: UUID, generation: int, user_id: int, revocation: Revocation
+    ) -> bool:
+        this_one = (Connection.id == connection_id) & (Connection.generation == generation)
+        forget = delete(Connection).where(this_one).returning(Connection.id)
+        if db.session.scalar(forget) is None:
+            db.session.rollback()
+            return False
+
+        db.session.execute(
+            events.entry(self._clock, user_id, connection_id, EventKind.DISCONNECTED, revocation)
+        )
+        db.session.commit()
+        events.announce(Event(EventKind.DISCONNECTED, user_id, connection_id, revocation))
+        return True
 
     def _revoke(self, connection_id: UUID, user_id: int, sealed: bytes) -> Revocation:
         if self._login.settings.revoke_url is None:

@@ -1,7 +1,6 @@
 """Connect to Katana: the way there, the way back, and disconnecting."""
 
 import logging
-from uuid import UUID
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user  # type: ignore[import-untyped]
@@ -93,7 +92,7 @@ def _finish(answer: KatanaAnswer, code_verifier: str) -> Response:
     issuer = parts.login.settings.issuer
     # Of a refusal too: who it is from decides what is said of Katana (RFC 9207 section 2.4).
     if issuer and answer.iss != issuer:
-        raise AttemptRefused(f"a callback has {_who_issued(answer)} in the place of KATANA_ISSUER")
+        raise AttemptRefused(f"a callback has {_who_issued(answer)} in place of KATANA_ISSUER")
 
     if answer.code is None:
         return _not_approved(answer.error)
@@ -121,7 +120,7 @@ def _not_approved(error: str | None) -> Response:
 
 
 def _welcome(connected: Connected) -> str:
-    name, before = _factory_name(connected.connection_id), connected.previous_factory
+    name, before = _factory_name(connected), connected.previous_factory
     if name is None:
         return "Connected to Katana."
 
@@ -131,10 +130,10 @@ def _welcome(connected: Connected) -> str:
     return f"Connected to {name}."
 
 
-def _factory_name(connection_id: UUID) -> str | None:
+def _factory_name(connected: Connected) -> str | None:
     """What the account is called; None where Katana does not say, which costs nothing."""
     try:
-        return live.name_factory(connection_id)
+        return live.name_factory(connected.connection_id, connected.connected_by)
     except ConnectError as error:
         logger.info("the name of a new connection's factory will be asked for later: %s", error)
         return None

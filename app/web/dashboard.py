@@ -44,11 +44,12 @@ def _ask_katana(user_id: int) -> tuple[Overview | None, Explanation | None]:
     if connection is None or connection.status is Status.RECONNECT_NEEDED:
         return None, None
 
-    connection_id, nameless = connection.id, connection.factory_name is None
+    connection_id, connected_by = connection.id, connection.connected_by
+    nameless = connection.factory_name is None
     db.session.rollback()  # no transaction is open while Katana is asked
     try:
         if nameless:
-            live.name_factory(connection_id)
+            live.name_factory(connection_id, connected_by)
         return overview(live.katana_api(connection_id)), None
     except (NotConnected, ReconnectNeeded):
         return None, None

@@ -35,9 +35,12 @@ def katana_api(connection_id: UUID) -> KatanaApi:
     return api(connection_id)
 
 
-def name_factory(connection_id: UUID) -> str | None:
-    """Ask what the connected account is called, and remember it. Raises what the API raises."""
+def name_factory(connection_id: UUID, connected_by: str) -> str | None:
+    """Ask what the account is called that the attempt `connected_by` connected, and remember it.
+
+    Raises what the API raises.
+    """
     name = katana_api(connection_id).factory().name
     if name:
-        connections.current().lifecycle.name_factory(connection_id, name)
+        connections.current().lifecycle.name_factory(connection_id, connected_by, name)
     return name or None
