@@ -13,6 +13,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 from app.db import Timestamp
+from app.elapsed import monotonic
 
 
 class Clock(Protocol):
@@ -22,7 +23,7 @@ class Clock(Protocol):
         """The database's own time, `plus` seconds from now, as an SQL expression."""
 
     def monotonic(self) -> float:
-        """Seconds on a clock that no one can set: for durations within this process."""
+        """Seconds on a clock that no one can set, and that does not sleep (`elapsed.py`)."""
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -38,7 +39,7 @@ class SystemClock:
         return DatabaseTime(literal(float(plus), Float))
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return monotonic()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -6,12 +6,13 @@ a network that drops connections in silence gives no sign, and it does so when t
 """
 
 import select
-import time
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from app.elapsed import monotonic
 
 REST_SECONDS = 1.0  # after which the server itself is asked
 LAST_USED = "last_used"
@@ -21,13 +22,13 @@ def check_before_use(engine: Engine, rest_seconds: float = REST_SECONDS) -> None
     """Let `engine`, of psycopg, replace a connection that is dead before anybody gets it."""
 
     def note(_connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
-        entry.info[LAST_USED] = time.monotonic()
+        entry.info[LAST_USED] = monotonic()
 
     def check(connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
         if LAST_USED not in entry.info:
             return  # it is new
 
-        rested = time.monotonic() - entry.info[LAST_USED]
+        rested = monotonic() - entry.info[LAST_USED]
         if rested < rest_seconds and not _has_word(connection):
             return
 

@@ -1,6 +1,5 @@
 """Clocks that a test holds in its hand."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any
@@ -9,6 +8,7 @@ from sqlalchemy import ColumnElement, bindparam
 
 from app.clock import SystemClock
 from app.db import Timestamp
+from app.elapsed import monotonic
 
 
 class HeldClock:
@@ -16,7 +16,7 @@ class HeldClock:
 
     def __init__(self) -> None:
         self.moment = datetime.now(UTC)
-        self.elapsed = time.monotonic()  # the transport looks at the real clock
+        self.elapsed = monotonic()  # the transport looks at the real clock
         self.slept: list[float] = []
 
     def database_time(self, plus: float = 0) -> ColumnElement[Any]:

@@ -1,5 +1,6 @@
 """fresh_access_token(): what it sends, what it stores, and how it judges what comes back."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -7,6 +8,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, literal
 
+from app import elapsed
+from app.clock import SystemClock
 from app.connections.incidents import REFUSALS
 from app.connections.leases import LONGEST_LEASE_SECONDS, Leases
 from app.connections.pauses import (
@@ -61,6 +64,13 @@ class Interrupted(KatanaLogin):
         grant = super().refresh(refresh_token, send_before)
         self.after()
         return grant
+
+
+def look(parts: Parts, connected: Connected) -> Seen:
+    """The connection as it is now."""
+    seen = parts.leases.look(connected.id)
+    assert seen
+    return seen
 
 
 def test_a_good_token_is_used_as_it_is(connected: Connected, parts: Parts) -> None:
@@ -247,6 +257,22 @@ def test_a_lost_answer_is_asked_for_while_the_access_token_still_lives(
 
     assert second != first
     assert connected.holds_the_living_token()
+
+
+def test_an_answer_lost_in_an_outage_is_named_as_the_cause(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """R-2: Katana was away in between and refuses twice; the token is spent by our own hand."""
+    closed = replace(parts.login.settings, access_token_url="http://127.0.0.1:9/oauth/token")
+    away = replace(parts, login=KatanaLogin(closed))
+    connected.sandbox.fault("refresh", "lose_answer")
+    for there in (parts, away):
+        clock.move(LONG_SECONDS)
+        assert not refresh(there).renew(look(parts, connected))
+    clock.move(LONG_SECONDS)
+
+    with pytest.raises(ReconnectNeeded, match="answer_lost"):
+        refresh(parts).fresh_access_token(connected.id)
 
 
 def test_a_request_that_never_arrived_loses_nothing(
@@ -649,19 +675,48 @@ def test_a_claim_holds_from_before_it_was_made(
     assert lease.claimed == before
 
 
+@pytest.mark.parametrize("step", ["read", "send"])
+def test_a_host_that_was_suspended_does_not_send(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """R-7: it held the lease, slept for two minutes with all its clocks but one, and woke up."""
+    real = time.clock_gettime
+
+    def suspend() -> None:
+        slept = {elapsed._GOES_ON: 120}
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + slept.get(clock, 0))
+
+    class Suspended(Leases):
+        def read(self, lease: Lease) -> Held | None:
+            held = super().read(lease)
+            suspend()
+            return held
+
+    connected.clock = SystemClock()
+    parts = connected.parts(Suspended if step == "read" else Leases)
+    if step == "send":
+        parts = replace(parts, login=Interrupted(parts.login, before=suspend))
+
+    assert not refresh(parts).renew(look(parts, connected))
+    assert connected.refreshes() == 0
+    assert connected.row().lease_until is None
+
+
 def test_a_verdict_on_what_has_moved_is_refused(connected: Connected, parts: Parts) -> None:
     """R-7: saved by another meanwhile, the connection is not ended for the token before."""
-    first = parts.leases.claim(parts.leases.look(connected.id))  # type: ignore[arg-type]
+    first = parts.leases.claim(look(parts, connected))
     assert first
     held = parts.leases.read(first)
     connected.change(lease_until=-1)
-    second = parts.leases.claim(parts.leases.look(connected.id))  # type: ignore[arg-type]
+    second = parts.leases.claim(look(parts, connected))
     assert second
     assert held
     assert parts.leases.save(first, held, {})
 
     assert not parts.leases.end(second, Reason.GRANT_ENDED)
+    assert not parts.leases.give_back(second, held, 0, spent=False, refused=True)
     assert connected.row().status is Status.ACTIVE
+    assert connected.row().refused_at is None
 
 
 def test_one_connections_answer_is_saved_to_it_alone(

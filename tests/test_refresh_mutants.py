@@ -44,7 +44,7 @@ MUTANTS = [
     Mutant(
         "who slept until right before the send does not send",
         "app/katana/transport.py",
-        "if self.send_before is not None and time.monotonic() > self.send_before:",
+        "if self.send_before is not None and monotonic() > self.send_before:",
         "if False:",
         "tests/test_refresh_crashes.py::test_a_process_that_wakes_up_after_its_lease_does_not_send",
     ),
@@ -96,6 +96,27 @@ MUTANTS = [
         "        if held.refused_before or (held.doubtful and held.failures <= 1):",
         "        if True:",
         "tests/test_refresh.py::test_one_refusal_is_not_believed",
+    ),
+    Mutant(
+        "a host that was suspended is late",
+        "app/elapsed.py",
+        "return time.clock_gettime(_GOES_ON)",
+        "return time.monotonic()",
+        "tests/test_refresh.py::test_a_host_that_was_suspended_does_not_send",
+    ),
+    Mutant(
+        "a refusal is of the token that was sent",
+        LEASES,
+        "            .where(_held_by(lease), its_token)\n",
+        "            .where(_held_by(lease))\n",
+        "tests/test_refresh.py::test_a_verdict_on_what_has_moved_is_refused",
+    ),
+    Mutant(
+        "a lost answer is named as the cause",
+        REFRESH,
+        "Reason.ANSWER_LOST if held.doubtful else",
+        "Reason.ANSWER_LOST if not held.refused_before else",
+        "tests/test_refresh.py::test_an_answer_lost_in_an_outage_is_named_as_the_cause",
     ),
     Mutant(
         "many refusals are Katana's trouble",

@@ -22,7 +22,7 @@ from packaging.version import Version
 from app.config import ROOT, SETTINGS
 
 #: What every part may stand on.
-BELOW = {"db", "errors", "clock", "config", "reading"}
+BELOW = {"db", "errors", "clock", "config", "elapsed", "reading"}
 #: What each part of the app may import of the others. What is not named here joins everything
 #: (create_app) or stands in front of it (the launcher).
 MAY_IMPORT = {
@@ -30,9 +30,10 @@ MAY_IMPORT = {
     "logs": set(),
     "reading": set(),
     "config": {"errors", "reading"},
-    "pool": set(),
+    "elapsed": set(),
+    "pool": {"elapsed"},
     "db": {"errors", "pool"},
-    "clock": {"db", "errors"},
+    "clock": {"db", "elapsed", "errors"},
     "models": BELOW,
     "katana": BELOW,
     "connections": {"katana", "models"} | BELOW,

@@ -14,6 +14,7 @@ import pytest
 import trustme
 from requests import Session
 
+from app.elapsed import monotonic
 from app.katana.transport import NeverSent, NoAnswer, Stale, harden
 from tests.wire import Peer, Script, answer, answering, wire
 
@@ -266,7 +267,7 @@ def test_a_name_that_is_not_known_is_never_sent() -> None:
 def test_after_its_moment_nothing_is_sent() -> None:
     """R-7: who is late does not send, even with the connection already made."""
     with wire(never_answers) as server:
-        session = new_session(send_before=time.monotonic() - 1)
+        session = new_session(send_before=monotonic() - 1)
         assert ask(server.url, session=session) == "NeverSent"
 
     assert b"".join(peer.received for peer in server.peers) == b""
@@ -275,7 +276,7 @@ def test_after_its_moment_nothing_is_sent() -> None:
 def test_before_its_moment_it_is_sent() -> None:
     """A moment that is still to come stops nothing."""
     with wire(answering(answer(b"good"))) as server:
-        session = new_session(send_before=time.monotonic() + LONG)
+        session = new_session(send_before=monotonic() + LONG)
         assert ask(server.url, session=session) == "good"
 
 

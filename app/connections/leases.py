@@ -20,6 +20,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     update,
 )
 
@@ -126,13 +127,15 @@ class Leases:
     ) -> bool:
         """End the lease without a grant, for a pause in seconds; whether it was still ours.
 
-        `spent`: the token may be spent, so the doubt stays. `refused`: Katana did not take it.
+        `spent`: the token may be spent, so the doubt stays. `refused`: Katana did not take it,
+        which is said of the token that was sent, and not of one that was saved meanwhile.
         """
         refusal = {"refused_at": self._clock.database_time()} if refused else {}
+        its_token = Connection.generation == lease.generation if refused else true()
         whole = {} if spent or held.doubtful else {"sent_at": None}
         return self._count(
             update(Connection)
-            .where(_held_by(lease))
+            .where(_held_by(lease), its_token)
             .values(
                 **_NO_LEASE,
                 **whole,

@@ -276,29 +276,37 @@ class Refresh:
             self._clock.sleep(SETTLE_SECONDS)  # whoever has the lost answer may save it now
         seen = self._leases.look(lease.connection_id)
         if seen is None or seen.generation != lease.generation:
-            # It was saved, and ours was a second use of its token: leave the doubt, so that the
-            # next caller finds out at once whether the grant still lives.
-            if self._leases.give_back(lease, held, 0, spent=True):
-                self._tell(lease, EventKind.REFRESH_FAILED, "overtaken")
+            self._overtaken(lease, held)
             return
 
         if self._incidents.under_way():
             logger.error("Katana refuses many connections in a row: none is ended, all pause")
-            pause = PROBE_SECONDS * jitter(1, 2)
-            if self._leases.give_back(lease, held, pause, spent=False, refused=True):
-                self._tell(lease, EventKind.REFRESH_FAILED, "incident")
+            self._refused(lease, held, PROBE_SECONDS * jitter(1, 2), "incident")
             return
 
         # The one answer that was lost is settled by the one repeat. After more trouble than that,
         # the refusal may be part of it, and is asked about once more like any other.
         if held.refused_before or (held.doubtful and held.failures <= 1):
-            reason = Reason.GRANT_ENDED if held.refused_before else Reason.ANSWER_LOST
+            reason = Reason.ANSWER_LOST if held.doubtful else Reason.GRANT_ENDED
             if self._leases.end(lease, reason):
                 self._tell(lease, EventKind.RECONNECT_NEEDED, reason)
+            else:
+                self._overtaken(lease, held)
             return
 
-        if self._leases.give_back(lease, held, SETTLE_SECONDS, spent=False, refused=True):
-            self._tell(lease, EventKind.REFRESH_FAILED, _word(GrantRefused()))
+        self._refused(lease, held, SETTLE_SECONDS, _word(GrantRefused()))
+
+    def _refused(self, lease: Lease, held: Held, pause: float, why: str) -> None:
+        if self._leases.give_back(lease, held, pause, spent=False, refused=True):
+            self._tell(lease, EventKind.REFRESH_FAILED, why)
+        else:
+            self._overtaken(lease, held)
+
+    def _overtaken(self, lease: Lease, held: Held) -> None:
+        # It was saved, and ours was a second use of its token: leave the doubt, so that the next
+        # caller finds out at once whether the grant still lives.
+        if self._leases.give_back(lease, held, 0, spent=True):
+            self._tell(lease, EventKind.REFRESH_FAILED, "overtaken")
 
     def _tell(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
         """For the history; the connection is right without it."""

@@ -19,6 +19,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProtocolError
 
+from app.elapsed import monotonic
+
 CONNECT_SECONDS = 4
 
 
@@ -41,7 +43,7 @@ class Stale(NoAnswer):
 def harden(session: Session, *, body_bytes: int, send_before: float | None = None) -> None:
     """Make every request of `session` one that ends.
 
-    Nothing is sent on a new connection after `send_before`, a moment of the monotonic clock.
+    Nothing is sent on a new connection after `send_before`, a moment of `elapsed.monotonic()`.
     Call it with `timeout=seconds`: from the request's leaving to the last byte of its answer. What
     connecting takes, be it a slow name look-up, does not count: else a request could leave with no
     time left for its answer. Raises NeverSent or NoAnswer and no other request error.
@@ -139,7 +141,7 @@ class _Ending:
             raise _ConnectFailed(self, type(error).__name__) from None  # type: ignore[arg-type]
         # This late, since no timeout bounds a name look-up, and a process may have slept: a request
         # sent now would outlive the lease that it is sent under.
-        if self.send_before is not None and time.monotonic() > self.send_before:
+        if self.send_before is not None and monotonic() > self.send_before:
             self.close()  # type: ignore[attr-defined]
             raise _ConnectFailed(self, "late")  # type: ignore[arg-type]
 
@@ -190,6 +192,7 @@ class _UntilDeadline(io.RawIOBase):
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        # On a clock that sleeps with the machine: an answer that came meanwhile is not late.
         self._deadline = time.monotonic() + (sock.gettimeout() or 0)
         self._file = sock.makefile(
             "rb", buffering=0
