@@ -1,23 +1,30 @@
-"""Browsers in which an account signed in lately: who guesses its password does not lock them out.
+"""Browsers in which an account signed in lately: whoever guesses its password locks no owner out.
 
 Such a browser holds a cookie, and has tries of its own. The cookie opens nothing: it is worth a try
 at the password. (OWASP: "Slow down online guessing attacks with device cookies".)
 """
 
 import secrets
+import time
 
 from flask import current_app, request
-from itsdangerous import BadData, URLSafeTimedSerializer
+from itsdangerous import BadData, URLSafeSerializer
 from werkzeug.wrappers import Response
 
 SECONDS = 30 * 24 * 3600
+ACCOUNTS = 8  # of one browser, as at an office's one computer: a cookie cannot grow for ever
+
+#: What an account is called in this browser, and since when (Unix seconds), the newest first.
+Names = dict[str, tuple[str, int]]
 
 
 def remember(response: Response, account: str) -> None:
     """Let `response` make this browser known to `account`, under a new name."""
+    others = [(whose, name) for whose, name in _names().items() if whose != account]
+    names = [(account, (secrets.token_hex(8), int(time.time()))), *others]
     response.set_cookie(
         _cookie_name(),
-        str(_signer().dumps([account, secrets.token_hex(16)])),
+        str(_signer().dumps(dict(names[:ACCOUNTS]))),
         max_age=SECONDS,
         secure=current_app.config["SESSION_COOKIE_SECURE"],
         httponly=True,
@@ -27,17 +34,22 @@ def remember(response: Response, account: str) -> None:
 
 def name_for(account: str) -> str | None:
     """This browser's name; None where `account` did not sign in here lately."""
+    name, since = _names().get(account, (None, 0))
+    return name if time.time() < since + SECONDS else None
+
+
+def _names() -> Names:
     try:
-        known_to, name = _signer().loads(request.cookies.get(_cookie_name(), ""), max_age=SECONDS)
+        names: Names = _signer().loads(request.cookies.get(_cookie_name(), ""))
     except BadData:
-        return None
-    return str(name) if known_to == account else None
+        return {}
+    return names
 
 
 def _cookie_name() -> str:
     return "__Host-known" if current_app.config["SESSION_COOKIE_SECURE"] else "known"
 
 
-def _signer() -> URLSafeTimedSerializer:
+def _signer() -> URLSafeSerializer:
     keys = [*current_app.config["SECRET_KEY_FALLBACKS"], current_app.config["SECRET_KEY"]]
-    return URLSafeTimedSerializer(keys, salt="known browser")  # the last one signs
+    return URLSafeSerializer(keys, salt="known browser's names")  # the last one signs
