@@ -140,6 +140,13 @@ GUARDS = [
         f"{TESTS}::test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named",
     ),
     Mutant(
+        "a form outlives a change of the secret key, as its session does",
+        CONFIG,
+        '"WTF_CSRF_SECRET_KEY": [*settings.secret_key_fallbacks, settings.secret_key],',
+        "",
+        f"{TESTS}::test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named",
+    ),
+    Mutant(
         "the new secret key signs for known browsers",
         "app/web/known_browsers.py",
         '[*current_app.config["SECRET_KEY_FALLBACKS"], current_app.config["SECRET_KEY"]]',
