@@ -220,3 +220,21 @@ def test_a_database_that_stays_locked_is_told_and_recovers(
     assert (told.status, told.headers["Retry-After"]) == (503, "60")
     assert LIVE in read.text
     assert maker.submit(page, "/sign-out").status == 303
+
+
+@pytest.mark.accounts
+def test_a_try_that_cannot_be_counted_is_told_as_one_that_cannot_be_stored(
+    new_app: MakeApp, sandbox: Sandbox, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S-81, S-63: the answer does not tell a right password from a wrong one."""
+    monkeypatch.setattr(config, "SQLITE_BUSY_SECONDS", 0.1)
+    maker = Maker(ClientBrowser(new_app().test_client()), sandbox)
+    maker.sign_up()
+    maker.sign_out()
+    page = maker.get("/sign-in")
+    with closing(sqlite3.connect(make_url(database_url).database or "")) as locked:
+        locked.execute("BEGIN IMMEDIATE")
+
+        for password in ("walnut drawers slide badly", maker.password):
+            told = maker.submit(page, "/sign-in", email=maker.email, password=password)
+            assert (told.status, told.headers.get("Retry-After")) == (503, "60")

@@ -30,6 +30,9 @@ from app.web.explanations import (
 )
 from app.web.security import TwoSessions
 
+#: InternalError is what PostgreSQL says while it only reads, as in the middle of a failover.
+AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout)
+
 logger = logging.getLogger(__name__)
 
 
@@ -41,8 +44,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(CSRFError, _forged)
     app.register_error_handler(TwoSessions, _two_sessions)
     app.register_error_handler(RateLimitExceeded, _too_often)
-    # InternalError is what PostgreSQL says while it only reads, as in the middle of a failover.
-    for away in (OperationalError, InterfaceError, InternalError, PoolTimeout):
+    for away in AWAY:
         app.register_error_handler(away, _database_away)
 
 
@@ -63,6 +65,10 @@ def _failed(error: ConnectError) -> Response:
 
 def _refused(error: HTTPException) -> Response:
     """Also what nobody foresaw: Flask hands that over as a 500, once it is in the log."""
+    cause = getattr(error, "original_exception", None)
+    if isinstance(cause, AWAY):  # after the view, where a try is counted, Flask asks no handler
+        return _database_away(cause)
+
     told = STATUSES.get(error.code or 500, replace(ANYTHING_ELSE, status=error.code or 500))
     page = _page(told)
     if isinstance(error, MethodNotAllowed):
