@@ -65,7 +65,7 @@ def single_statements(engine: Engine) -> Engine:
 
 
 def single_reads(engine: Engine) -> Engine:
-    """The same for statements that only read: they change nothing, which nobody would commit.
+    """The same for statements that only read, and so leave nothing to commit.
 
     Every use of a token is one of these. SQLite's driver begins no transaction for them, and to
     switch a connection there and back would take longer than to read the row.

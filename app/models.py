@@ -36,12 +36,12 @@ def normal_email(email: str | None) -> str:
 
 
 class User(Model):
-    """Somebody with an account here. Most forks replace this table by their own."""
+    """Somebody with an account here. Most forks replace this table with their own."""
 
     __tablename__ = "users"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    #: Normal, as above: one mailbox, one account.
+    #: As `normal_email` writes it: one mailbox, one account.
     email: Mapped[str] = mapped_column(String(254), unique=True)
     #: Argon2id in its text form, salt and costs included.
     password_hash: Mapped[str] = mapped_column(String(256))

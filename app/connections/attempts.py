@@ -1,8 +1,8 @@
 """Begin an attempt to connect, and consume it once.
 
 An attempt is a row, not a value in the browser's cookie: a cookie can be copied and put back, which
-would make a used `state` good again. The row goes with one DELETE whose count decides, before
-Katana is asked, so that of twenty callbacks with one state a single one continues (RFC 9700 section
+would make a used `state` good again. One DELETE takes the row and gives its verifier to a single
+caller, before Katana is asked: of twenty callbacks with one state one continues (RFC 9700 section
 4.7, ASVS 10.2.1).
 """
 

@@ -59,8 +59,8 @@ class KeepAlive:
         """What becomes of each connection that was last renewed before a moment.
 
         At most `in_flight` are renewed at once. Once `stopped()`, those under way are finished and
-        no more begun. Raises TryAgainLater where Katana renews none: then everybody would only be
-        asked for in vain, and while Katana refuses everybody, one probe in a while is enough.
+        no more begun. Raises TryAgainLater where Katana renews none: asking for the rest would be
+        in vain, and one probe now and then is enough.
         """
         streak = _Streak()
 

@@ -71,7 +71,7 @@ class Overview:
             statement = following.where(User.email > lines[-1].email)
 
     def overdue_since(self) -> datetime | None:
-        """When the refresh became due that could not be done for longest; None where all could."""
+        """When the most overdue refresh that has failed became due; None where none has failed."""
         overdue = select(func.min(Connection.renew_at)).where(
             Connection.status == Status.ACTIVE, Connection.failures > 0
         )

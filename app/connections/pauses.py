@@ -40,7 +40,7 @@ def grown(failures: int) -> float:
 
 
 def before_next_look(looks: int) -> float:
-    """Seconds between two looks for somebody else's refresh: a sixth of what was waited."""
+    """Seconds between two looks for somebody else's refresh: about a sixth of the wait so far."""
     return _between(_LOOK_SECONDS, _LOOK_GROWTH, looks)
 
 

@@ -100,7 +100,7 @@ class Refresh:
         """An access token that is good as far as we know.
 
         `refused` is the token that Katana's API answered 401 to: it is renewed however long it was
-        to live, once for all who had it. Raises NotConnected, ReconnectNeeded, TryAgainLater
+        to live, once for all that had it. Raises NotConnected, ReconnectNeeded, TryAgainLater
         (nothing is lost; it holds seconds to wait) or SealBroken.
         """
         try:

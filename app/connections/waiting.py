@@ -29,7 +29,7 @@ class Waiting:
         self._lock = Lock()
 
     def wait(self, connection_id: UUID, often: float, rarely: float) -> None:
-        """Until there are news, or for `often` seconds if nobody watches, else for `rarely`."""
+        """Until there is news, for `often` seconds at most if nobody watches yet, else `rarely`."""
         with self._lock:
             room = self._rooms.setdefault(connection_id, _Room())
             watches, room.watched = not room.watched, True

@@ -37,13 +37,13 @@ class AccountForm(Form):
 
 
 class SignInForm(AccountForm):
-    """For who has an account. Its password is not judged, only compared."""
+    """For somebody who has an account. Its password is not judged, only compared."""
 
     template = "sign_in.html"
 
 
 class SignUpForm(AccountForm):
-    """For who has none yet."""
+    """For somebody who has none yet."""
 
     template = "sign_up.html"
 

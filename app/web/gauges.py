@@ -43,7 +43,7 @@ def read(upkeep: Upkeep) -> Sequence[Metric]:
         by_status,
         GaugeMetricFamily(
             "katana_oldest_overdue_refresh_age_seconds",
-            "For how long the refresh is due that was tried and failed for longest.",
+            "How long the most overdue refresh that has failed has been due.",
             _seconds(overdue, now),
         ),
         GaugeMetricFamily(

@@ -1,7 +1,7 @@
 """Ask the database, and do not wait for ever: for those who want to know whether it answers.
 
 A statement timeout ends what a database is slow with. It ends nothing where the database's process
-has stopped, or the network drops everything: then who asks hangs. So the question is asked in a
+has stopped, or the network drops everything: then whoever asks hangs. So the question is asked in a
 thread of its own, one at a time, however many come with it meanwhile.
 """
 

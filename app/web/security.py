@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.config import Settings
 
-#: The pages for everybody. Any other page, a fork's new one included, is for who is signed in.
+#: The pages for everybody. Any other page, a fork's new one included, is for those signed in.
 PUBLIC = frozenset(
     {
         "static",

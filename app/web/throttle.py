@@ -22,8 +22,8 @@ from app.web import known_browsers
 from app.web.counters import DatabaseCounters
 
 # Wrong passwords. The first limit stops whoever sits at one address, the second a crowd of them,
-# the third who goes through many accounts. A browser in which the account signed in lately has the
-# first to itself and does not meet the others: guessing keeps no owner out.
+# the third whoever goes through many accounts. A browser in which the account signed in lately has
+# the first to itself and does not meet the others: guessing keeps no owner out.
 ACCOUNT_HERE = "10 per 5 minutes"
 ACCOUNT_ANYWHERE = "30 per 5 minutes; 100 per hour"
 ADDRESS = "30 per minute"
