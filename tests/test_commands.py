@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.cli import with_appcontext
-from sqlalchemy import text
+from sqlalchemy import literal, text
 
 from app.cli.settings import DatabaseCommand
 from app.config import load
@@ -247,6 +247,20 @@ def test_refresh_does_not_break_a_pause(app: Flask, connected: Connected) -> Non
 
     assert told.status == 1
     assert "pauses" in told.output
+    assert connected.refreshes() == 0
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(1, 0), (30, 1)])
+def test_refresh_believes_in_a_holder_for_as_long_as_one_may_work(
+    app: Flask, connected: Connected, seconds: int, status: int
+) -> None:
+    """Somebody else is renewing it; or began to, and must have died."""
+    connected.change(lease_owner=literal("another"), lease_until=60 - seconds, sent_at=-seconds)
+
+    told = run(app, "connections", "refresh", str(connected.id))
+
+    assert told.status == status
+    assert ("Somebody else" in told.output) == (status == 0)
     assert connected.refreshes() == 0
 
 

@@ -19,7 +19,7 @@ from app.clock import Clock
 from app.connections.idle import Idle
 from app.connections.incidents import PROBE_SECONDS
 from app.connections.leases import Leases
-from app.connections.pauses import WORTH_WAITING_SECONDS
+from app.connections.pauses import PATIENCE_SECONDS, WORTH_WAITING_SECONDS
 from app.connections.refresh import SENDS, Refresh
 from app.connections.seen import Seen
 from app.errors import NotConnected, SealBroken, TryAgainLater
@@ -110,6 +110,8 @@ class KeepAlive:
                 return Outcome.RENEWED
 
             now = self._rested(self._look(seen.id))
+            if now.working > PATIENCE_SECONDS:
+                return Outcome.PAUSING  # whoever held the lease must have died
             if now.leased or now.refreshed_at > seen.refreshed_at:
                 return Outcome.ELSEWHERE
             if now.status is Status.RECONNECT_NEEDED:
