@@ -210,7 +210,7 @@ def _settings(read: Reader) -> Settings:
         database_url=read.database_url("DATABASE_URL"),
         trusted_hosts=read.words("TRUSTED_HOSTS") or (urlsplit(redirect_uri).hostname or "",),
         proxy_hops=read.whole("PROXY_HOPS", most=10),
-        ratelimit_storage_uri=read.optional("RATELIMIT_STORAGE_URI"),
+        ratelimit_storage_uri=read.store("RATELIMIT_STORAGE_URI"),
         log_level=read.log_level("LOG_LEVEL"),
         log_format=read.log_format("LOG_FORMAT"),
         metrics_token=read.optional_secret("METRICS_TOKEN", characters=SECRET_KEY_CHARACTERS),

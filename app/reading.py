@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
+from limits.storage import Storage, storage_from_string
+
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 KEY_BYTES = 32
 # How a value begins that somebody was meant to replace. A random secret begins so by no chance that
@@ -124,6 +126,13 @@ class Reader:
             self.fault(name, "must begin with sqlite:/// or postgresql://.")
         return value
 
+    def store(self, name: str) -> str | None:
+        """The URI of a store for Flask-Limiter that can be made; None where it is not set."""
+        value = self.optional(name)
+        if value and not _makes_a_store(value):
+            self.fault(name, "names a store that cannot be used here: is its driver installed?")
+        return value
+
     def token_keys(self, name: str) -> tuple[TokenKey, ...]:
         """A ring of keys with different names, at least one."""
         keys = tuple(filter(None, map(self._token_key(name), self.words(name))))
@@ -169,6 +178,15 @@ class Reader:
             return TokenKey(kid, key)
 
         return read
+
+
+def _makes_a_store(uri: str) -> bool:
+    # Nobody is asked but the nodes of a cluster, which its driver wants to know at once.
+    try:
+        store = storage_from_string(uri)
+    except Exception:  # each driver has errors of its own, and their texts may hold the password
+        return False
+    return isinstance(store, Storage)  # and not one for asyncio
 
 
 def _trouble_with_url(value: str) -> str | None:

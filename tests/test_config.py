@@ -82,6 +82,7 @@ def test_everything_wrong_is_told_at_once_and_no_value_with_it() -> None:
         "TOKEN_ENCRYPTION_KEYS": f"{CANARY}:{CANARY}",
         "DATABASE_URL": f"mysql://user:{CANARY}@host/app",
         "PROXY_HOPS": CANARY,
+        "RATELIMIT_STORAGE_URI": f"unheard-of://user:{CANARY}@host",
         "LOG_LEVEL": CANARY,
         "LOG_FORMAT": CANARY,
         "METRICS_TOKEN": CANARY,
@@ -258,6 +259,33 @@ def test_no_other_url_is_taken(name: str, url: str) -> None:
 def test_a_database_url_is_read_in_each_of_its_spellings(written: str, read: str) -> None:
     """Hosting services write postgres://; the driver here is psycopg 3."""
     assert load(SOUND | {"DATABASE_URL": written}).database_url == read
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "memcached://user:canary@host",  # its driver is not in the lock
+        "unheard-of://user:canary@host",
+        "memcached://user:canary@host:port",
+        "redis://[canary",
+        "async+memory://",  # counts for another kind of server
+        "canary",
+    ],
+)
+def test_a_store_that_cannot_be_used_is_named_without_its_password(uri: str) -> None:
+    """What would end the app at its start is told with all else that is wrong."""
+    told = faults(RATELIMIT_STORAGE_URI=uri, PROXY_HOPS="many")
+
+    assert len(told) == 2
+    assert told[1] == (
+        "RATELIMIT_STORAGE_URI names a store that cannot be used here: is its driver installed?"
+    )
+
+
+@pytest.mark.parametrize("uri", ["database://", "memory://", ""])
+def test_a_store_that_needs_no_driver_is_taken(uri: str) -> None:
+    """The database's own, by its name too, and what limits brings along."""
+    assert load(SOUND | {"RATELIMIT_STORAGE_URI": uri}).ratelimit_storage_uri == (uri or None)
 
 
 def test_the_first_key_of_the_ring_stays_first() -> None:

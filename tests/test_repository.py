@@ -196,7 +196,7 @@ def test_what_the_app_imports_is_a_direct_requirement(path: Path) -> None:
 
 def test_no_requirement_is_idle() -> None:
     """What nothing imports is not installed, but for what is loaded by its name."""
-    by_name = {"gunicorn", "psycopg"}
+    by_name = {"gunicorn", "psycopg", "redis"}  # redis for a fork with RATELIMIT_STORAGE_URI
     imported = {name for path in modules("app") for name in imported_names(path)}
     distributions = packages_distributions()
     used = {

@@ -280,7 +280,7 @@ ENVIRON = {
     "SECRET_KEY_FALLBACKS": f"{CANARY}-earlier-abcdefghijklmnop",
     "TOKEN_ENCRYPTION_KEYS": f"k1:{base64.b64encode(f'{CANARY}-sealing'.encode()).decode()}",
     "DATABASE_URL": f"postgresql://user:{CANARY}@host/app",
-    "RATELIMIT_STORAGE_URI": f"redis://:{CANARY}@host",
+    "RATELIMIT_STORAGE_URI": f"memory://:{CANARY}@host",
 }
 PLACE = grants.access_place(uuid4(), 1)
 HOLDERS = {
