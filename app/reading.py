@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from limits.storage import Storage, storage_from_string
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 KEY_BYTES = 32
@@ -118,12 +120,15 @@ class Reader:
 
     def database_url(self, name: str) -> str:
         """The URL of a SQLite file or a PostgreSQL database, as SQLAlchemy reads it."""
-        value = self.values[name]
-        for prefix in ("postgres://", "postgresql://"):  # without a driver's name: psycopg 3
-            if value.startswith(prefix):
-                return f"postgresql+psycopg://{value.removeprefix(prefix)}"
-        if not value.startswith(("sqlite://", "postgresql+psycopg://")):
+        # Without a driver's name: psycopg 3.
+        value = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.values[name])
+        if not re.match(r"sqlite://(/|$)|postgresql\+psycopg://", value):
             self.fault(name, "must begin with sqlite:/// or postgresql://.")
+        elif not _is_database_url(value):
+            self.fault(
+                name,
+                "is not a URL: in a password write % as %25, @ as %40, : as %3A and / as %2F.",
+            )
         return value
 
     def store(self, name: str) -> str | None:
@@ -178,6 +183,14 @@ class Reader:
             return TokenKey(kid, key)
 
         return read
+
+
+def _is_database_url(value: str) -> bool:
+    try:
+        host = make_url(value).host or ""
+    except (ArgumentError, ValueError):  # their texts hold parts of the password
+        return False
+    return "@" not in host  # else the end of the password is taken for the host's beginning
 
 
 def _makes_a_store(uri: str) -> bool:

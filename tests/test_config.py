@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from app.config import ROOT, SECRET_KEY_CHARACTERS, SETTINGS, for_flask, load, read_environment
 from app.errors import ConfigurationError
@@ -259,6 +260,36 @@ def test_no_other_url_is_taken(name: str, url: str) -> None:
 def test_a_database_url_is_read_in_each_of_its_spellings(written: str, read: str) -> None:
     """Hosting services write postgres://; the driver here is psycopg 3."""
     assert load(SOUND | {"DATABASE_URL": written}).database_url == read
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+@pytest.mark.parametrize(
+    "rest", ["app:p@ss:canary@db.internal/x", "app:p@canary@db/x", "db:canary/x"]
+)
+def test_a_database_url_with_a_bare_password_is_told_how_to_write_it(
+    scheme: str, rest: str
+) -> None:
+    """A password of letters that mean something in a URL is the usual reason; none is repeated."""
+    told = faults(DATABASE_URL=f"{scheme}://{rest}", PROXY_HOPS="many")
+
+    assert len(told) == 2
+    assert told[0] == (
+        "DATABASE_URL is not a URL: in a password write % as %25, @ as %40, : as %3A and / as %2F."
+    )
+
+
+def test_a_password_that_is_written_so_is_taken() -> None:
+    """What the sentence asks for is read as it was meant."""
+    url = load(SOUND | {"DATABASE_URL": "postgresql://app:p%40s%3Aw%2Fo%25@db/x"}).database_url
+
+    assert (make_url(url).password, make_url(url).host) == ("p@s:w/o%", "db")
+
+
+def test_a_file_needs_its_third_slash() -> None:
+    """Without it SQLite would be asked for a host."""
+    assert faults(DATABASE_URL="sqlite://canary.db") == (
+        "DATABASE_URL must begin with sqlite:/// or postgresql://.",
+    )
 
 
 @pytest.mark.parametrize(

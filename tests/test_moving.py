@@ -82,7 +82,9 @@ def test_the_old_database_has_no_token_left(
     assert ada.refreshes() == 0
 
 
-@pytest.mark.parametrize("trouble", ["not empty", "not migrated", "away", "renewing", "no URL"])
+@pytest.mark.parametrize(
+    "trouble", ["not empty", "not migrated", "away", "renewing", "no URL", "half a URL"]
+)
 def test_where_it_fails_nothing_is_changed(
     app: Flask,
     new_app: MakeApp,
@@ -109,11 +111,13 @@ def test_where_it_fails_nothing_is_changed(
             says = "stop every server"
         case "no URL":
             url, says = "mysql://somewhere", "must begin with"
+        case "half a URL":
+            url, says = "postgresql://app:p@ss:secret-4711@db/x", "write % as %25, @ as %40"
     before = contents(app), contents(there)
 
     status, said = move(app, url)
 
-    assert status == (2 if trouble == "no URL" else 1)
+    assert status == (2 if trouble.endswith("URL") else 1)
     assert says in said
     assert "4711" not in said
     assert (contents(app), contents(there)) == before
