@@ -206,6 +206,7 @@ def _trouble_with_url(value: str) -> str | None:
     try:
         url: SplitResult = urlsplit(value)
         url.port  # noqa: B018  reading it is the check
+        (url.hostname or "").encode("idna")  # raises where a label is empty or too long
     except ValueError:
         return "is not a URL."
     if url.scheme not in {"http", "https"} or not url.hostname:

@@ -239,6 +239,8 @@ def test_plain_http_is_for_this_machine(name: str, host: str) -> None:
         "https://workshop.test/a path",
         "https://workshop.test/\x01",
         "https://workshop.tëst/",
+        "https://my..workshop.test/",
+        f"https://{'w' * 64}.test/",
     ],
 )
 def test_no_other_url_is_taken(name: str, url: str) -> None:

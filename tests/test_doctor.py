@@ -1,6 +1,7 @@
 """flask doctor: what is well, and each thing that can be amiss, provoked."""
 
 import json
+import re
 import socket
 import ssl
 import threading
@@ -15,6 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text, update
 
+from app.cli import doctor
 from app.cli.doctor import in_time
 from app.cli.doctor.database import NETWORK_DISKS, filesystem
 from app.cli.doctor.findings import Finding, Level, ok
@@ -304,6 +306,56 @@ def test_what_never_ends_is_a_finding() -> None:
     hangs.set()
 
     assert (first.check, last.check, last.level) == ("first", "time", Level.FAULT)
+
+
+def test_what_breaks_a_check_is_a_finding() -> None:
+    """An error that nobody foresaw ends the report at once, and says so."""
+
+    def findings() -> Iterator[Finding]:
+        yield ok("first", "It is well.")
+        raise UnicodeError("secret")
+
+    first, last = in_time(findings(), seconds=30)
+
+    assert (first.check, last.check, last.level) == ("first", "doctor", Level.FAULT)
+    assert "(UnicodeError)" in last.says
+    assert "secret" not in last.says
+
+
+@pytest.mark.one_database
+def test_a_check_that_breaks_stops_no_other(
+    healthy: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever error it meets, the checks after it are made."""
+
+    def broken(_: object) -> Iterator[Finding]:
+        raise OSError("secret")
+        yield
+
+    monkeypatch.setattr(doctor, "ABOUT_ADDRESS", (broken,))
+    report = Report(healthy())
+
+    assert report.amiss() == [("broken", "fault")]
+    assert "(OSError)" in report.says("broken")
+    assert report.says("clock")
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "no CA"])
+def test_a_ca_file_that_cannot_be_read_is_found(
+    environ: dict[str, str], tmp_path: Path, content: str | None
+) -> None:
+    """Where SSL_CERT_FILE leads nowhere, doctor says so, and makes the other checks."""
+    file = tmp_path / "ca.pem"
+    if content:
+        file.write_text(content)
+    https = {"KATANA_REDIRECT_URI": f"https://localhost:9{CALLBACK}", "SSL_CERT_FILE": str(file)}
+
+    told = ended(flask(environ | https, "doctor"))
+
+    assert re.search(r"(?m)^fault +CA file +SSL_CERT_FILE", told.output), told.output
+    assert re.search(r"(?m)^\w+ +clock", told.output), told.output
+    assert "Traceback" not in told.output
 
 
 @pytest.mark.one_database

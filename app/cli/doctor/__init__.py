@@ -10,7 +10,6 @@ from queue import Empty, SimpleQueue
 import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import connections
 from app.cli.doctor import database, katana, served, stored
@@ -22,6 +21,7 @@ from app.katana.client import new_session
 
 ABOUT_ADDRESS: tuple[Check, ...] = (
     served.redirect_uri,
+    served.ca_file,
     served.address,
     served.proxies,
     served.cookies,
@@ -69,12 +69,16 @@ def in_time(findings: Iterator[Finding], seconds: float) -> Iterator[Finding]:
     found: SimpleQueue[Finding | None] = SimpleQueue()
 
     def find() -> None:
-        for finding in findings:
-            found.put(finding)
-        found.put(None)
+        try:
+            for finding in findings:
+                found.put(finding)
+        except Exception as error:  # whoever waits for the next finding must not wait in vain
+            found.put(_unseen("doctor", error))
+        finally:
+            found.put(None)
 
     until = time.monotonic() + seconds
-    # A daemon: who waits for ever does not keep the command from ending.
+    # A daemon: a check that waits for ever does not keep the command from ending.
     threading.Thread(target=find, daemon=True).start()
     try:
         while finding := found.get(timeout=max(0, until - time.monotonic())):
@@ -98,7 +102,7 @@ def _findings(app: Flask) -> Iterator[Finding]:
     with app.app_context(), new_session() as http:
         examined = Examined(app, settings, connections.current(), db.engine, http)
         yield from _all(ABOUT_ADDRESS, examined)
-        (reachable,) = database.reachable(examined)
+        (reachable,) = _all((database.reachable,), examined)
         yield reachable
         if reachable.level is Level.OK:
             yield from _all(ABOUT_DATABASE, examined)
@@ -109,11 +113,13 @@ def _all(checks: tuple[Check, ...], examined: Examined) -> Iterator[Finding]:
     for check in checks:
         try:
             yield from check(examined)
-        except SQLAlchemyError as error:
-            name = check.__name__.replace("_", " ")
-            yield fault(
-                name, f"It could not be seen ({type(error).__name__}).", "Mend the others first."
-            )
+        except Exception as error:  # whatever it is, it must not keep the others from being made
+            yield _unseen(check.__name__.replace("_", " "), error)
+
+
+def _unseen(check: str, error: Exception) -> Finding:
+    # The error's class alone: its text may hold a value.
+    return fault(check, f"It could not be seen ({type(error).__name__}).", "Mend the others first.")
 
 
 def _show(finding: Finding) -> None:

@@ -1,6 +1,7 @@
 """Whether the app is served where its settings say: address, proxies, cookies."""
 
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from urllib.parse import SplitResult, urlsplit
 
@@ -42,6 +43,23 @@ def redirect_uri(examined: Examined) -> Iterator[Finding]:
         )
     else:
         yield ok(name, f"Users come back to {uri.scheme}://{uri.netloc}.")
+
+
+def ca_file(_: Examined) -> Iterator[Finding]:
+    """The file that SSL_CERT_FILE names is there, and holds certificates; unset, none is needed."""
+    if not CA_FILE:
+        return
+
+    try:
+        ssl.create_default_context(cafile=CA_FILE)
+    except OSError as error:  # TLS errors are among them
+        yield fault(
+            "CA file",
+            f"SSL_CERT_FILE names no file of certificates ({type(error).__name__}).",
+            "Let it name one in PEM form, or unset it.",
+        )
+    else:
+        yield ok("CA file", "SSL_CERT_FILE names a file of certificates.")
 
 
 def address(examined: Examined) -> Iterator[Finding]:
