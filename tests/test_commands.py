@@ -11,6 +11,7 @@ from flask import Flask
 from flask.cli import with_appcontext
 from sqlalchemy import literal, text
 
+from app.cli import people
 from app.cli.settings import DatabaseCommand
 from app.config import load
 from app.connections.overview import BATCH
@@ -239,6 +240,25 @@ def test_refresh_tells_that_katana_has_ended_the_grant(app: Flask, connected: Co
     assert connected.row().reason is Reason.GRANT_ENDED
 
 
+def test_refresh_tells_of_a_disconnect_in_between(
+    app: Flask, connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is found and then disconnects is told of in a sentence, and nothing is sent."""
+    find = people.find
+
+    def find_too_early(who: str) -> people.Person:
+        person = find(who)
+        connected.disconnect()
+        return person
+
+    monkeypatch.setattr(people, "find", find_too_early)
+    told = run(app, "connections", "refresh", "ada@workshop.example")
+
+    assert told.status == 1
+    assert told.output.splitlines()[-1] == "Error: This user has disconnected meanwhile."
+    assert connected.refreshes() == 0
+
+
 def test_refresh_does_not_break_a_pause(app: Flask, connected: Connected) -> None:
     """What Katana has asked everybody to wait for, operators wait for too."""
     connected.change(next_attempt_at=600)
@@ -303,9 +323,15 @@ def test_somebody_unknown_is_one_sentence(app: Flask, command: str, who: str) ->
         ("list", "--status", "broken"),
         ("keep-alive", "--in-flight", "0"),
         ("keep-alive", "--idle-days", "-1"),
+        ("keep-alive", "--idle-days", "36501"),
+        ("keep-alive", "--idle-days", "nan"),
+        ("keep-alive", "--idle-days", "inf"),
+        ("keep-alive", "--watch", "--every", "0"),
+        ("keep-alive", "--watch", "--every", "86401"),
+        ("show", "a\udcff@b.co"),  # as Python passes on a byte that is no UTF-8
         ("unheard-of",),
     ],
-    ids=" ".join,
+    ids=lambda arguments: ascii(" ".join(arguments)),
 )
 def test_wrong_usage_ends_with_2(app: Flask, arguments: tuple[str, ...]) -> None:
     """What cannot be understood is told with the usage, and nothing is done."""

@@ -101,6 +101,13 @@ def test_how_long_is_idle_is_told(app: Flask, new_idle: MakeConnected) -> None:
     assert "1 renewed" in keep_alive(app, "--idle-days", "0.5").output
 
 
+def test_a_hundred_years_are_not_too_long(app: Flask, new_idle: MakeConnected) -> None:
+    """The most that `--idle-days` takes is a moment that either database knows."""
+    new_idle()
+
+    assert keep_alive(app, "--idle-days", "36500").output == "Nothing was idle for so long.\n"
+
+
 def test_two_hosts_renew_each_connection_once(
     new_idle: MakeConnected, environ: dict[str, str]
 ) -> None:

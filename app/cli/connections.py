@@ -11,6 +11,7 @@ from app.cli.settings import DatabaseGroup
 from app.connections import events
 from app.connections.keep_alive import Outcome
 from app.connections.lifecycle import Revocation
+from app.errors import NotConnected
 from app.models import Status
 
 REFRESHED = {
@@ -66,7 +67,11 @@ def show(user: str) -> None:
 @click.pass_context
 def refresh(ctx: click.Context, user: str) -> None:
     """Renew the tokens of one now, however long they are still good."""
-    outcome = parts.current().upkeep.keep_alive.renew(people.find(user).connected().id)
+    connection = people.find(user).connected()
+    try:
+        outcome = parts.current().upkeep.keep_alive.renew(connection.id)
+    except NotConnected:
+        raise click.ClickException("This user has disconnected meanwhile.") from None
     click.echo(REFRESHED[outcome])
     ctx.exit(0 if outcome in {Outcome.RENEWED, Outcome.ELSEWHERE} else 1)
 

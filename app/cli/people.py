@@ -48,7 +48,7 @@ def find(who: str) -> Person:
 
 
 def _named(who: str) -> ColumnElement[bool]:
-    if "@" in who:
+    if "@" in who and _is_text(who):
         return User.email == normal_email(who)
     if who.isascii() and who.isdigit() and len(who) <= NUMBER_DIGITS:
         return User.id == int(who)
@@ -58,3 +58,12 @@ def _named(who: str) -> ColumnElement[bool]:
         raise click.BadParameter(
             "give an e-mail address, the number of a user, or the id of a connection."
         ) from None
+
+
+def _is_text(who: str) -> bool:
+    """Whether a database takes it: Python passes on bytes that are no UTF-8, as half letters."""
+    try:
+        who.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,5 +1,6 @@
 """flask connections keep-alive, and what is needed after a restore: for all connections at once."""
 
+import math
 from collections import Counter
 
 import click
@@ -14,17 +15,33 @@ from app.connections.keep_alive import Outcome
 from app.errors import TryAgainLater
 
 DAY_SECONDS = 24 * 3600
+#: More than a connection can be old, and a moment that every database can still tell.
+MOST_DAYS = 36_500
 #: Where nothing is amiss: what a user or an operator has to do, no second run would do for them.
 WELL = {Outcome.RENEWED, Outcome.ELSEWHERE, Outcome.ENDED, Outcome.LEFT}
 
 
+def _no_nan(_ctx: click.Context, _parameter: click.Parameter, days: float) -> float:
+    """NaN is neither below nor above a range, so the range lets it pass."""
+    if math.isnan(days):
+        raise click.BadParameter("nan is no number of days.")
+
+    return days
+
+
 @click.command("keep-alive", cls=DatabaseCommand)
-@click.option("--idle-days", type=click.FloatRange(min=0), default=7, show_default=True)
+@click.option(
+    "--idle-days",
+    type=click.FloatRange(0, MOST_DAYS),
+    default=7,
+    show_default=True,
+    callback=_no_nan,
+)
 @click.option("--in-flight", type=click.IntRange(1, 100), default=8, show_default=True)
 @click.option("--watch", is_flag=True, help="Go on for ever.")
 @click.option(
     "--every",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, DAY_SECONDS),
     default=3600,
     show_default=True,
     metavar="SECONDS",
