@@ -1,6 +1,6 @@
 """How gunicorn serves the app. It reads this file by itself: `gunicorn wsgi:app`.
 
-Each value that a deployment may want to change can be set by an environment variable.
+Each value that a deployment may want to change can be set in the environment or in .env.
 """
 
 import importlib.util
@@ -24,13 +24,21 @@ def _logs() -> ModuleType:
     return logs
 
 
+# As the app reads it: the environment over .env, and an empty value counts as not set.
+_environ = {
+    name: value.strip()
+    for values in (dotenv_values(".env"), os.environ)
+    for name, value in values.items()
+    if value and value.strip()
+}
+
 # Loopback: a proxy that speaks https stands in front. Set PROXY_HOPS for it too.
-bind = os.environ.get("GUNICORN_BIND", "127.0.0.1:8000")
+bind = _environ.get("GUNICORN_BIND", "127.0.0.1:8000")
 
 # Threads, because a page waits for Katana most of its time; processes, to use more than one core.
 worker_class = "gthread"
-workers = int(os.environ.get("GUNICORN_WORKERS", "2"))
-threads = int(os.environ.get("GUNICORN_THREADS", "8"))
+workers = int(_environ.get("GUNICORN_WORKERS", "2"))
+threads = int(_environ.get("GUNICORN_THREADS", "8"))
 
 # How long a request may go on after a stop was asked for, in seconds. A refresh that Katana has
 # answered must still be saved, and a refresh takes no longer than its lease, which is 60 seconds.
@@ -46,9 +54,7 @@ limit_request_line = 8190
 limit_request_field_size = 8190
 limit_request_fields = 64
 
-# As the app reads it: the environment over .env, and an empty value counts as not set.
-_environ = {**dotenv_values(".env"), **{name: value for name, value in os.environ.items() if value}}
-loglevel = (_environ.get("LOG_LEVEL") or "info").lower()
+loglevel = _environ.get("LOG_LEVEL", "info").lower()
 accesslog = "-"
 
 
@@ -59,7 +65,7 @@ class Logger(glogging.Logger):
         """Called at the start, and at each reload."""
         super().setup(cfg)
         logs = _logs()
-        redirect_uri = _environ.get("KATANA_REDIRECT_URI") or ""
+        redirect_uri = _environ.get("KATANA_REDIRECT_URI", "")
         form = logs.form_for(_environ.get("LOG_FORMAT"), redirect_uri)
         for handler in (*self.error_log.handlers, *self.access_log.handlers):
             handler.setFormatter(logs.formatter(form))

@@ -1,6 +1,7 @@
 """`make serve`, the production command: one database, several servers, restarts in full flight."""
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -214,6 +215,19 @@ def test_what_is_not_set_keeps_it_from_starting(command: tuple[str, ...], clone:
     assert "  - PROXY_HOPS must be a whole number" in told.stderr
     assert "Traceback" not in told.stderr
     assert "hunter2" not in told.stderr
+
+
+def test_gunicorn_is_set_up_by_the_environment_over_the_file(clone: Clone) -> None:
+    """As every other setting: .env counts too, and what is empty counts as not set."""
+    clone.env.write_text("GUNICORN_BIND=127.0.0.1:8123\nGUNICORN_WORKERS=3\nGUNICORN_THREADS=\n")
+    environ = {"PATH": os.environ["PATH"], "GUNICORN_BIND": "", "GUNICORN_WORKERS": "5"}
+
+    shown = subprocess.run(
+        (*GUNICORN, "--print-config"), cwd=clone.path, env=environ, capture_output=True, text=True
+    ).stdout
+
+    for name, value in (("bind", "['127.0.0.1:8123']"), ("workers", "5"), ("threads", "8")):
+        assert re.search(rf"(?m)^{name} += {re.escape(value)}$", shown), shown
 
 
 def test_the_sandbox_of_an_earlier_run_is_not_served(clone: Clone) -> None:
