@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from app import connections
@@ -121,6 +121,55 @@ def test_where_it_fails_nothing_is_changed(
     assert says in said
     assert "4711" not in said
     assert (contents(app), contents(there)) == before
+
+
+#: What ends the session in the midst of its COMMIT, so that no answer comes.
+ENDS_AT_COMMIT = """
+    CREATE FUNCTION ends() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER ends AFTER INSERT ON connections DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION ends()
+"""
+
+
+def test_where_the_new_database_does_not_answer_at_the_end_it_says_what_may_be(
+    app: Flask, new_app: MakeApp, elsewhere: str, sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    """Nobody knows whether the tokens are there too; here they all are."""
+    Connected(app, sandbox, environ)
+    with new_app(DATABASE_URL=elsewhere).app_context(), db.engine.begin() as new:
+        new.exec_driver_sql(ENDS_AT_COMMIT)
+    before = contents(app)
+
+    status, said = move(app, elsewhere)
+
+    assert status == 1
+    assert "OperationalError" in said
+    assert "it may hold the tokens too" in said
+    assert "nothing was moved" not in said
+    assert contents(app) == before
+
+
+def test_where_this_database_fails_at_the_end_it_says_that_both_may_hold_the_tokens(
+    app: Flask, new_app: MakeApp, elsewhere: str, sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    """The other one has them all by then, and only a look tells whether this one has them too."""
+    Connected(app, sandbox, environ)
+    before = contents(app)
+
+    def fail(_: object) -> None:
+        raise OperationalError("COMMIT", None, Exception())
+
+    with app.app_context():
+        event.listen(db.engine, "commit", fail)
+    status, said = move(app, elsewhere)
+    with app.app_context():
+        db.engine.dispose()  # as when the command's process ends
+
+    assert status == 1
+    assert "OperationalError" in said
+    assert "flask connections list" in said
+    assert contents(app) == contents(new_app(DATABASE_URL=elsewhere)) == before
 
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"

@@ -25,6 +25,18 @@ from app.models import Connection
 BATCH = 500
 TABLES = Model.metadata.sorted_tables  # what is referred to comes first
 
+NOTHING_MOVED = "The new database failed ({}): nothing was moved."
+# A COMMIT whose answer is lost may have been done or not.
+NEW_IN_DOUBT = (
+    "The new database failed at the very end ({}): it may hold the tokens too. Empty it before "
+    "anything is started on it, and move again."
+)
+OLD_IN_DOUBT = (
+    "This database failed at the very end ({}), and the new one holds everything. Where `flask "
+    "connections list` shows none here, the move is complete. Else both hold the tokens: empty the "
+    "new one before anything is started on it, and move again."
+)
+
 
 @click.command(cls=settings.DatabaseCommand)
 @click.option(
@@ -40,25 +52,34 @@ def move(to: str) -> None:
     """Move all rows to an empty database, and forget the connections here.
 
     First stop every server and every `keep-alive`, and run `flask db upgrade` on the new database.
-    Afterwards set DATABASE_URL to it everywhere. Nothing is changed where this fails.
+    Afterwards set DATABASE_URL to it everywhere. Where this fails, nothing is changed. Only where
+    it is cut off at the very end may both databases hold the tokens: then empty the new one before
+    anything is started on it, unless `flask connections list` shows none here any more.
     """
     with _engine_of(to) as new_engine, db.engine.connect() as old:
         _alone(old)
         _require_quiet(old)
-        try:
-            with new_engine.begin() as new:
-                _require_empty(new, _revision(old))
-                moved = _copy(old, new)
-                old.execute(delete(Connection))
-        except SQLAlchemyError as error:
-            raise click.ClickException(
-                f"The new database failed ({type(error).__name__}): nothing was moved."
-            ) from None
-        old.commit()
+        with _failing(NOTHING_MOVED), new_engine.connect() as new:
+            _require_empty(new, _revision(old))
+            moved = _copy(old, new)
+            old.execute(delete(Connection))
+            with _failing(NEW_IN_DOUBT):
+                new.commit()
+            with _failing(OLD_IN_DOUBT):
+                old.commit()
     click.echo(
         f"Moved: {moved} rows. The connections are in the new database only: set DATABASE_URL to "
         "it on every host, and start."
     )
+
+
+@contextmanager
+def _failing(sentence: str) -> Iterator[None]:
+    """Where a database fails, end the command with this sentence, with the error's class in it."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise click.ClickException(sentence.format(type(error).__name__)) from None
 
 
 @contextmanager
