@@ -15,7 +15,7 @@ from app.reading import Reader, TokenKey
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCE = ROOT / "instance"
 
-#: Every setting, and what stands when it is not set. A secret has nothing to stand.
+#: Every setting and its default. No secret has one.
 SETTINGS: Mapping[str, str] = {
     "KATANA_CLIENT_ID": "",
     "KATANA_CLIENT_SECRET": "",

@@ -18,7 +18,7 @@ KEY_BYTES = 32
 PLACEHOLDER = re.compile(r"change.?me|your[-_. ]|placeholder|<|\.\.\.|x+$", re.IGNORECASE)
 #: What belongs on a developer's machine: with an https redirect URI nothing starts beside it.
 SWITCHES_OF_DEVELOPERS = ("FLASK_DEBUG", "FLASK_TESTING", "TESTING")
-#: The same; who reads these looks only whether they are there, whatever their value.
+#: The same; whoever reads these looks only whether they are there, whatever their value.
 TRAPDOORS_OF_DEVELOPERS = ("AUTHLIB_INSECURE_TRANSPORT", "OAUTHLIB_INSECURE_TRANSPORT")
 
 

@@ -27,9 +27,9 @@ def main() -> NoReturn:
         config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
     migrate(environ)
     os.chdir(config.ROOT)
-    # In this very process: who ends it ends gunicorn, and a supervisor's SIGTERM gets there. By its
-    # script, which gunicorn names again for a successor (SIGUSR2); started with -m it would name a
-    # file inside of its package, where its own `http` hides Python's.
+    # In this very process: whoever ends it ends gunicorn, and a supervisor's SIGTERM gets there. By
+    # its script, which gunicorn names again for a successor (SIGUSR2); started with -m it would
+    # name a file inside of its package, where its own `http` hides Python's.
     script = Path(sys.executable).with_name("gunicorn")
     os.execv(sys.executable, (sys.executable, str(script), "wsgi:app"))  # noqa: S606
 

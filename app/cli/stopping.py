@@ -37,7 +37,7 @@ class Stop:
 
 @contextmanager
 def stop_at_signals() -> Iterator[Stop]:
-    """A Stop that SIGINT and SIGTERM ask, in the place of what they did before."""
+    """A Stop that SIGINT and SIGTERM ask, in place of what they did before."""
     stop = Stop()
     before = [signal.signal(number, stop.ask) for number in SIGNALS]
     try:

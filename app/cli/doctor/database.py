@@ -83,7 +83,7 @@ def isolation(examined: Examined) -> Iterator[Finding]:
     if level != "read committed":
         yield fault(
             "isolation",
-            f"Transactions are {level}: who waits for another's lease gets an error instead.",
+            f"Transactions are {level}: whoever waits for another's lease gets an error.",
             "ALTER DATABASE ... SET default_transaction_isolation = 'read committed'",
         )
     elif durable == "off":

@@ -41,7 +41,7 @@ def one_katana(examined: Examined) -> Iterator[Finding]:
         yield warning(
             "one Katana",
             "The app is served to others, and its Katana is a stand-in on this machine.",
-            "Set KATANA_CLIENT_ID and its like, and let Katana's addresses be unset.",
+            "Set KATANA_CLIENT_ID and its like, and leave Katana's addresses unset.",
         )
     else:
         yield ok("one Katana", "A stand-in on this machine." if here == {True} else "Katana's own.")

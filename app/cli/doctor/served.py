@@ -38,7 +38,7 @@ def redirect_uri(examined: Examined) -> Iterator[Finding]:
     elif others := _other_loopback_names(examined, uri):
         yield warning(
             name,
-            f"Who opens {others[0]} comes back to {uri.hostname}, where nobody knows them.",
+            f"Whoever opens {others[0]} comes back to {uri.hostname}, where nobody knows them.",
             "Name one of the two only in TRUSTED_HOSTS.",
         )
     else:
@@ -96,7 +96,7 @@ def proxies(examined: Examined) -> Iterator[Finding]:
     if arrived and arrived.address == FORGED_ADDRESS:
         yield fault(
             "proxies",
-            "Who asks can claim any address: X-Forwarded-For was believed as it was sent.",
+            "Anyone who asks can claim any address: X-Forwarded-For was believed as it was sent.",
             f"PROXY_HOPS is {hops}: set it to how many proxies there are, and let the first of "
             "them overwrite the header.",
         )
@@ -117,7 +117,7 @@ def proxies(examined: Examined) -> Iterator[Finding]:
     elif hops and not https:
         yield warning(
             "proxies",
-            f"PROXY_HOPS is {hops} on this machine: who asks directly can claim any address.",
+            f"PROXY_HOPS is {hops} on this machine: whoever asks directly can claim any address.",
             "Set PROXY_HOPS to 0, or KATANA_REDIRECT_URI to the https address of the proxy.",
         )
     elif arrived:
