@@ -18,6 +18,7 @@ from app.processes import Server, Servers, end_at_signals, require_free_port
 from app.serve import migrate
 
 ENV = config.ROOT / ".env"
+SANDBOX = config.ROOT / "app" / "sandbox" / "__main__.py"  # a fork may do without it
 SANDBOX_ENV = config.INSTANCE / "sandbox.env"
 SANDBOX_ORIGIN = "http://127.0.0.1:8001"
 
@@ -78,10 +79,10 @@ def _arguments() -> argparse.Namespace:
 
 def _environment() -> dict[str, str]:
     config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
-    if "KATANA_CLIENT_ID" not in config.read_environment():
+    if SANDBOX.exists() and "KATANA_CLIENT_ID" not in config.read_environment():
         _write_private(SANDBOX_ENV, _sandbox_settings())
 
-    return config.read_environment()
+    return config.read_environment(sandbox=SANDBOX.exists())
 
 
 def _sandbox_settings() -> str:

@@ -62,16 +62,20 @@ class Fork:
         shutil.copy(FORK / name, self.path / folder / name)
 
     def run(self, *arguments: str, **environ: str) -> None:
-        """`python -m <arguments>` ends well, without any setting of this machine."""
+        """`python -m <arguments>` ends well."""
+        ended = self.ended(*arguments, **environ)
+        assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
+
+    def ended(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """How `python -m <arguments>` ends, without any setting of this machine."""
         ours = {n: v for n, v in os.environ.items() if n in {"PATH", "HOME", "CI", "TMPDIR"}}
-        ended = subprocess.run(
+        return subprocess.run(
             (sys.executable, "-m", *arguments),
             cwd=self.path,
             env=ours | environ,
             capture_output=True,
             text=True,
         )
-        assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
 
 
 def rename(fork: Fork) -> None:
@@ -110,8 +114,8 @@ def replace_accounts(fork: Fork) -> None:
 
 def remove_sandbox(fork: Fork) -> None:
     """Katana alone."""
-    kept = "tests/actors.py"
-    fork.remove(*(file for file in named("Sandbox") if file != kept))
+    kept = ("app/cli/__init__.py", "tests/actors.py")
+    fork.remove(*(file for file in named("Sandbox") if file not in kept))
     fork.change("app/cli/__init__.py", r", sandbox, ", ", ")
     fork.change("app/cli/__init__.py", r", sandbox\.sandbox\)", ")")
     fork.change("tests/actors.py", '"accounts"}', '"accounts", "sandbox"}')
@@ -166,6 +170,19 @@ def test_without_the_sandbox_the_app_is_whole(fork: Fork) -> None:
     remove_sandbox(fork)
 
     fork.run("flask", "routes", **settings())
+
+
+def test_without_the_sandbox_a_start_asks_for_a_client_id(fork: Fork) -> None:
+    """`make run` says what it needs then, also where it has run with the sandbox before."""
+    remove_sandbox(fork)
+    (fork.path / "instance").mkdir()
+    (fork.path / "instance" / "sandbox.env").write_text("KATANA_CLIENT_ID=sandbox-1\n")
+
+    ended = fork.ended("app.start")
+
+    assert ended.returncode == 1
+    assert "KATANA_CLIENT_ID" in ended.stderr
+    assert "andbox" not in ended.stderr
 
 
 def settings() -> dict[str, str]:

@@ -77,6 +77,7 @@ def test_every_clone_has_secrets_of_its_own(tmp_path: Path) -> None:
     assert len(set(values)) == 4
 
 
+@pytest.mark.sandbox
 def test_the_sandbox_gets_credentials_once(clone: Clone) -> None:
     """Without a client id a start makes one for the sandbox, and keeps it."""
     with listening() as taken:
@@ -151,6 +152,7 @@ def test_with_credentials_of_katana_there_is_no_sandbox(free_clone: Clone) -> No
     assert "andbox" not in run.said
 
 
+@pytest.mark.sandbox
 @pytest.mark.parametrize("whose", ["app", "sandbox"])
 def test_a_taken_port_is_one_sentence(free_clone: Clone, whose: str) -> None:
     """The sentence names the port and the file in which to change it."""
@@ -198,7 +200,7 @@ def test_an_absent_database_is_one_sentence(free_clone: Clone) -> None:
     """The sentence names the setting, not what is in it."""
     url = f"postgresql://ada:pass-word-4711@127.0.0.1:{free_port()}/nothing"
 
-    ended = free_clone.start(DATABASE_URL=url)
+    ended = free_clone.start(DATABASE_URL=url, **REAL_KATANA)
 
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
