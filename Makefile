@@ -31,11 +31,11 @@ serve: $(TO_RUN)  ## Serve it for real: migrations, then gunicorn; takes no sand
 	@exec $(BIN)/python -m app.serve
 
 .PHONY: test
-test: $(TO_TEST)  ## Run every test this machine can run
+test: $(TO_TEST)  ## Run every test this machine can run, except the long ones
 	@$(PYTEST)
 
 .PHONY: test-slow
-test-slow: $(TO_TEST)  ## Run the long tests too
+test-slow: $(TO_TEST)  ## Run the long tests too, which take out one guard after the other
 	@$(PYTEST) -m "slow or not slow"
 
 .PHONY: bench

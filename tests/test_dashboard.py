@@ -162,7 +162,7 @@ def test_when_katana_shows_nothing_the_page_says_why(
     title: str,
     retry_after: str | None,
 ) -> None:
-    """S-81: a sentence in the place of the data; the connection and the rest of the page stay."""
+    """S-81: a sentence in place of the data; the connection and the rest of the page stay."""
     sandbox.fault("api", **fault)  # type: ignore[arg-type]
 
     page = ada.dashboard()

@@ -85,7 +85,7 @@ def rename(fork: Fork) -> None:
 
 
 def replace_dashboard(fork: Fork) -> None:
-    """Products in the place of orders and stock."""
+    """Products in place of orders and stock."""
     kept = ("app/katana/records.py", "tests/actors.py")
     fork.remove(*(file for file in named("Dashboard") if file not in kept))
     fork.put("dashboard.py", "app/web")
@@ -136,6 +136,17 @@ def fork(tmp_path: Path) -> Fork:
     for step in ("Name", "Dashboard", "Accounts"):
         STEPS[step](fork)
     return fork
+
+
+def test_the_map_lists_every_file() -> None:
+    """What is at the top of `app/`, and in the two parts that a fork keeps."""
+    text = (ROOT / "README.md").read_text()
+    listed = re.findall(r"(?m)^ +([\w.]+/?)  ", text[text.index("\n## Map") :].split("```")[1])
+    kept = (ROOT / "app", ROOT / "app/connections", ROOT / "app/katana")
+    there = {path.name for folder in kept for path in folder.glob("*.py")} - {"__init__.py"}
+    folders = {f"{path.name}/" for path in (ROOT / "app").iterdir() if path.is_dir()}
+
+    assert set(listed) - {"__init__.py"} == there | folders - {"__pycache__/"}
 
 
 def test_every_step_is_tried() -> None:

@@ -211,6 +211,16 @@ def test_the_example_of_using_the_api_works(ada: Connected) -> None:
     assert fork["orders"][0].number.startswith("SO-")
 
 
+def test_the_example_of_using_the_api_works_for_a_stranger_to_katana(app: Flask) -> None:
+    """README.md: it asks nothing for a user who has not connected."""
+    fork: dict[str, Any] = {"user_id": 0}
+
+    with app.app_context():
+        exec(block("sales_orders"), fork)
+
+    assert "orders" not in fork
+
+
 def test_every_example_is_run() -> None:
     """A new Python example in README.md gets its test here."""
     tested: list[Callable[..., None]] = [

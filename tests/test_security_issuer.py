@@ -104,7 +104,7 @@ def test_o3_an_answer_of_no_issuer_ends_there(rig: Rig, ada: Maker) -> None:
     page = ada.return_with(rig.sandbox.approve(ada.begin()))
 
     assert_ended(rig, ada, page.status, page.text)
-    assert "no iss in the place of KATANA_ISSUER" in rig.log()
+    assert "no iss in place of KATANA_ISSUER" in rig.log()
 
 
 @pytest.mark.parametrize("error", ["access_denied", "server_error"])

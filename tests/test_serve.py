@@ -148,7 +148,7 @@ def connected(served: Served, sandbox: Sandbox, name: str) -> Maker:
 
 
 def reload(served: Served) -> None:
-    """Let it take new workers in the place of the old, which finish what is under way."""
+    """Let it take new workers in place of the old, which finish what is under way."""
     before = served.master().children()
     served.master().send_signal(signal.SIGHUP)
     gone, alive = psutil.wait_procs(before, timeout=STOP_SECONDS)

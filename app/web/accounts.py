@@ -1,4 +1,4 @@
-"""Accounts: sign up, sign in, sign out. Most forks put their own in the place of this file.
+"""Accounts: sign up, sign in, sign out. Most forks put their own in place of this file.
 
 All that the rest of the app needs of it is `sessions.begin(user_id)`, once somebody has shown who
 they are. With this file go `account_forms.py`, `passwords.py` and their templates.

@@ -133,7 +133,8 @@ def _welcome(connected: Connected) -> str:
 def _factory_name(connected: Connected) -> str | None:
     """What the account is called; None where Katana does not say, which costs nothing."""
     try:
-        return live.name_factory(connected.connection_id, connected.connected_by)
+        api = live.katana_api(connected.connection_id)
+        return live.name_factory(connected.connection_id, connected.connected_by, api)
     except ConnectError as error:
         logger.info("the name of a new connection's factory will be asked for later: %s", error)
         return None

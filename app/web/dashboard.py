@@ -47,10 +47,11 @@ def _ask_katana(user_id: int) -> tuple[Overview | None, Explanation | None]:
     connection_id, connected_by = connection.id, connection.connected_by
     nameless = connection.factory_name is None
     db.session.rollback()  # no transaction is open while Katana is asked
+    api = live.katana_api(connection_id)
     try:
         if nameless:
-            live.name_factory(connection_id, connected_by)
-        return overview(live.katana_api(connection_id)), None
+            live.name_factory(connection_id, connected_by, api)
+        return overview(api), None
     except (NotConnected, ReconnectNeeded):
         return None, None
     except ConnectError as error:

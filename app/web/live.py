@@ -35,12 +35,13 @@ def katana_api(connection_id: UUID) -> KatanaApi:
     return api(connection_id)
 
 
-def name_factory(connection_id: UUID, connected_by: str) -> str | None:
+def name_factory(connection_id: UUID, connected_by: str, api: KatanaApi) -> str | None:
     """Ask what the account is called that the attempt `connected_by` connected, and remember it.
 
-    Raises what the API raises.
+    A page that asks for more goes on with the same `api`, so that all of it has one time to be done
+    in. Raises what the API raises.
     """
-    name = katana_api(connection_id).factory().name
+    name = api.factory().name
     if name:
         connections.current().lifecycle.name_factory(connection_id, connected_by, name)
     return name or None
