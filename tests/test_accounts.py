@@ -90,6 +90,7 @@ def test_a_hash_of_other_costs_is_renewed_at_sign_in(app: Flask, maker: Maker) -
         ("ada@workshop.example", "long " * 41, "Use at most 200 characters."),
         ("ada@workshop.example", "Password1234", "This password is among the first"),
         ("ada@workshop.example", "aaaaaaaaaaaa", "This password is among the first"),
+        ("ada@workshop.example", "a" * 40 + "walnut drawers", "This password begins too simply."),
         ("adalovelace@workshop.example", "adalovelace1815", "Do not build it on your e-mail"),
         ("ada@workshop.example", "Katana2026!!", "Do not build it on your e-mail"),
     ],

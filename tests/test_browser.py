@@ -60,7 +60,7 @@ def test_the_journey(page: Page, sandbox: Sandbox, method: str) -> None:
 
     press(page, "Disconnect")
     shows(page, "Connect your Katana account")
-    expect(page.get_by_role("status")).to_contain_text("This app has deleted its keys")
+    expect(page.get_by_role("status")).to_contain_text("This app deleted its keys")
 
 
 def test_katana_is_not_told_where_the_user_comes_from(page: Page, sandbox: Sandbox) -> None:

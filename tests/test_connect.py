@@ -93,7 +93,7 @@ def test_disconnecting_deletes_and_revokes(app: Flask, ada: Maker, sandbox: Sand
 
     page = ada.disconnect()
 
-    assert "Katana has withdrawn its permission as well." in page.text
+    assert "and Katana confirmed that access is revoked." in page.text
     assert "Connect your Katana account" in page.text
     assert connection(app) is None
     assert [family.state for family in sandbox.ledger().families] == ["dead"]
@@ -109,7 +109,7 @@ def test_disconnecting_where_katana_revokes_nothing(new_app: MakeApp, sandbox: S
     ada.sign_up()
     ada.connect()
 
-    assert "Nothing was withdrawn at Katana itself." in ada.disconnect().text
+    assert "Nothing was changed in Katana itself." in ada.disconnect().text
     assert connection(app) is None
     assert not sandbox.ledger().of("revoke")
 

@@ -31,7 +31,7 @@ from tests.rows import attempts
 from tests.sandbox import Sandbox
 
 ALDER = "Alder &amp; Spoke Bicycles"
-USED_UP = "This way back from Katana is closed"
+USED_UP = "This link from Katana no longer works"
 LONG = 4097  # one more than what is read
 
 #: What no answer of Katana's looks like; `{state}` is that of an attempt under way.

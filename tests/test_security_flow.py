@@ -33,7 +33,7 @@ from tests.rows import attempts, connection
 from tests.sandbox import Callback
 
 ALDER = "Alder &amp; Spoke Bicycles"
-USED_UP = "This way back from Katana is closed"
+USED_UP = "This link from Katana no longer works"
 AT_ONCE = 20
 STARTS = 50
 
@@ -139,7 +139,7 @@ def test_s04_a_state_is_consumed_once_under_twenty_parallel_callbacks(rig: Rig, 
 
     assert exchanges(rig) == 1
     assert {page.status for page in pages} <= {303, 400}
-    assert all("may be under way" in page.text for page in pages if page.status == 400)
+    assert all("in a moment" in page.text for page in pages if page.status == 400)
     assert ALDER in ada.dashboard().text
 
 
@@ -181,7 +181,7 @@ def test_s05_an_attempt_is_good_for_ten_minutes(rig: Rig, ada: Maker) -> None:
 
     assert (expires_at - created_at).total_seconds() == pytest.approx(600, abs=1)
     assert page.status == 400
-    assert "begin again from there" in page.text
+    assert "start again" in page.text
     assert exchanges(rig) == 0
 
 

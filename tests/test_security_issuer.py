@@ -18,7 +18,7 @@ from tests.sandbox import Callback
 pytestmark = pytest.mark.one_database
 
 ALDER = "Alder &amp; Spoke Bicycles"
-USED_UP = "This way back from Katana is closed"
+USED_UP = "This link from Katana no longer works"
 ISSUER = "https://login.example/"
 
 #: Almost the issuer, or more than one.

@@ -21,6 +21,13 @@ from app.sandbox.tokens import (
     digest,
 )
 
+#: Why a family has ended, in words.
+ENDINGS = {
+    "reuse": "killed, since a spent token was used again",
+    "revoked": "revoked by the app",
+    "ended": "revoked here",
+}
+
 
 class Families:
     """Every family since the sandbox started, behind one lock."""
@@ -98,7 +105,7 @@ class Families:
         family, link = known
         link.presented += 1
         if family.reason is not None:
-            raise UnknownRefreshToken(family.id, f"family has ended: {family.reason}")
+            raise UnknownRefreshToken(family.id, f"family has ended: {ENDINGS[family.reason]}")
 
         return family, link
 

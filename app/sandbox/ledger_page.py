@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, jsonify, render_template
 
+from app.sandbox.families import ENDINGS
 from app.sandbox.faults import TARGETS
 from app.sandbox.state import memory
 from app.sandbox.views import family_views
@@ -14,11 +15,6 @@ _REQUESTS_SHOWN = 500
 _FAMILIES_SHOWN = 20
 _LINKS_SHOWN = 12
 
-_ENDINGS = {
-    "reuse": "Killed: a spent token was used again",
-    "revoked": "Revoked by the app",
-    "ended": "Revoked here",
-}
 _FAULT_NAMES = {
     "lose_answer": "answer lost",
     "drop_before": "dropped unread",
@@ -46,7 +42,7 @@ def page() -> str:
         faults=memory().faults.armed(),
         targets=TARGETS,
         fault_names=_FAULT_NAMES,
-        endings=_ENDINGS,
+        endings=ENDINGS,
         shown=_LINKS_SHOWN,
     )
 

@@ -16,11 +16,14 @@ from app.web.katana_answer import NAMES, KatanaAnswer, read
 from app.web.refusals import refusal
 from app.web.security import csrf
 
-DELETED = "Disconnected. This app has deleted its keys to your Katana and can no longer reach it."
+DELETED = "Disconnected. This app deleted its keys"
 GOODBYES = {
-    Revocation.REVOKED: f"{DELETED} Katana has withdrawn its permission as well.",
-    Revocation.NOT_OFFERED: f"{DELETED} Nothing was withdrawn at Katana itself.",
-    Revocation.FAILED: f"{DELETED} Katana did not confirm that it withdrew its permission.",
+    Revocation.REVOKED: f"{DELETED}, and Katana confirmed that access is revoked.",
+    Revocation.NOT_OFFERED: (
+        f"{DELETED} to your Katana and can no longer reach it. "
+        "Nothing was changed in Katana itself."
+    ),
+    Revocation.FAILED: f"{DELETED}. Katana did not confirm that access is revoked.",
     None: "Katana was not connected any more.",
 }
 

@@ -1,5 +1,6 @@
 """How values look on a page: times, sums, quantities, and Katana's words in plain ones."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -34,11 +35,11 @@ DETAILS = {
     "no_access_token": "Katana's answer lacked something; asked again later",
     "request_refused": "Katana refused the request",
     "seal_broken": "This app could not open its stored keys",
-    "overtaken": "Somebody else had renewed it meanwhile",
+    "overtaken": "This app had just renewed it already",
     "incident": "Katana refused many connections at once; tried again later",
     "recovered": "After an answer that did not arrive",
     "grant_ended": "Katana has withdrawn its permission",
-    "revoked": "Keys deleted here, permission withdrawn at Katana",
+    "revoked": "Keys deleted here, access revoked at Katana",
     "not_offered": "Keys deleted here",
     "failed": "Keys deleted here, not confirmed by Katana",
 }
@@ -46,7 +47,7 @@ DETAILS = {
 
 def init_app(app: Flask) -> None:
     """Give the templates their filters."""
-    values = (moment, clock_time, day, money, quantity, status)
+    values = (moment, day, money, quantity, status)
     connections = (reason, next_renewal, event, event_detail, went_wrong)
     for shown in (*values, *connections):
         app.add_template_filter(shown)
@@ -55,11 +56,6 @@ def init_app(app: Flask) -> None:
 def moment(at: datetime) -> Markup:
     """Day and time."""
     return _time(at, f"{_day(at)}, {at:%H:%M} UTC")
-
-
-def clock_time(at: datetime) -> Markup:
-    """The time of a moment that is near."""
-    return _time(at, f"{at:%H:%M} UTC")
 
 
 def day(at: datetime | None) -> Markup | str:
@@ -92,9 +88,14 @@ def next_renewal(connection: Connection) -> datetime:
     return max(connection.renew_at, connection.next_attempt_at or connection.renew_at)
 
 
-def event(happened: ConnectionEvent) -> str:
-    """What happened."""
-    return EVENTS[happened.kind]
+def event(happened: ConnectionEvent, history: Sequence[ConnectionEvent] = ()) -> str:
+    """What happened; in its `history`, a connect that took the place of another says so."""
+    told = EVENTS[happened.kind]
+    again = happened.kind is EventKind.CONNECTED and any(
+        earlier.connection_id == happened.connection_id and earlier.id < happened.id
+        for earlier in history
+    )
+    return f"{told} again" if again else told
 
 
 def event_detail(happened: ConnectionEvent) -> str:

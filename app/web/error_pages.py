@@ -89,7 +89,9 @@ def _too_often(_error: RateLimitExceeded) -> Response:
     audit.tell(Audit.THROTTLED, audit.known_user_id(), request.endpoint)
     seconds = throttle.seconds_left()
     wait = f"{ceil(seconds / MINUTE)} minutes" if seconds > MINUTE else "a minute"
-    text = f"This app now waits a while, so that nobody gets in by guessing. Try again in {wait}."
+    signing_in = (request.endpoint or "").startswith("accounts.sign_in")
+    why = ", so that nobody gets in by guessing" if signing_in else ""
+    text = f"This app now waits a while{why}. Try again in {wait}."
     told = replace(STATUSES[429], text=text, retry_after=seconds)
     return _page(told)
 

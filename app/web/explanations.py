@@ -33,10 +33,9 @@ class Explanation:
 FAILURES: Mapping[type[Exception], Explanation] = {
     errors.AttemptRefused: Explanation(
         400,
-        "This way back from Katana is closed",
-        "It was used already, is too old, or began in another browser or account. If you have only "
-        "loaded the page again, connecting may be under way still: your dashboard shows whether "
-        "Katana is connected. If it is not, begin again from there.",
+        "This link from Katana no longer works",
+        "It was already used, is too old, or was opened in another browser or account. Check your "
+        "dashboard in a moment: if Katana is not connected there, start again.",
     ),
     errors.NotSent: Explanation(
         503,

@@ -30,6 +30,8 @@ def fault(password: str, email: str) -> str | None:
         return f"Use at most {LONGEST} characters."
 
     if _is_easily_guessed(password):
+        if len(password) > PIECE * PIECES:  # the rest of it was not looked at
+            return "This password begins too simply. Choose another one."
         return "This password is among the first that somebody would try. Choose another one."
 
     if len(_beyond_the_obvious(password, email)) < SHORTEST:
