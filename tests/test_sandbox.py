@@ -721,7 +721,9 @@ def test_a_family_is_ended_from_katanas_side(sandbox_server):
     sandbox_server.post("/kill", json={"family": 1})
 
     assert sandbox_server.refresh(grant["refresh_token"]).json() == BAD_REFRESH_TOKEN
-    assert sandbox_server.ledger()["families"][0]["reason"] == "ended"
+    ledger = sandbox_server.ledger()
+    assert ledger["families"][0]["reason"] == "ended"
+    assert ledger["requests"][-1]["remark"] == "family revoked here"
     assert sandbox_server.post("/kill", json={"family": 2}).status_code == 404
 
 

@@ -105,7 +105,7 @@ class Families:
         family, link = known
         link.presented += 1
         if family.reason is not None:
-            raise UnknownRefreshToken(family.id, f"family has ended: {ENDINGS[family.reason]}")
+            raise UnknownRefreshToken(family.id, f"family {ENDINGS[family.reason]}")
 
         return family, link
 
