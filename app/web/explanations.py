@@ -139,7 +139,9 @@ FORGED = Explanation(
     400,
     "This form was open for too long",
     "You may have signed in or out since. Nothing was changed. "
-    "Go back, load the page again, and send the form once more.",
+    "Go back, load the page again, and send the form once more. "
+    "If that does not help, let your browser keep cookies for this address, and tell it where its "
+    "forms come from.",
 )
 TWO_SESSIONS = Explanation(
     400,
