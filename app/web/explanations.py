@@ -140,8 +140,8 @@ FORGED = Explanation(
     "This form was open for too long",
     "You may have signed in or out since. Nothing was changed. "
     "Go back, load the page again, and send the form once more. "
-    "If that does not help, let your browser keep cookies for this address, and tell it where its "
-    "forms come from.",
+    "If that does not help, let your browser keep cookies for this address, and do not let it hide "
+    "which page a form comes from.",
 )
 TWO_SESSIONS = Explanation(
     400,
