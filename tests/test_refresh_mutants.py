@@ -187,9 +187,12 @@ MUTANTS = [
         "moments are the database's",
         "app/clock.py",
         "        return DatabaseTime(literal(float(plus), Float))",
-        "        from datetime import UTC, datetime, timedelta\n"
-        "        return literal(datetime.now(UTC) + timedelta(seconds=plus), Timestamp)",
-        "tests/test_wrong_clock.py::test_workers_need_not_agree_on_the_time",
+        "        from datetime import UTC, datetime\n\n"
+        "        from sqlalchemy import bindparam\n\n"
+        "        def ours():\n"
+        "            return datetime.fromtimestamp(time.time() + plus, UTC)\n\n"
+        "        return bindparam(None, type_=Timestamp, callable_=ours)",
+        "tests/test_wrong_clock.py::test_a_living_token_is_alive_for_all",
     ),
     Mutant(
         "nobody asks the clock of this machine",

@@ -35,3 +35,24 @@ def test_workers_need_not_agree_on_the_time(
         assert LIVE in maker.dashboard().text
         assert len(sandbox.ledger().of("refresh")) == refreshes
     assert [family.state for family in sandbox.ledger().families] == ["live"]
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("wrong", [-600.0, 600.0])
+def test_a_living_token_is_alive_for_all(
+    maker: Maker, sandbox: Sandbox, set_clock: SetClock, wrong: float
+) -> None:
+    """What a right worker has stored a wrong one does not renew early, nor the other way round."""
+    sandbox.rules(access_token_seconds=300)
+    maker.sign_up()
+    maker.connect()
+    set_clock(wrong)
+    assert LIVE in maker.dashboard().text
+    assert not sandbox.ledger().of("refresh")
+
+    sandbox.expire()
+    maker.dashboard()
+    set_clock(0)
+
+    assert LIVE in maker.dashboard().text
+    assert len(sandbox.ledger().of("refresh")) == 1
