@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from secrets import token_hex
+from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -12,6 +14,7 @@ from flask import Response, request
 
 from tests.pages import Page
 from tests.servers import serving
+from tests.until import until
 
 if TYPE_CHECKING:
     from app.sandbox.clock import Clock
@@ -87,16 +90,35 @@ class Callback:
     form: dict[str, str] | None = None
 
 
+class Patience:
+    """The sandbox's clock: real time, but a wait is over once `no_more` is set."""
+
+    def __init__(self) -> None:
+        self.no_more = Event()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        self.no_more.wait(seconds)
+
+
 class Sandbox:
     """A running sandbox. `secrets` are the codes, verifiers and tokens that it was sent or gave."""
 
     def __init__(
-        self, url: str, client_id: str, client_secret: str, secrets: set[str] | None = None
+        self,
+        url: str,
+        client_id: str,
+        client_secret: str,
+        secrets: set[str] | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.url = url
         self.client_id = client_id
         self.client_secret = client_secret
         self.secrets = set() if secrets is None else secrets
+        self._patience = patience or Patience()
         self._http = requests.Session()
 
     def settings(self) -> dict[str, str]:
@@ -142,7 +164,16 @@ class Sandbox:
 
     def fault(self, on: str, fault: str, **details: object) -> None:
         """Let the next request of kind `on` meet `fault`; `times=0` lets all of them."""
+        self._patience.no_more.clear()
         self._control("/faults", on=on, fault=fault, **details)
+
+    def wait_until_asked(self, kind: str) -> None:
+        """Return once the first request of this kind is there, answered or not."""
+        until(lambda: self.ledger().of(kind), lambda: f"nobody has asked for {kind}")
+
+    def let_go(self) -> None:
+        """Answer now whatever a slow answer was held back from; none is slow until a next fault."""
+        self._patience.no_more.set()
 
     def clear_faults(self) -> None:
         """Let everything go well again."""
@@ -158,6 +189,7 @@ class Sandbox:
 
     def reset(self) -> None:
         """Forget everything."""
+        self._patience.no_more.clear()
         self._control("/reset")
 
     def _control(self, path: str, **body: object) -> None:
@@ -175,16 +207,17 @@ def running_sandbox(redirect_uri: str, clock: "Clock | None" = None) -> Iterator
     from app.sandbox import create_sandbox  # a fork that has none has its other tests
 
     client_id, client_secret = f"client-{token_hex(4)}", token_hex(32)
+    patience = Patience()
     app = create_sandbox(
         client_id=client_id,
         client_secret=client_secret,
         redirect_uri=redirect_uri,
-        clock=clock,
+        clock=clock or patience,
     )
     secrets: set[str] = set()
     app.after_request(_overhear(secrets))
     with serving(app) as url:
-        sandbox = Sandbox(url, client_id, client_secret, secrets)
+        sandbox = Sandbox(url, client_id, client_secret, secrets, patience)
         try:
             yield sandbox
         finally:
