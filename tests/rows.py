@@ -13,6 +13,12 @@ def attempts(app: Flask) -> int:
         return db.session.scalar(select(func.count()).select_from(ConnectAttempt)) or 0
 
 
+def generation(app: Flask) -> int | None:
+    """How often the one connection's grant has changed; None where there is none."""
+    with app.app_context():
+        return db.session.scalar(select(Connection.generation))
+
+
 def connection(app: Flask) -> tuple[object, ...] | None:
     """Of the one connection what only connecting may change; None where there is none."""
     with app.app_context():

@@ -4,21 +4,27 @@ import os
 import signal
 import socket
 import sqlite3
+import struct
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import requests
+from flask import Flask
 from sqlalchemy.engine import make_url
 
-from tests.actors import LIVE, Maker
+from tests.actors import LIVE, Maker, WireBrowser
 from tests.pages import Page
+from tests.rows import generation
 from tests.sandbox import Sandbox
 from tests.servers import STOP_SECONDS, Served, gunicorn
+from tests.until import until
 
 AT_ONCE = 12
 
@@ -66,6 +72,13 @@ def look(maker: Maker) -> None:
         maker.dashboard()
 
 
+def stored(database: sqlite3.Connection) -> tuple[int, str]:
+    """The one connection's generation, and how far its refresh has come."""
+    columns = "generation, iif(sent_at IS NULL, 'saved', 'sent')"
+    row: tuple[int, str] = database.execute(f"SELECT {columns} FROM connections").fetchone()
+    return row
+
+
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     ("number", "everybody"),
@@ -82,27 +95,28 @@ def test_a_worker_asked_to_stop_saves_its_answer_first(
 ) -> None:
     """R-19: the database is locked, gunicorn is told to end, and the token is still saved."""
     sandbox.expire()
-    sandbox.fault("refresh", "slow", seconds=1)
+    sandbox.fault("refresh", "slow", seconds=20)
     tab = threading.Thread(target=look, args=(ada,))
     tab.start()
-    while not sandbox.ledger().of("refresh"):
-        assert tab.is_alive(), "the page was there without a refresh"
-    locked = sqlite3.connect(make_url(database_url).database or "", isolation_level=None)
-    locked.execute("BEGIN IMMEDIATE")
-    while sandbox.ledger().of("refresh")[-1].status is None:
-        assert served.process.poll() is None
-    workers = served.master().children() if everybody else []
-    for process in (*workers, served.process):
-        process.send_signal(number)
-    locked.execute("ROLLBACK")
-    locked.close()
+    sandbox.wait_until_asked("refresh")
+    file = make_url(database_url).database or ""
+    with closing(sqlite3.connect(file, isolation_level=None)) as locked:
+        locked.execute("BEGIN IMMEDIATE")
+        sandbox.let_go()
+        until(lambda: sandbox.ledger().of("refresh")[-1].status is not None)
+        workers = served.master().children() if everybody else []
+        for process in (*workers, served.process):
+            process.send_signal(number)
+        served.wait_until_said("Worker exiting")  # the idle one ...
+        time.sleep(0.5)  # ... and the busy one, told at the same moment, has heard as well
+        assert stored(locked) == (1, "sent")
+        locked.execute("ROLLBACK")
 
     assert served.process.wait(STOP_SECONDS) == 0
     tab.join()
     assert_alive(sandbox, 1)
-    with closing(sqlite3.connect(make_url(database_url).database or "")) as connection:
-        saved = connection.execute("SELECT generation, sent_at FROM connections").fetchone()
-    assert saved == (2, None)
+    with closing(sqlite3.connect(file)) as connection:
+        assert stored(connection) == (2, "saved")
 
 
 @pytest.mark.one_database
@@ -122,6 +136,29 @@ def test_workers_told_to_end_in_the_midst_of_ending_still_end(
 
         _, hung = psutil.wait_procs(late, timeout=30)
         assert not hung
+
+
+def test_a_tab_that_is_closed_leaves_the_refresh_to_its_end(
+    ada: Maker, sandbox: Sandbox, served: Served, app: Flask
+) -> None:
+    """R-22: the user is gone while Katana answers; what it answers is saved all the same."""
+    sandbox.expire()
+    sandbox.fault("refresh", "slow", seconds=20)
+    url = urlsplit(served.url)
+    assert isinstance(ada.browser, WireBrowser)
+    cookies = "; ".join(f"{name}={value}" for name, value in ada.browser.cookies().items())
+    tab = socket.create_connection((url.hostname, url.port))
+    tab.sendall(
+        f"GET /dashboard HTTP/1.1\r\nHost: {url.netloc}\r\nCookie: {cookies}\r\n\r\n".encode()
+    )
+    sandbox.wait_until_asked("refresh")
+    # No goodbye: the server meets a reset, as where a phone's tab is thrown away.
+    tab.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    tab.close()
+    sandbox.let_go()
+
+    until(lambda: generation(app) == 2)
+    assert_alive(sandbox, 1)
 
 
 def test_workers_that_die_leave_the_grant_to_those_that_follow(
