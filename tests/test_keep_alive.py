@@ -79,7 +79,7 @@ def ended_ones(app: Flask) -> int:
 
 
 def test_what_is_idle_is_renewed_and_nothing_else(app: Flask, new_idle: MakeConnected) -> None:
-    """After a week without a refresh there is one; what was renewed since is left alone."""
+    """R-17: after a week without a refresh there is one; what was renewed since is left alone."""
     idle = [new_idle(name) for name in ("ada", "bea", "cleo")]
     fresh, gone = new_idle("dora"), new_idle("eve")
     fresh.change(refreshed_at=-6 * 24 * 3600)

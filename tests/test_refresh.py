@@ -17,6 +17,7 @@ from app.connections.pauses import (
     REFUSED_SECONDS,
     SETTLE_SECONDS,
     before_next_look,
+    grown,
 )
 from app.connections.seen import Held, Lease, Seen
 from app.connections.vault import Vault
@@ -140,6 +141,24 @@ class Overtaken(Leases):
         if self.claims == 1:
             self.meanwhile()
         return super().claim(seen)
+
+
+def test_connections_made_together_are_not_renewed_together(new_connected: MakeConnected) -> None:
+    """R-15: tokens of one minute, and of one life, are renewed at moments that are spread."""
+    rows = [new_connected(f"maker{n}").row() for n in range(10)]
+
+    margins = {(row.expires_at - row.renew_at).total_seconds() for row in rows}
+
+    assert len(margins) > 5
+    assert 6 <= min(margins) < max(margins) <= 12  # one to two tenths of a life of 60 s
+
+
+def test_pauses_after_a_failure_are_spread() -> None:
+    """R-15: who failed together does not come back together."""
+    pauses = {grown(3) for _ in range(20)}
+
+    assert len(pauses) > 10
+    assert 16 <= min(pauses) < max(pauses) <= 24  # 2, 4, 8, 16 seconds, and up to half as much more
 
 
 def test_nobody_else_here_queues_for_the_lease_while_the_token_is_good(

@@ -216,6 +216,20 @@ MUTANTS = [
         "tests/test_refresh_database.py",
     ),
     Mutant(
+        "renewals are spread",
+        "app/connections/grants.py",
+        "MARGIN_SECONDS) * jitter(1, 2)",
+        "MARGIN_SECONDS) * 1.5",
+        "tests/test_refresh.py::test_connections_made_together_are_not_renewed_together",
+    ),
+    Mutant(
+        "pauses are spread",
+        "app/connections/pauses.py",
+        "min(failures, 20)) * jitter(1, 1.5)",
+        "min(failures, 20)) * 1.25",
+        "tests/test_refresh.py::test_pauses_after_a_failure_are_spread",
+    ),
+    Mutant(
         "a holder that must have died is not waited for",
         REFRESH,
         "        if seen.working > PATIENCE_SECONDS:",

@@ -1,4 +1,4 @@
-"""Katana's login is away for ten minutes while many connections are due (R-10, R-15, I-5, I-6)."""
+"""Katana's login is away for ten minutes while many connections are due (R-10, I-5, I-6)."""
 
 from collections import Counter
 

@@ -1,4 +1,7 @@
-"""Many ask at once, in threads and processes, over real HTTP: one refresh is sent (R-1)."""
+"""Many ask at once, in threads and processes, over real HTTP: one refresh is sent (R-1).
+
+On SQLite too, where no row can be locked (R-20).
+"""
 
 from collections.abc import Iterator
 

@@ -60,7 +60,7 @@ def test_no_stored_access_token_is_used_after_it(app: Flask, new_connected: Make
 def test_a_token_spent_after_the_backup_asks_for_a_reconnect(
     app: Flask, new_connected: MakeConnected
 ) -> None:
-    """The first refusal settles it, and says that an answer never reached this database."""
+    """R-9: the first refusal settles it, and says that an answer never reached this database."""
     connected = new_connected()
     backup = connected.row()
     connected.expire()
