@@ -1,6 +1,7 @@
 """nginx as the README sets it up, on loopback, with a certificate of an authority of its own."""
 
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -76,7 +77,8 @@ def placed(folder: Path) -> Nginx:
 @contextmanager
 def running(executable: str, nginx: Nginx, servers: Sequence[str]) -> Iterator[None]:
     """It runs in front of these servers, each host:port."""
-    user = f"user {os.environ.get('USER', 'root')};" if os.geteuid() == 0 else ""
+    # Started by root, its workers would be of an account that may not read the folder.
+    user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
     config = nginx.folder / "nginx.conf"
     readme = _of_readme(nginx, servers)
     config.write_text(AROUND.format(user=user, folder=nginx.folder, readme=readme))
