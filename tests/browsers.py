@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 NAMES = (
     "chromium",
@@ -21,6 +21,10 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
+
+
+# What a page shall show, it shows at once where nothing else runs; a busy machine needs longer.
+expect.set_options(timeout=30_000)
 
 
 def find_chromium() -> str | None:
