@@ -8,6 +8,7 @@ servers.py   real servers on real sockets
 rig.py       app and Katana shared by a module's tests, which sweep them for secrets
 mutants.py   a guard taken out, to see a test notice
 guards/      the guards of the security tests
+until.py     waiting for what happens elsewhere
 wire.py      a server that misbehaves as a test tells it
 postgres.py  a real PostgreSQL
 browsers.py  Chromium
