@@ -1,5 +1,7 @@
 """The database session, the base of the models, and how values look in columns."""
 
+import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,6 +56,7 @@ def init_app(app: Flask) -> None:
     migrate.init_app(app, db)
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
+            event.listen(db.engine, "do_connect", _keep_sqlite_private)
             event.listen(db.engine, "connect", _prepare_sqlite)
         else:
             pool.check_before_use(db.engine)
@@ -71,6 +74,19 @@ def single_reads(engine: Engine) -> Engine:
     switch a connection there and back would take longer than to read the row.
     """
     return engine if engine.dialect.name == "sqlite" else single_statements(engine)
+
+
+def _keep_sqlite_private(_dialect: Any, _record: Any, path: list[Any], how: dict[str, Any]) -> None:
+    """Make a new file its owner's alone; SQLite gives those beside it (-wal, -shm) the same mode.
+
+    One that exists is not even opened: to close it again would let go of all locks that this
+    process has on it.
+    """
+    if path[0] == ":memory:" or how.get("uri"):
+        return
+
+    with suppress(OSError):  # it exists, or cannot be made, which SQLite then says itself
+        os.close(os.open(path[0], os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -9,12 +9,16 @@ S-79: a database user without the right to change tables is whoever sets DATABAS
 S-82: the locks are read in `test_repository.py`; `make audit` asks for advisories.
 """
 
+import os
 import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from stat import S_IMODE
 from urllib.parse import urlsplit
 
+import flask_migrate
 import pytest
 import requests
 from flask import Flask
@@ -22,6 +26,8 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import text
 from werkzeug.routing import Rule
 
+from app import create_app
+from app.config import ROOT
 from app.db import db
 from app.web.security import FROM_ELSEWHERE
 from tests.actors import Maker
@@ -478,6 +484,24 @@ def test_s79_quotes_are_text(rig: Rig, ada: Maker) -> None:
 
     assert stored(rig) == before
     assert "Alder" in ada.dashboard().text
+
+
+@pytest.mark.one_database
+def test_s79_a_sqlite_file_is_its_owners_alone(rig: Rig, tmp_path: Path) -> None:
+    """S-79: the database, and what SQLite keeps beside it, whatever the umask."""
+    file = tmp_path / "app.db"
+    app = create_app(rig.environ | {"DATABASE_URL": f"sqlite:///{file}"})
+    before = os.umask(0)
+    try:
+        with app.app_context():
+            flask_migrate.upgrade(directory=str(ROOT / "migrations"))
+            db.session.execute(text("SELECT 1 FROM users"))
+            modes = {path.name: S_IMODE(path.stat().st_mode) for path in tmp_path.glob("app.db*")}
+            db.engine.dispose()
+    finally:
+        os.umask(before)
+
+    assert modes == {"app.db": 0o600, "app.db-wal": 0o600, "app.db-shm": 0o600}
 
 
 TOLD = [

@@ -149,6 +149,13 @@ GUARDS = [
         f"{TESTS}::test_s79_quotes_are_text",
     ),
     Mutant(
+        "a SQLite file is its owner's alone",
+        "app/db.py",
+        '            event.listen(db.engine, "do_connect", _keep_sqlite_private)\n',
+        "",
+        f"{TESTS}::test_s79_a_sqlite_file_is_its_owners_alone",
+    ),
+    Mutant(
         "a line of the log cannot be forged",
         "app/logs.py",
         "        record.message = _printable(record.message)\n",
