@@ -508,10 +508,10 @@ TOLD = [
     "sign in refused",
     "signed up",
     "signed in",
-    "connected",
-    "refreshed",
+    ": connected in",
+    ": refreshed in",
     "AttemptRefused",
-    "disconnected",
+    ": disconnected (revoked)",
 ]
 FORGED = "2026-11-23 09:00:00 INFO    user 1: signed in"
 

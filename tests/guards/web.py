@@ -156,6 +156,20 @@ GUARDS = [
         f"{TESTS}::test_s79_a_sqlite_file_is_its_owners_alone",
     ),
     Mutant(
+        "what happens to a connection is told",
+        "app/connections/events.py",
+        '    logger.log(level, "%s", event, extra=_fields(event))\n',
+        "",
+        f"{TESTS}::test_s80_what_matters_is_told_and_nothing_forges_a_line",
+    ),
+    Mutant(
+        "a connect is told",
+        "app/connections/lifecycle.py",
+        "        events.announce(\n            Event(\n                EventKind.CONNECTED,\n",
+        "        str(\n            Event(\n                EventKind.CONNECTED,\n",
+        f"{TESTS}::test_s80_what_matters_is_told_and_nothing_forges_a_line",
+    ),
+    Mutant(
         "a line of the log cannot be forged",
         "app/logs.py",
         "        record.message = _printable(record.message)\n",
