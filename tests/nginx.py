@@ -14,7 +14,7 @@ from pathlib import Path
 import trustme
 
 from app.config import ROOT
-from tests.servers import listening
+from tests.servers import reserved_port
 
 STOP_SECONDS = 20
 
@@ -62,16 +62,17 @@ def find_nginx() -> str | None:
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
-def placed(folder: Path) -> Nginx:
+@contextmanager
+def placed(folder: Path) -> Iterator[Nginx]:
     """A place for it, with its certificate; it does not run yet."""
     folder.mkdir()
-    with listening() as listener:
-        nginx = Nginx(listener.getsockname()[1], folder)
     authority = trustme.CA()
-    authority.cert_pem.write_to_path(nginx.authority)
     certificate = authority.issue_cert("localhost")
     certificate.private_key_and_cert_chain_pem.write_to_path(folder / "both.pem")
-    return nginx
+    with reserved_port() as port:
+        nginx = Nginx(port, folder)
+        authority.cert_pem.write_to_path(nginx.authority)
+        yield nginx
 
 
 @contextmanager

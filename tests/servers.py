@@ -44,9 +44,28 @@ def serving(app: Flask) -> Iterator[str]:
 
 
 @contextmanager
+def reserved_port() -> Iterator[int]:
+    """A free port at which nobody listens, kept for who will be told of it.
+
+    It is bound and never listens: on Linux a server that is given the number may listen beside it,
+    and who asks for any free port gets another. Elsewhere it is let go, and is free until taken.
+    """
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        if sys.platform != "linux":
+            bound.close()
+        yield port
+
+
+@contextmanager
 def listening() -> Iterator[socket.socket]:
-    """A socket on a free port that is already listening, so that no one else can get the port."""
-    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+    """A socket on a port of its own that is already listening; closed, it leaves the port kept."""
+    with (
+        reserved_port() as port,
+        socket.create_server(("127.0.0.1", port), backlog=128) as listener,
+    ):
         listener.set_inheritable(True)
         yield listener
 

@@ -36,9 +36,10 @@ def executable() -> str:
 
 
 @pytest.fixture
-def front(executable: str, tmp_path: Path) -> Nginx:
+def front(executable: str, tmp_path: Path) -> Iterator[Nginx]:
     """Where nginx will be."""
-    return fronts.placed(tmp_path / "nginx")
+    with fronts.placed(tmp_path / "nginx") as front:
+        yield front
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,19 +19,25 @@ from dotenv import dotenv_values
 
 from app import config
 from tests.clones import SECONDS, Clone
-from tests.servers import listening
+from tests.servers import listening, reserved_port
 
 REAL_KATANA = {"KATANA_CLIENT_ID": "workshop", "KATANA_CLIENT_SECRET": "0123456789abcdefghijklmnop"}
 
 
 @pytest.fixture
-def free_clone(clone: Clone) -> Clone:
-    """A clone whose two ports are free on this machine."""
+def free_clone(clone: Clone) -> Iterator[Clone]:
+    """A clone whose two ports are free on this machine, and stay so for it."""
+    with reserved_port() as app, reserved_port() as sandbox:
+        _set_up(clone, app, sandbox)
+        yield clone
+
+
+def _set_up(clone: Clone, app: int, sandbox: int) -> None:
     shutil.copy(clone.path / ".env.example", clone.env)
     clone.set("SECRET_KEY", secrets.token_hex(32))
     clone.set("TOKEN_ENCRYPTION_KEYS", f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}")
-    clone.set("KATANA_REDIRECT_URI", f"http://localhost:{free_port()}/katana/callback")
-    origin = f"http://127.0.0.1:{free_port()}"
+    clone.set("KATANA_REDIRECT_URI", f"http://localhost:{app}/katana/callback")
+    origin = f"http://127.0.0.1:{sandbox}"
     clone.sandbox_env.parent.mkdir()
     clone.sandbox_env.write_text(
         f"KATANA_CLIENT_ID=client-1\nKATANA_CLIENT_SECRET={'0123456789abcdef' * 4}\n"
@@ -39,14 +46,6 @@ def free_clone(clone: Clone) -> Clone:
         f"KATANA_REVOKE_URL={origin}/oauth/revoke\n"
         f"KATANA_API_BASE_URL={origin}/v1\n"
     )
-    return clone
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with listening() as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def origin(url: str | None) -> str:
@@ -198,9 +197,9 @@ def test_an_env_that_is_no_text_is_one_sentence(clone: Clone) -> None:
 
 def test_an_absent_database_is_one_sentence(free_clone: Clone) -> None:
     """The sentence names the setting, not what is in it."""
-    url = f"postgresql://ada:pass-word-4711@127.0.0.1:{free_port()}/nothing"
-
-    ended = free_clone.start(DATABASE_URL=url, **REAL_KATANA)
+    with reserved_port() as nobodys:
+        url = f"postgresql://ada:pass-word-4711@127.0.0.1:{nobodys}/nothing"
+        ended = free_clone.start(DATABASE_URL=url, **REAL_KATANA)
 
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
