@@ -15,6 +15,7 @@ import trustme
 
 from app.config import ROOT
 from tests.servers import reserved_port
+from tests.until import until
 
 STOP_SECONDS = 20
 
@@ -111,10 +112,9 @@ def _of_readme(nginx: Nginx, servers: Sequence[str]) -> str:
 
 
 def _wait_until_up(nginx: Nginx, process: "subprocess.Popen[bytes]") -> None:
-    while process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", nginx.port)).close()
-        except ConnectionRefusedError:
-            continue
-        return
-    raise AssertionError(f"nginx does not start:\n{nginx.logs()}")
+    def answers() -> bool:
+        assert process.poll() is None, f"nginx does not start:\n{nginx.logs()}"
+        with socket.socket() as asking:
+            return asking.connect_ex(("127.0.0.1", nginx.port)) == 0
+
+    until(answers)

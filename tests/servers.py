@@ -18,6 +18,7 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app.config import ROOT
+from tests.until import until
 
 START_SECONDS = 30
 STOP_SECONDS = 70  # more than gunicorn's graceful_timeout
@@ -89,9 +90,10 @@ class Served:
 
     def wait_until_said(self, words: str, times: int = 1) -> None:
         """Return once its log has these words, so many times."""
-        deadline = time.monotonic() + STOP_SECONDS
-        while self.log().count(words) < times:
-            assert time.monotonic() < deadline, f"it does not say {words!r}:\n{self.log()}"
+        until(
+            lambda: self.log().count(words) >= times,
+            lambda: f"it does not say {words!r}:\n{self.log()}",
+        )
 
     def stop(self) -> int:
         """Ask it to end and return its exit status, once requests under way are done."""

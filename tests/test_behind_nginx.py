@@ -3,7 +3,7 @@
 import json
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +11,15 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from flask import Flask
 from playwright.sync_api import Browser, expect
 
 from tests import nginx as fronts
 from tests.commands import ended, flask
+from tests.conftest import MakeApp
 from tests.journeys import connect, press, shows, sign_up
 from tests.nginx import Nginx, find_nginx
 from tests.sandbox import Sandbox
 from tests.servers import Served, gunicorn, listening, serving
-
-MakeApp = Callable[..., Flask]
 
 pytestmark = pytest.mark.one_database("postgresql")
 

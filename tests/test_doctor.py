@@ -28,13 +28,12 @@ from app.probe import HEADER, proof
 from app.reading import LOOPBACK_HOSTS, TokenKey
 from tests.clones import Clone
 from tests.commands import ended, flask, run
+from tests.conftest import MakeApp
 from tests.connected import Connected
 from tests.crowds import crowd
 from tests.sandbox import Sandbox
 from tests.servers import Served, serving
 from tests.wire import answer, answering, wire
-
-MakeApp = Callable[..., Flask]
 
 LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
 OVERWRITTEN = {"HTTP_X_FORWARDED_FOR": "198.51.100.7"}

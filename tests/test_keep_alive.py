@@ -2,15 +2,13 @@
 
 import re
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, text, update
+from sqlalchemy import text, update
 
 from app import connections, create_app
 from app.connections.idle import BATCH
@@ -23,9 +21,11 @@ from app.db import db
 from app.models import Connection, Reason, Status
 from app.reading import TokenKey
 from tests.clocks import HeldClock
-from tests.commands import END_SECONDS, Ended, ended, flask, on_a_terminal, run
+from tests.commands import Ended, ended, flask, on_a_terminal, run
 from tests.connected import Connected, MakeConnected
 from tests.crowds import crowd
+from tests.statements import statements
+from tests.until import until
 
 LONG_AGO = -8 * 24 * 3600.0
 IN_FLIGHT = 4
@@ -301,30 +301,17 @@ def test_the_index_finds_what_is_idle(app: Flask, new_idle: MakeConnected) -> No
         db.session.commit()
         seen = next(upkeep.idle.batches(before))[0]
 
-        with noted() as statements:
+        with statements(db.engine) as sent:
             idle = sum(len(batch) for batch in upkeep.idle.batches(before))
             assert upkeep.idle.count(before) == idle < MANY // 5
             upkeep.idle.oldest()
             assert upkeep.incidents.may_send()
             assert connected.parts().leases.claim(seen)
 
-        plans = [plan(*statement) for statement in statements]
+        plans = [plan(*statement) for statement in sent]
     for told in plans:
         assert re.search(r"ix_connections_|pk_connections|sqlite_autoindex_connections", told), told
         assert not re.search(r"SCAN connections(?! USING)|Seq Scan|Sort|TEMP B-TREE", told), told
-
-
-@contextmanager
-def noted() -> Iterator[list[tuple[str, Any]]]:
-    """The statements that are sent meanwhile, with their parameters."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        statements.append((statement, parameters))
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    yield statements
-    event.remove(db.engine, "before_cursor_execute", note)
 
 
 def plan(statement: str, parameters: Any) -> str:
@@ -343,10 +330,3 @@ def wait_for_refreshes(connected: Connected, number: int) -> None:
 def wait_until_saved(connected: Connected, generation: int) -> None:
     """Return once this generation is stored."""
     until(lambda: connected.row().generation >= generation)
-
-
-def until(happened: Callable[[], bool]) -> None:
-    """Look again and again; the run's own time limit ends it."""
-    deadline = time.monotonic() + END_SECONDS
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"

@@ -1,7 +1,5 @@
 """flask keys: a new key takes over while everything runs."""
 
-from collections.abc import Callable
-
 import pytest
 from flask import Flask
 
@@ -12,10 +10,9 @@ from app.connections.vault import Place, Vault, sealed_by
 from app.db import db
 from app.reading import TokenKey
 from tests.commands import ended, flask, on_a_terminal, run
+from tests.conftest import MakeApp
 from tests.connected import Connected, MakeConnected
 from tests.crowds import crowd
-
-MakeApp = Callable[..., Flask]
 
 LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from socket import socket
-from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -17,7 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, text
 
 from app import connections, errors
 from app.connections.events import Event, signal
@@ -30,6 +29,7 @@ from tests.conftest import MakeApp, MakeMaker
 from tests.connected import Connected
 from tests.sandbox import TIMEOUT, Sandbox
 from tests.servers import Served, gunicorn
+from tests.statements import statements
 
 SOMEBODY = uuid4()
 TOKEN = secrets.token_hex(32)
@@ -239,14 +239,8 @@ def test_each_gauge_is_read_by_an_index(app: Flask) -> None:
 
 def plans_of(engine: Engine, during: Callable[[], object]) -> list[str]:
     """How the database means to find what is read meanwhile."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(*told: Any) -> None:
-        statements.append((told[2], told[3]))
-
-    event.listen(engine, "before_cursor_execute", note)
-    during()
-    event.remove(engine, "before_cursor_execute", note)
+    with statements(engine) as asked:
+        during()
     with engine.connect() as connection:
         sqlite = engine.dialect.name == "sqlite"
         if not sqlite:  # the tables are empty, which no index helps with
@@ -254,7 +248,7 @@ def plans_of(engine: Engine, during: Callable[[], object]) -> list[str]:
         how = "EXPLAIN QUERY PLAN" if sqlite else "EXPLAIN"
         return [
             "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"{how} {sql}", values))
-            for sql, values in statements
+            for sql, values in asked
         ]
 
 

@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,12 +15,13 @@ from app.db import Model, db
 from app.errors import NotConnected
 from app.models import Connection
 from tests.commands import run
+from tests.conftest import MakeApp
 from tests.connected import Connected
 from tests.crowds import crowd
 from tests.postgres import Postgres
 from tests.sandbox import Sandbox
+from tests.until import until
 
-MakeApp = Callable[..., Flask]
 CROWD = 1200  # more than one batch
 
 
@@ -184,8 +184,7 @@ def test_nobody_writes_while_rows_are_copied(
     with there.app_context(), db.engine.connect() as holding, ThreadPoolExecutor(1) as thread:
         holding.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
         moving = thread.submit(move, app, elsewhere)
-        while not holding.scalar(text(WAITING)):
-            assert not moving.done(), moving.result()
+        until(lambda: holding.scalar(text(WAITING)))
         with app.app_context(), db.engine.connect() as old:
             impatient = {"sqlite": "PRAGMA busy_timeout = 1", "postgresql": "SET lock_timeout = 1"}
             old.execute(text(impatient[old.dialect.name]))

@@ -11,7 +11,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from werkzeug.routing import Rule
 
 from app import config
 from app.db import db
@@ -22,6 +21,7 @@ from app.web.security import FROM_ELSEWHERE, PUBLIC
 from tests.actors import LIVE, ClientBrowser, Maker
 from tests.conftest import MakeApp
 from tests.pages import Page
+from tests.routes import path, rules
 from tests.sandbox import Sandbox
 
 pytestmark = pytest.mark.one_database
@@ -33,16 +33,6 @@ def maker(client: FlaskClient, sandbox: Sandbox) -> Maker:
     maker = Maker(ClientBrowser(client), sandbox)
     maker.sign_up()
     return maker
-
-
-def rules(app: Flask, method: str) -> Iterator[Rule]:
-    """The routes that take `method`."""
-    return (r for r in app.url_map.iter_rules() if method in (r.methods or ()))
-
-
-def path(rule: Rule) -> str:
-    """A path that leads to the route."""
-    return rule.rule.replace("<path:filename>", "style.css")
 
 
 def classes_below(kind: type[Exception]) -> Iterator[type[Exception]]:

@@ -16,6 +16,7 @@ from app.db import db, single_statements
 from app.models import Connection, EventKind
 from tests.clocks import HeldClock
 from tests.connected import Connected, MakeConnected, Parts, refresh
+from tests.until import until
 
 
 class Unplugged(HeldClock):
@@ -216,8 +217,7 @@ def test_a_database_set_to_more_isolation_changes_nothing(connected: Connected, 
             other.execute(update(Connection).values(lease))
             claim = pool.submit(leases.claim, seen)
             waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            while not other.scalar(waiting):
-                assert not claim.done()
+            until(lambda: other.scalar(waiting))
             other.commit()
 
             assert claim.result() is None

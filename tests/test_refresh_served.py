@@ -7,7 +7,6 @@ import sqlite3
 import struct
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -27,8 +26,6 @@ from tests.servers import STOP_SECONDS, Served, gunicorn
 from tests.until import until
 
 AT_ONCE = 12
-
-MakeMaker = Callable[..., Maker]
 
 
 @pytest.fixture

@@ -14,13 +14,11 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 
 from app.db import db
 from tests.actors import Maker
@@ -29,6 +27,7 @@ from tests.pages import Page
 from tests.rig import Rig
 from tests.rows import attempts
 from tests.sandbox import Sandbox
+from tests.statements import statements
 
 ALDER = "Alder &amp; Spoke Bicycles"
 USED_UP = "This link from Katana no longer works"
@@ -376,7 +375,9 @@ def test_s22_the_thousandth_made_up_callback_costs_no_more_than_the_first(
     maker.sign_up()
     urls = [callback(code="c", state=f"made-up-{n}") for n in range(1000)]
 
-    with statements(app) as seen:
+    with app.app_context():
+        engine = db.engine
+    with statements(engine) as seen:
         statuses, costs = [], []
         for url in urls:
             before = len(seen)
@@ -387,21 +388,6 @@ def test_s22_the_thousandth_made_up_callback_costs_no_more_than_the_first(
     assert statuses.count(429) > 700
     assert 0 < max(costs[100:]) <= max(costs[:100])
     assert not sandbox.ledger().requests
-
-
-@contextmanager
-def statements(app: Flask) -> Iterator[list[str]]:
-    """What the database is asked meanwhile, by this process."""
-    seen: list[str] = []
-
-    def note(_connection, _cursor, statement, *_rest):  # type: ignore[no-untyped-def]
-        seen.append(statement)
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(engine, "before_cursor_execute", note)
 
 
 def literally(rig: Rig, target: str) -> HTTPResponse:

@@ -46,14 +46,13 @@ from tests.actors import ClientBrowser, Maker, WireBrowser
 from tests.clocks import HeldClock
 from tests.clones import Clone
 from tests.commands import ended, flask, run
+from tests.conftest import MakeApp
 from tests.connected import MakeConnected
 from tests.crowds import crowd
 from tests.pages import Page
 from tests.rig import Rig
 from tests.sandbox import Sandbox
 from tests.servers import gunicorn, listening
-
-MakeApp = Callable[..., Flask]
 
 END_SECONDS = 60
 LOOKS = 10

@@ -24,7 +24,6 @@ import requests
 from flask import Flask
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import text
-from werkzeug.routing import Rule
 
 from app import create_app
 from app.config import ROOT
@@ -34,6 +33,7 @@ from tests.actors import Maker
 from tests.callbacks import query
 from tests.journeys import sign_up
 from tests.rig import Rig
+from tests.routes import path, rules
 from tests.sandbox import TIMEOUT
 from tests.wire import answer, answering, wire
 
@@ -53,16 +53,6 @@ def ada(rig: Rig) -> Maker:
     ada = rig.maker("ada")
     ada.sign_up()
     return ada
-
-
-def rules(app: Flask, method: str) -> Iterator[Rule]:
-    """The routes that take `method`."""
-    return (r for r in app.url_map.iter_rules() if method in (r.methods or ()))
-
-
-def path(rule: Rule) -> str:
-    """A path that leads to the route."""
-    return rule.rule.replace("<path:filename>", "style.css")
 
 
 def forms(app: Flask) -> list[str]:
