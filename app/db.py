@@ -55,11 +55,17 @@ def init_app(app: Flask) -> None:
     db.init_app(app)
     migrate.init_app(app, db)
     with app.app_context():
+        keep_private(db.engine)
         if db.engine.dialect.name == "sqlite":
-            event.listen(db.engine, "do_connect", _keep_sqlite_private)
             event.listen(db.engine, "connect", _prepare_sqlite)
         else:
             pool.check_before_use(db.engine)
+
+
+def keep_private(engine: Engine) -> None:
+    """Let a SQLite file that `engine` makes be its owner's alone."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "do_connect", _make_private)
 
 
 def single_statements(engine: Engine) -> Engine:
@@ -76,8 +82,8 @@ def single_reads(engine: Engine) -> Engine:
     return engine if engine.dialect.name == "sqlite" else single_statements(engine)
 
 
-def _keep_sqlite_private(_dialect: Any, _record: Any, path: list[Any], how: dict[str, Any]) -> None:
-    """Make a new file its owner's alone; SQLite gives those beside it (-wal, -shm) the same mode.
+def _make_private(_dialect: Any, _record: Any, path: list[Any], how: dict[str, Any]) -> None:
+    """SQLite gives the files beside it (-wal, -shm) the mode of the first.
 
     One that exists is not even opened: to close it again would let go of all locks that this
     process has on it.

@@ -1,9 +1,11 @@
 """flask connections move: from one database to another, and never alive in both."""
 
+import os
 import secrets
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from stat import S_IMODE
 
 import pytest
 from flask import Flask
@@ -195,6 +197,21 @@ def test_nobody_writes_while_rows_are_copied(
         status, said = moving.result()
 
     assert status == 0, said
+
+
+def test_a_file_that_it_asks_to_prepare_is_its_owners_alone(
+    app: Flask, connected: Connected, tmp_path: Path
+) -> None:
+    """S-79: looking whether it is empty has made the file, before any migration could."""
+    new = tmp_path / "new.db"
+    before = os.umask(0)
+    try:
+        status, said = move(app, f"sqlite:///{new}")
+    finally:
+        os.umask(before)
+
+    assert status != 0, said
+    assert S_IMODE(new.stat().st_mode) == 0o600
 
 
 @pytest.mark.one_database("postgresql")

@@ -18,7 +18,7 @@ from app import config
 from app.cli import settings
 from app.cli.progress import progress
 from app.clock import SystemClock
-from app.db import Model, db
+from app.db import Model, db, keep_private
 from app.errors import ConfigurationError
 from app.models import Connection
 
@@ -89,6 +89,7 @@ def _engine_of(to: str) -> Iterator[Engine]:
     except ConfigurationError as error:
         raise click.UsageError(error.faults[0]) from None
     engine = create_engine(new["SQLALCHEMY_DATABASE_URI"], **new["SQLALCHEMY_ENGINE_OPTIONS"])
+    keep_private(engine)
     try:
         yield engine
     finally:

@@ -151,7 +151,7 @@ GUARDS = [
     Mutant(
         "a SQLite file is its owner's alone",
         "app/db.py",
-        '            event.listen(db.engine, "do_connect", _keep_sqlite_private)\n',
+        "        keep_private(db.engine)\n",
         "",
         f"{TESTS}::test_s79_a_sqlite_file_is_its_owners_alone",
     ),
