@@ -234,6 +234,15 @@ def test_the_history_tells_one_connect_from_the_next(ada: Maker) -> None:
 
 
 @pytest.mark.one_database
+def test_the_history_tells_the_same_of_what_is_about_to_leave_it(ada: Maker) -> None:
+    """The oldest that is shown may have come in place of one that is not shown any more."""
+    for _ in range(10):
+        page = ada.connect()
+
+    assert history(page) == ["Connected again"] * 10
+
+
+@pytest.mark.one_database
 @pytest.mark.parametrize("reason", list(Reason))
 def test_each_end_is_explained(app: Flask, ada: Maker, reason: Reason) -> None:
     """Whatever ended the access, there is a sentence for it."""

@@ -29,7 +29,7 @@ def dashboard() -> Response:
         connection=lifecycle.find(current_user.id),  # read after asking, which may have changed it
         overview=seen,
         trouble=trouble,
-        history=events.history(current_user.id),
+        history=events.history(current_user.id, limit=11),  # ten to show, and what came before
     )
     response = make_response(page)
     if trouble and trouble.retry_after:

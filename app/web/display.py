@@ -89,7 +89,10 @@ def next_renewal(connection: Connection) -> datetime:
 
 
 def event(happened: ConnectionEvent, history: Sequence[ConnectionEvent] = ()) -> str:
-    """What happened; in its `history`, a connect that took the place of another says so."""
+    """What happened; in its `history`, a connect that took the place of another says so.
+
+    What came right before it must be in there.
+    """
     told = EVENTS[happened.kind]
     again = happened.kind is EventKind.CONNECTED and any(
         earlier.connection_id == happened.connection_id and earlier.id < happened.id
