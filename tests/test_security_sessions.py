@@ -18,6 +18,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import func, select, update
 
 from app import create_app
@@ -33,6 +34,7 @@ from tests.rows import attempts
 
 SIGNED_IN = 200
 SENT_TO_SIGN_IN = 303
+FORM_SALT = "wtf-csrf-token"  # of Flask-WTF
 
 
 @pytest.fixture
@@ -311,9 +313,9 @@ def test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named
         return int(client.get("/dashboard").status_code)
 
     client = during.test_client()
-    signed_anew = (
-        client.get("/sign-in").headers["Set-Cookie"].split(";")[0].removeprefix("session=")
-    )
+    page = client.get("/sign-in")
+    signed_anew = page.headers["Set-Cookie"].split(";")[0].removeprefix("session=")
+    (form_anew,) = re.findall(r'name="csrf_token" value="([^"]+)"', page.text)
     client.set_cookie("session", cookie, domain="localhost")
     opened_before = client.post("/katana/connect", data=form)
 
@@ -322,6 +324,9 @@ def test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named
     assert status(rig.app, signed_anew) == SENT_TO_SIGN_IN
     assert _payload(after, signed_anew)
     assert not _payload(rig.app, signed_anew)
+    assert _is_form(after, form_anew)
+    assert not _is_form(rig.app, form_anew)
+    assert not _is_form(after, form["csrf_token"])
     assert opened_before.location.startswith(f"{rig.sandbox.url}/authorize?")
 
 
@@ -362,6 +367,15 @@ def test_s59_a_session_does_not_hang_on_headers_that_anybody_can_send(rig: Rig, 
 def _read(rig: Rig, look: Callable[[], object]) -> object:
     with rig.app.app_context():
         return look()
+
+
+def _is_form(app: Flask, token: str) -> bool:
+    """Whether the app takes the signature under a form's token."""
+    try:
+        URLSafeTimedSerializer(app.config["WTF_CSRF_SECRET_KEY"], salt=FORM_SALT).loads(token)
+    except BadSignature:
+        return False
+    return True
 
 
 def _payload(app: object, cookie: str) -> object:

@@ -147,6 +147,13 @@ GUARDS = [
         f"{TESTS}::test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named",
     ),
     Mutant(
+        "the new secret key signs forms",
+        CONFIG,
+        "[*settings.secret_key_fallbacks, settings.secret_key]",
+        "[settings.secret_key, *settings.secret_key_fallbacks]",
+        f"{TESTS}::test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named",
+    ),
+    Mutant(
         "the new secret key signs for known browsers",
         "app/web/known_browsers.py",
         '[*current_app.config["SECRET_KEY_FALLBACKS"], current_app.config["SECRET_KEY"]]',
