@@ -46,10 +46,10 @@ def serving(app: Flask) -> Iterator[str]:
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """A free port at which nobody listens, kept for who will be told of it.
+    """A free port at which nobody listens, kept for whoever is told of it.
 
     It is bound and never listens: on Linux a server that is given the number may listen beside it,
-    and who asks for any free port gets another. Elsewhere it is let go, and is free until taken.
+    and whoever asks for any port gets another. Elsewhere it is let go, and is free until taken.
     """
     with socket.socket() as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

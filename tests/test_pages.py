@@ -2,15 +2,12 @@
 
 import logging
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 
 from app import config
 from app.db import db
@@ -20,6 +17,7 @@ from app.web.error_pages import explain
 from app.web.security import FROM_ELSEWHERE, PUBLIC
 from tests.actors import LIVE, ClientBrowser, Maker
 from tests.conftest import MakeApp
+from tests.locks import locked
 from tests.pages import Page
 from tests.routes import path, rules
 from tests.sandbox import Sandbox
@@ -201,9 +199,7 @@ def test_a_database_that_stays_locked_is_told_and_recovers(
     maker.sign_up()
     maker.connect()
     page = maker.dashboard()
-    with closing(sqlite3.connect(make_url(database_url).database or "")) as locked:
-        locked.execute("BEGIN IMMEDIATE")
-
+    with locked(database_url):
         told = maker.submit(page, "/sign-out")
         read = maker.dashboard()
 
@@ -222,9 +218,7 @@ def test_a_try_that_cannot_be_counted_is_told_as_one_that_cannot_be_stored(
     maker.sign_up()
     maker.sign_out()
     page = maker.get("/sign-in")
-    with closing(sqlite3.connect(make_url(database_url).database or "")) as locked:
-        locked.execute("BEGIN IMMEDIATE")
-
+    with locked(database_url):
         for password in ("walnut drawers slide badly", maker.password):
             told = maker.submit(page, "/sign-in", email=maker.email, password=password)
             assert (told.status, told.headers.get("Retry-After")) == (503, "60")

@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,9 +16,9 @@ import psutil
 import pytest
 import requests
 from flask import Flask
-from sqlalchemy.engine import make_url
 
 from tests.actors import LIVE, Maker, WireBrowser
+from tests.locks import locked
 from tests.pages import Page
 from tests.rows import generation
 from tests.sandbox import Sandbox
@@ -96,9 +96,7 @@ def test_a_worker_asked_to_stop_saves_its_answer_first(
     tab = threading.Thread(target=look, args=(ada,))
     tab.start()
     sandbox.wait_until_asked("refresh")
-    file = make_url(database_url).database or ""
-    with closing(sqlite3.connect(file, isolation_level=None)) as locked:
-        locked.execute("BEGIN IMMEDIATE")
+    with locked(database_url) as writing:
         sandbox.let_go()
         until(lambda: sandbox.ledger().of("refresh")[-1].status is not None)
         workers = served.master().children() if everybody else []
@@ -106,14 +104,13 @@ def test_a_worker_asked_to_stop_saves_its_answer_first(
             process.send_signal(number)
         served.wait_until_said("Worker exiting")  # the idle one ...
         time.sleep(0.5)  # ... and the busy one, told at the same moment, has heard as well
-        assert stored(locked) == (1, "sent")
-        locked.execute("ROLLBACK")
+        assert stored(writing) == (1, "sent")
 
     assert served.process.wait(STOP_SECONDS) == 0
     tab.join()
     assert_alive(sandbox, 1)
-    with closing(sqlite3.connect(file)) as connection:
-        assert stored(connection) == (2, "saved")
+    with locked(database_url) as reading:
+        assert stored(reading) == (2, "saved")
 
 
 @pytest.mark.one_database

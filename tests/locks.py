@@ -1,0 +1,16 @@
+"""A database that somebody else is writing to."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from sqlalchemy.engine import make_url
+
+
+@contextmanager
+def locked(database_url: str) -> Iterator[sqlite3.Connection]:
+    """Meanwhile nobody but the connection that this gives can write to the SQLite file."""
+    file = make_url(database_url).database or ""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
