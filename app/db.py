@@ -83,7 +83,7 @@ def single_reads(engine: Engine) -> Engine:
 
 
 def _make_private(_dialect: Any, _record: Any, path: list[Any], how: dict[str, Any]) -> None:
-    """SQLite gives the files beside it (-wal, -shm) the mode of the first.
+    """Make a new file before SQLite does, which gives those beside it (-wal, -shm) the same mode.
 
     One that exists is not even opened: to close it again would let go of all locks that this
     process has on it.

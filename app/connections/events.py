@@ -82,7 +82,7 @@ def announce(event: Event) -> None:
         _tell(receiver, event)
 
 
-def history(user_id: int, limit: int = 10) -> Sequence[ConnectionEvent]:
+def history(user_id: int, limit: int) -> Sequence[ConnectionEvent]:
     """The latest events of a user's connection, newest first."""
     latest = (
         select(ConnectionEvent)

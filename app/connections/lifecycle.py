@@ -119,7 +119,7 @@ class Lifecycle:
         )
         values = {
             **grants.columns(self._vault, self._clock, grant, connection_id, user_id),
-            **_clean(state),
+            **_clean(connected.connected_by),
             "factory_name": None,  # another account may have been connected
             "connected_at": self._clock.database_time(),
         }
@@ -184,11 +184,11 @@ def finished(user_id: int, state: str) -> bool:
     return db.session.scalar(select(Connection.id).where(this_one)) is not None
 
 
-def _clean(state: str) -> Mapping[str, Any]:
+def _clean(connected_by: str) -> Mapping[str, Any]:
     return {
         "status": Status.ACTIVE,
         "reason": None,
-        "connected_by": hash_of(state),
+        "connected_by": connected_by,
         "parent_generation": None,
         "lease_owner": None,
         "lease_until": None,

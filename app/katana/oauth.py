@@ -191,7 +191,7 @@ def _refusal(response: Response, answer: dict[str, Any] | None) -> Exception:
         return GrantRefused(text)
     if word in {"invalid_client", "unauthorized_client", "access_denied"} or status == 401:
         return ClientRefused(text)
-    if 400 <= status < 500 and answer is not None:
+    if status >= 400 and answer is not None:
         return RequestRefused(text)
     return AnswerLost(text)
 

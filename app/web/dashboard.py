@@ -11,6 +11,8 @@ from app.web import error_pages, live
 from app.web.explanations import Explanation
 from app.web.overview import Overview, overview
 
+SHOWN = 10  # of what happened to the connection
+
 bp = Blueprint("dashboard", __name__)
 
 
@@ -29,7 +31,8 @@ def dashboard() -> Response:
         connection=lifecycle.find(current_user.id),  # read after asking, which may have changed it
         overview=seen,
         trouble=trouble,
-        history=events.history(current_user.id, limit=11),  # ten to show, and what came before
+        history=events.history(current_user.id, limit=SHOWN + 1),  # and what came before them
+        shown=SHOWN,
     )
     response = make_response(page)
     if trouble and trouble.retry_after:

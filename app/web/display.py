@@ -88,7 +88,7 @@ def next_renewal(connection: Connection) -> datetime:
     return max(connection.renew_at, connection.next_attempt_at or connection.renew_at)
 
 
-def event(happened: ConnectionEvent, history: Sequence[ConnectionEvent] = ()) -> str:
+def event(happened: ConnectionEvent, history: Sequence[ConnectionEvent]) -> str:
     """What happened; in its `history`, a connect that took the place of another says so.
 
     What came right before it must be in there.
