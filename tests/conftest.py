@@ -1,6 +1,7 @@
 """The fixtures: from an empty database to a user in a browser, all of it real."""
 
 import base64
+import gc
 import os
 import secrets
 import shutil
@@ -254,6 +255,19 @@ def new_connected(
 def connected(new_connected: MakeConnected) -> Connected:
     """One connected user."""
     return new_connected()
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """No garbage is collected meanwhile, for a test that fills Python's stack by deep nesting.
+
+    A finalizer of what other tests left fails there, and pytest takes it for this test's failure.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @pytest.fixture

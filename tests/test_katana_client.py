@@ -261,6 +261,7 @@ def test_what_katana_refuses_keeps_its_status(katana: Wire, api: KatanaApi) -> N
     ],
     ids=lambda body: str(body)[:40],
 )
+@pytest.mark.usefixtures("no_collection")
 def test_a_refusal_without_a_name_is_told_by_its_status(
     katana: Wire, api: KatanaApi, body: object
 ) -> None:
@@ -347,6 +348,7 @@ reads_lists = pytest.mark.parametrize("read", list(READ.values())[1:], ids=list(
     ],
     ids=lambda body: str(body)[:40],
 )
+@pytest.mark.usefixtures("no_collection")
 def test_nonsense_is_no_record(
     katana: Wire, api: KatanaApi, read: Callable[[KatanaApi], object], body: bytes
 ) -> None:
@@ -556,6 +558,7 @@ def test_the_sandbox_is_understood_in_both_shapes(
     ],
     ids=lambda pagination: str(pagination)[:40],
 )
+@pytest.mark.usefixtures("no_collection")
 def test_without_a_number_of_pages_one_is_all(
     katana: Wire, api: KatanaApi, pagination: str | None
 ) -> None:

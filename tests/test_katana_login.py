@@ -329,6 +329,7 @@ def as_json(**changed: object) -> bytes:
     ],
     ids=lambda body: repr(body[:40]),
 )
+@pytest.mark.usefixtures("no_collection")
 def test_nonsense_is_an_answer_lost(
     katana: Wire, login: KatanaLogin, ask: Callable[[KatanaLogin], object], body: bytes
 ) -> None:
