@@ -22,7 +22,7 @@
             ├── ApiRefused       any other refusal: our request was wrong
             └── ApiUnavailable   no answer, or no usable one
 
-The classes know nothing of HTTP statuses of our own: `web/error_pages.py` gives those. Their texts
+The classes know nothing of HTTP statuses of our own: `pages/error_pages.py` gives those. Their texts
 hold methods, paths, statuses and Katana's error codes, never a body, a header or a token.
 """
 

@@ -1,0 +1,142 @@
+"""What each invented factory has in Katana.
+
+Content follows from counting, not from chance, so every start shows the same factory; only the
+dates move along, so that its orders are always recent.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sandbox.factories import FACTORIES, Factory, Product
+from sandbox.orders import sales_orders
+from sandbox.shapes import Record, shaped
+
+_SAFETY_STOCK = 5
+
+
+@dataclass(frozen=True)
+class Stock:
+    """Everything that the API can tell about one factory; lists are in Katana's order."""
+
+    factory: Record
+    lists: dict[str, list[Record]]
+
+
+def stock_of_all(now: datetime) -> dict[str, Stock]:
+    """Return each factory's records by its key, dated back from `now`."""
+    return {factory.key: _stock(factory, now) for factory in FACTORIES}
+
+
+def _stock(factory: Factory, now: datetime) -> Stock:
+    founded = now - timedelta(days=200)
+    customers = [_customer(factory, n, founded) for n in range(len(factory.customers))]
+    products = [_product(factory, n, founded) for n in range(len(factory.products))]
+    variants = [variant for product in products for variant in product["variants"]]
+    lists = {
+        "users": [_user(factory, n) for n in range(len(factory.people))],
+        "locations": [_location(factory, founded)],
+        "customers": customers[::-1],
+        "products": products[::-1],
+        "variants": variants[::-1],
+        "inventory": [_inventory(factory, n, v) for n, v in enumerate(variants)],
+        "sales_orders": sales_orders(factory, customers, variants, now)[::-1],
+    }
+    return Stock(_account(factory), lists)
+
+
+def _account(factory: Factory) -> Record:
+    location = factory.first_id + 1
+    address = shaped("address", line_1="1 Workshop Lane", city=factory.city)
+    return shaped(
+        "factory",
+        legal_address=address | {"country": factory.country},
+        legal_name=factory.legal_name,
+        display_name=factory.display_name,
+        base_currency_code=factory.currency,
+        default_manufacturing_location_id=location,
+        default_purchases_location_id=location,
+        default_sales_location_id=location,
+    )
+
+
+def _user(factory: Factory, n: int) -> Record:
+    first, last = factory.people[n].split()
+    email = f"{first}@{factory.key}.example.com".lower()
+    return shaped("user", id=factory.first_id + 40 + n, firstName=first, lastName=last, email=email)
+
+
+def _location(factory: Factory, founded: datetime) -> Record:
+    address_id = factory.first_id + 2
+    return shaped(
+        "location",
+        founded,
+        id=factory.first_id + 1,
+        legal_name=factory.legal_name,
+        address_id=address_id,
+        address={"id": address_id} | shaped("address"),
+    )
+
+
+def _customer(factory: Factory, n: int, founded: datetime) -> Record:
+    name = factory.customers[n]
+    is_person = len(name.split()) == 2 and n % 2 == 0
+    first, last = name.split() if is_person else ("", "")
+    mailbox = "".join(letter for letter in name.lower() if letter.isalnum())
+    return shaped(
+        "customer",
+        founded + timedelta(days=3 * n),
+        id=factory.first_id + 70 + n,
+        name=name,
+        first_name=first,
+        last_name=last,
+        company="" if is_person else name,
+        email=f"{mailbox}@example.com",
+        currency=factory.currency,
+    )
+
+
+def _product(factory: Factory, n: int, founded: datetime) -> Record:
+    product, product_id = factory.products[n], factory.first_id + 100 + n
+    written = founded + timedelta(days=n)
+    config = {"id": product_id + 400, "product_id": product_id, "name": product.attribute}
+    return shaped(
+        "product",
+        written,
+        id=product_id,
+        name=product.name,
+        category_name=product.category,
+        variants=[_variant(product, m, product_id, written) for m in range(len(product.variants))],
+        configs=[config | {"values": [variant.value for variant in product.variants]}],
+    )
+
+
+def _variant(product: Product, m: int, product_id: int, written: datetime) -> Record:
+    variant = product.variants[m]
+    attribute = {"config_name": product.attribute, "config_value": variant.value}
+    return shaped(
+        "variant",
+        written,
+        id=product_id * 10 + m,
+        product_id=product_id,
+        sku=f"{product.sku}-{variant.suffix}",
+        sales_price=variant.price,
+        config_attributes=[attribute],
+    )
+
+
+def _inventory(factory: Factory, n: int, variant: Record) -> Record:
+    """Return the stock of a variant; quantities and money are strings, as Katana writes them."""
+    in_stock, committed = (7 * n + 4) % 23, (3 * n + 2) % 9
+    cost = variant["sales_price"] * 0.42
+    return shaped(
+        "inventory",
+        variant_id=variant["id"],
+        location_id=factory.first_id + 1,
+        safety_stock_level=f"{_SAFETY_STOCK:.5f}",
+        reorder_point=f"{_SAFETY_STOCK:.5f}",
+        average_cost=f"{cost:.10f}",
+        value_in_stock=f"{cost * in_stock:.10f}",
+        quantity_in_stock=f"{in_stock:.5f}",
+        quantity_committed=f"{committed:.5f}",
+        quantity_missing_or_excess=f"{in_stock - committed - _SAFETY_STOCK:.5f}",
+    )
