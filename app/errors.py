@@ -7,6 +7,8 @@
     ├── NotConnected             there is no connection (any more)
     ├── ReconnectNeeded          Katana has ended the grant: only the user can mend it
     ├── TryAgainLater            a fresh token cannot be had right now; nothing is lost
+    │   ├── FreshTokenRefused    ... since Katana's API refuses tokens that are minutes old
+    │   └── FailingAlone         ... for hours, while other connections are renewed
     └── KatanaError              Katana was asked
         ├── LoginError           ... at its login
         │   ├── NotSent          the request never left: nothing can have been spent
@@ -69,12 +71,27 @@ class TryAgainLater(ConnectError):
         super().__init__(f"try again in {self.retry_after} s")
 
 
+class FreshTokenRefused(TryAgainLater):
+    """Katana's API refuses an access token that is only minutes old: another would not help."""
+
+
+class FailingAlone(TryAgainLater):
+    """Katana has not renewed this connection for hours, while it renews others."""
+
+
 class KatanaError(ConnectError):
     """Katana was asked and the answer was not a good one."""
 
 
 class LoginError(KatanaError):
-    """Katana's login was asked for a grant and gave none."""
+    """Katana's login was asked for a grant and gave none.
+
+    `retry_after` is the pause that it asks for, in seconds; None where it asks for none.
+    """
+
+    def __init__(self, text: str = "", retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(text)
 
 
 class NotSent(LoginError):
@@ -86,7 +103,11 @@ class AnswerLost(LoginError):
 
 
 class GrantRefused(LoginError):
-    """`invalid_grant`: the code or refresh token is used, expired, revoked or unknown."""
+    """The code or refresh token is not good (any more), or only the user can make it good.
+
+    `invalid_grant`: it is used, expired, revoked or unknown. `interaction_required` and the like:
+    the user must sign in, consent, or prove more.
+    """
 
 
 class ClientRefused(LoginError):
@@ -94,11 +115,7 @@ class ClientRefused(LoginError):
 
 
 class LoginBusy(LoginError):
-    """Katana's login asks for a pause; `retry_after` is in seconds, None where it did not say."""
-
-    def __init__(self, text: str, retry_after: float | None) -> None:
-        self.retry_after = retry_after
-        super().__init__(text)
+    """Katana's login limits requests."""
 
 
 class RequestRefused(LoginError):

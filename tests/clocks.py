@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam
+from sqlalchemy import BindParameter, ColumnElement, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
 
-from app.database.clock import SystemClock, monotonic
+from app.database.clock import Seconds, SystemClock, monotonic
 from app.database.columns import Timestamp
 
 
@@ -18,7 +20,10 @@ class HeldClock:
         self.elapsed = monotonic()  # the transport looks at the real clock
         self.slept: list[float] = []
 
-    def database_time(self, plus: float = 0) -> ColumnElement[Any]:
+    def database_time(self, plus: Seconds = 0) -> ColumnElement[Any]:
+        if isinstance(plus, BindParameter):
+            return _Later(self.database_time(), plus)
+
         # Asked when a statement runs: some are built once and run at many moments.
         return bindparam(
             None, type_=Timestamp, callable_=lambda: self.moment + timedelta(seconds=plus)
@@ -47,5 +52,32 @@ class LaterClock(SystemClock):
     def __init__(self, later: float) -> None:
         self.later = later
 
-    def database_time(self, plus: float = 0) -> ColumnElement[Any]:
+    def database_time(self, plus: Seconds = 0) -> ColumnElement[Any]:
+        if isinstance(plus, BindParameter):
+            return _Later(super().database_time(self.later), plus)
+
         return super().database_time(plus + self.later)
+
+    def sleep(self, seconds: float) -> None:
+        self.later += seconds
+
+
+class _Later(GenericFunction[Any]):
+    """A moment plus seconds that are given when the statement runs."""
+
+    type = Timestamp()
+    inherit_cache = True
+    name = "later"
+
+
+@compiles(_Later, "postgresql")
+def _postgresql(element: Any, compiler: Any, **kwargs: Any) -> str:
+    moment, seconds = (compiler.process(clause, **kwargs) for clause in element.clauses)
+    later = f"make_interval(secs => CAST({seconds} AS double precision))"
+    return f"(CAST({moment} AS timestamptz) + {later})"
+
+
+@compiles(_Later, "sqlite")
+def _sqlite(element: Any, compiler: Any, **kwargs: Any) -> str:
+    moment, seconds = (compiler.process(clause, **kwargs) for clause in element.clauses)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', {moment}, {seconds} || ' seconds') || '000')"

@@ -12,7 +12,7 @@ from typing import Any
 from app.connections.leases import Leases
 from app.connections.models import EventKind, Reason
 from app.connections.refresh import Refresh
-from app.connections.seen import Held, Lease, Seen
+from app.connections.seen import Lease, Seen
 from app.errors import ConnectError
 from app.katana.oauth import Grant, KatanaLogin
 from tests.clocks import HeldClock
@@ -108,21 +108,17 @@ class SteppingLeases(Leases):
 
     pause: Callable[[str], None]
 
-    def claim(self, seen: Seen) -> Lease | None:
+    def claim(self, seen: Seen, owner: str | None = None) -> Lease | None:
         self.pause("claim")
-        return super().claim(seen)
+        return super().claim(seen, owner)
 
-    def read(self, lease: Lease) -> Held | None:
-        self.pause("read")
-        return super().read(lease)
-
-    def save(self, lease: Lease, held: Held, columns: Mapping[str, Any], **how: Any) -> bool:
+    def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
         self.pause("save")
-        return super().save(lease, held, columns, **how)
+        return super().save(lease, columns, **how)
 
-    def give_back(self, lease: Lease, held: Held, pause: float, **how: Any) -> bool:
+    def give_back(self, lease: Lease, pause: float, **how: Any) -> bool:
         self.pause("give back")
-        return super().give_back(lease, held, pause, **how)
+        return super().give_back(lease, pause, **how)
 
     def end(self, lease: Lease, reason: Reason) -> bool:
         self.pause("end")
@@ -138,7 +134,7 @@ class SteppingLogin(KatanaLogin):
 
     pause: Callable[[str], None]
 
-    def refresh(self, refresh_token: str, send_before: float | None = None) -> Grant:
+    def refresh(self, refresh_token: str, *how: Any) -> Grant:
         self.pause("send")
         grant = super().refresh(refresh_token)
         self.pause("answered")

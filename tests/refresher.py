@@ -19,7 +19,7 @@ from app import create_app
 from app.connections.incidents import Incidents
 from app.connections.leases import Leases
 from app.connections.refresh import Refresh
-from app.connections.seen import Held, Lease, Seen
+from app.connections.seen import Lease, Seen
 from app.connections.vault import Vault
 from app.database.clock import SystemClock
 from app.database.db import db
@@ -59,15 +59,15 @@ class StruckLeases(Leases):
 
     strike: Strike
 
-    def claim(self, seen: Seen) -> Lease | None:
-        lease = super().claim(seen)
+    def claim(self, seen: Seen, owner: str | None = None) -> Lease | None:
+        lease = super().claim(seen, owner)
         if lease:
             self.strike.at("after_claim")
         return lease
 
-    def save(self, lease: Lease, held: Held, columns: Mapping[str, Any], **how: Any) -> bool:
+    def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
         self.strike.at("before_commit")
-        saved = super().save(lease, held, columns, **how)
+        saved = super().save(lease, columns, **how)
         self.strike.at("after_commit")
         return saved
 
@@ -81,10 +81,10 @@ class StruckLogin(KatanaLogin):
 
     strike: Strike
 
-    def refresh(self, refresh_token: str, send_before: float | None = None) -> Grant:
+    def refresh(self, refresh_token: str, *how: Any) -> Grant:
         self.strike.at("before_send")
         try:
-            grant = super().refresh(refresh_token, send_before)
+            grant = super().refresh(refresh_token, *how)
         except AnswerLost:
             self.strike.at("after_send")
             raise

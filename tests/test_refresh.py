@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import event, literal
@@ -18,7 +19,7 @@ from app.connections.pauses import (
     before_next_look,
     grown,
 )
-from app.connections.seen import Held, Lease, Seen
+from app.connections.seen import Lease, Seen
 from app.connections.vault import Vault
 from app.database import clock as app_clock
 from app.database.clock import SystemClock
@@ -60,9 +61,9 @@ class Interrupted(KatanaLogin):
         super().__init__(login.settings)
         self.before, self.after = before, after
 
-    def refresh(self, refresh_token: str, send_before: float | None = None) -> Grant:
+    def refresh(self, *sent: Any) -> Grant:
         self.before()
-        grant = super().refresh(refresh_token, send_before)
+        grant = super().refresh(*sent)
         self.after()
         return grant
 
@@ -136,11 +137,11 @@ class Overtaken(Leases):
     meanwhile: Callable[[], object]
     claims = 0
 
-    def claim(self, seen: Seen) -> Lease | None:
+    def claim(self, *how: Any) -> Lease | None:
         self.claims += 1
         if self.claims == 1:
             self.meanwhile()
-        return super().claim(seen)
+        return super().claim(*how)
 
 
 def test_connections_made_together_are_not_renewed_together(new_connected: MakeConnected) -> None:
@@ -463,10 +464,10 @@ def test_who_wakes_up_too_late_does_not_send(connected: Connected, clock: HeldCl
     parts = connected.parts()
 
     class Sleepy(Leases):
-        def read(self, lease: Lease) -> Held | None:
-            held = super().read(lease)
+        def claim(self, *how: Any) -> Lease | None:
+            lease = super().claim(*how)
             clock.elapsed += LONGEST_LEASE_SECONDS
-            return held
+            return lease
 
     clock.move(61)
 
@@ -555,13 +556,12 @@ def test_reconnecting_meanwhile_wins(connected: Connected, clock: HeldClock) -> 
 
 
 def test_reconnecting_before_the_send_stops_it(connected: Connected, clock: HeldClock) -> None:
-    """R-0.2: only what is read under the lease is sent, not what was seen before it."""
+    """R-0.2: only what the claim returns is sent, not what was seen before it."""
 
     class Overtaken(Leases):
-        def claim(self, seen: Seen) -> Lease | None:
-            lease = super().claim(seen)
+        def claim(self, *how: Any) -> Lease | None:
             connected.connect()
-            return lease
+            return super().claim(*how)
 
     clock.move(61)
 
@@ -596,8 +596,7 @@ def test_katana_refusing_everybody_ends_nobody(
     # All are refused for the first time before anyone is for the second.
     for one in everybody:
         lease = one.parts().leases.claim(one.parts().leases.look(one.id))  # type: ignore[arg-type]
-        held = one.parts().leases.read(lease)  # type: ignore[arg-type]
-        one.parts().leases.give_back(lease, held, 1, spent=False, refused=True)  # type: ignore[arg-type]
+        one.parts().leases.give_back(lease, 1, spent=False, refused=True)  # type: ignore[arg-type]
 
     for _ in range(5):
         clock.move(120)
@@ -694,7 +693,7 @@ def test_a_claim_holds_from_before_it_was_made(
     assert lease.claimed == before
 
 
-@pytest.mark.parametrize("step", ["read", "send"])
+@pytest.mark.parametrize("step", ["claim", "send"])
 def test_a_host_that_was_suspended_does_not_send(
     connected: Connected, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -706,13 +705,13 @@ def test_a_host_that_was_suspended_does_not_send(
         monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + slept.get(clock, 0))
 
     class Suspended(Leases):
-        def read(self, lease: Lease) -> Held | None:
-            held = super().read(lease)
+        def claim(self, *how: Any) -> Lease | None:
+            lease = super().claim(*how)
             suspend()
-            return held
+            return lease
 
     connected.clock = SystemClock()
-    parts = connected.parts(Suspended if step == "read" else Leases)
+    parts = connected.parts(Suspended if step == "claim" else Leases)
     if step == "send":
         parts = replace(parts, login=Interrupted(parts.login, before=suspend))
 
@@ -725,15 +724,13 @@ def test_a_verdict_on_what_has_moved_is_refused(connected: Connected, parts: Par
     """R-7: saved by another meanwhile, the connection is not ended for the token before."""
     first = parts.leases.claim(look(parts, connected))
     assert first
-    held = parts.leases.read(first)
     connected.change(lease_until=-1)
     second = parts.leases.claim(look(parts, connected))
     assert second
-    assert held
-    assert parts.leases.save(first, held, {})
+    assert parts.leases.save(first, {})
 
     assert not parts.leases.end(second, Reason.GRANT_ENDED)
-    assert not parts.leases.give_back(second, held, 0, spent=False, refused=True)
+    assert not parts.leases.give_back(second, 0, spent=False, refused=True)
     assert connected.row().status is Status.ACTIVE
     assert connected.row().refused_at is None
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from app.connections.grants import usable_seconds
 from app.connections.leases import Leases
 from app.connections.models import Connection, EventKind
-from app.connections.seen import Held, Lease
+from app.connections.seen import Lease
 from app.database.db import db, single_statements
 from tests.clocks import HeldClock
 from tests.connected import Connected, MakeConnected, Parts, refresh
@@ -38,16 +38,16 @@ class CutLeases(Leases):
     after = False
     done = False
 
-    def save(self, lease: Lease, held: Held, columns: Mapping[str, Any], **how: Any) -> bool:
+    def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
         if self.done:
-            return super().save(lease, held, columns, **how)
+            return super().save(lease, columns, **how)
 
         self.done = True
         if not self.after:
             self.cut()
-            return super().save(lease, held, columns, **how)
+            return super().save(lease, columns, **how)
 
-        assert super().save(lease, held, columns, **how)
+        assert super().save(lease, columns, **how)
         self.cut()
         raise OperationalError("UPDATE", {}, Exception("committed, and its answer lost"))
 

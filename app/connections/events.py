@@ -9,11 +9,14 @@ from uuid import UUID
 
 from blinker import Namespace
 from flask import current_app, has_app_context
-from sqlalchemy import Insert, insert, select
+from sqlalchemy import Delete, Insert, bindparam, delete, insert, or_, select
+from sqlalchemy.orm import aliased
 
 from app.connections.models import ConnectionEvent, EventKind
 from app.database.clock import Clock
 from app.database.db import db
+
+KEPT = 100  # rows of the history of one user's connection
 
 logger = logging.getLogger(__name__)
 
@@ -61,16 +64,31 @@ disconnected = signal(EventKind.DISCONNECTED)
 WARNINGS = frozenset({EventKind.REFRESH_FAILED, EventKind.RECONNECT_NEEDED})
 
 
-def entry(
-    clock: Clock, user_id: int, connection_id: UUID, kind: EventKind, detail: str | None = None
-) -> Insert:
-    """The statement that adds to the history, for the transaction of the use case."""
-    return insert(ConnectionEvent).values(
-        user_id=user_id,
-        connection_id=connection_id,
-        kind=kind,
-        detail=detail,
-        at=clock.database_time(),
+def entry(clock: Clock) -> Insert:
+    """The statement that adds `values()` to the history; `bound()` goes with it."""
+    return insert(ConnectionEvent).values(at=clock.database_time())
+
+
+def values(
+    user_id: int, connection_id: UUID, kind: EventKind, detail: str | None = None
+) -> Mapping[str, Any]:
+    """One row of the history, as the parameters of `entry()`."""
+    return {"user_id": user_id, "connection_id": connection_id, "kind": kind, "detail": detail}
+
+
+def bound() -> Delete:
+    """The statement that keeps the latest rows of the history of the user `whose`."""
+    newer = aliased(ConnectionEvent)
+    oldest_kept = (
+        select(newer.id)
+        .where(newer.user_id == bindparam("whose"))
+        .order_by(newer.id.desc())
+        .offset(KEPT - 1)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return delete(ConnectionEvent).where(
+        ConnectionEvent.user_id == bindparam("whose"), ConnectionEvent.id < oldest_kept
     )
 
 
@@ -83,10 +101,14 @@ def announce(event: Event) -> None:
 
 
 def history(user_id: int, limit: int) -> Sequence[ConnectionEvent]:
-    """The latest events of a user's connection, newest first."""
+    """The latest changes and failures of a user's connection, newest first.
+
+    Processes of an earlier version list each renewal. These are left out.
+    """
+    listed = or_(ConnectionEvent.kind != EventKind.REFRESHED, ConnectionEvent.detail.is_not(None))
     latest = (
         select(ConnectionEvent)
-        .where(ConnectionEvent.user_id == user_id)
+        .where(ConnectionEvent.user_id == user_id, listed)
         .order_by(ConnectionEvent.id.desc())
         .limit(limit)
     )

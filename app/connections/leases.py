@@ -1,7 +1,7 @@
-"""The statements of the refresh protocol: look, claim, read, save, give back, end.
+"""The statements of the refresh protocol: look, claim, save, give back, end.
 
-Each is a transaction of its own, judged by the database's clock. `refresh.py` says when which is
-used, and why.
+Each is a transaction of its own, judged by the database's clock, and built once. `refresh.py` says
+when which is used, and why.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
+    BindParameter,
+    Boolean,
     ColumnElement,
-    CursorResult,
     Engine,
     Executable,
+    Float,
+    String,
+    Update,
     and_,
     bindparam,
     case,
@@ -20,17 +24,23 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    true,
     update,
 )
 
 from app.connections import events, saving
+from app.connections.bounds import (
+    LEASE_AHEAD_SECONDS,
+    LONGEST_LEASE_SECONDS,
+    PAST_AHEAD_SECONDS,
+    PAUSE_AHEAD_SECONDS,
+    is_over,
+)
 from app.connections.models import Connection, EventKind, Reason, Status
-from app.connections.seen import Held, Lease, Seen, seen_columns
+from app.connections.pauses import TAKEOVER_SECONDS
+from app.connections.seen import Lease, Seen, seen_columns
 from app.database.clock import Clock
 from app.database.db import single_reads, single_statements
 
-LONGEST_LEASE_SECONDS = 60  # a dead holder blocks nobody longer
 SHORTEST_LEASE_SECONDS = 20  # time for Katana's answer, and to save it
 REFUSAL_COUNTS_SECONDS = 3600  # a second refusal within this time confirms the first
 
@@ -44,115 +54,74 @@ class Leases:
         self.lease_seconds = lease_seconds
         self._engine, self._reading = single_statements(engine), single_reads(engine)
         self._clock = clock
-        # Every use of a token looks, and building the statement would take longer than running it.
+        # Built once: building a statement takes longer than running it.
         self._looking = select(*seen_columns(clock)).where(Connection.id == bindparam("looked_for"))
+        self._claiming = _claiming(clock, lease_seconds)
+        self._giving_back = _giving_back(clock)
+        self._stepping_aside = _stepping_aside()
+        self._ending = _ending(clock)
+        self._finding = select(Connection.id).where(Connection.user_id == bindparam("whose"))
+        self._recording, self._bounding = events.entry(clock), events.bound()
 
     def look(self, connection_id: UUID) -> Seen | None:
         """The connection as it is now; None where there is none."""
         row = self._row(self._looking, {"looked_for": connection_id})
         return Seen(*row) if row else None
 
-    def claim(self, seen: Seen) -> Lease | None:
-        """The lease on what was seen; None where the row has moved, is leased, or is pausing.
+    def claim(self, seen: Seen, owner: str | None = None) -> Lease | None:
+        """The lease on what was seen, and what its holder may send.
 
-        The token counts as perhaps spent from here on. An earlier send whose answer never came
-        stays on record as a doubt.
+        None where the row has moved, is leased, or is pausing. `owner` names the holder of a lease
+        that is to be claimed again: it then begins anew.
+
+        The token counts as perhaps spent from here on. An earlier request without a response stays
+        on record as a doubt.
         """
-        now = self._clock.database_time()
-        lease = Lease(
-            connection_id=seen.id,
-            user_id=seen.user_id,
-            generation=seen.generation,
-            owner=uuid4().hex,
-            claimed=self._clock.monotonic(),
-            took_over=seen.lease_until is not None,
-        )
-        taken = self._count(
-            update(Connection)
-            .where(
-                Connection.id == seen.id,
-                Connection.generation == seen.generation,
-                Connection.status == Status.ACTIVE,
-                or_(Connection.lease_until.is_(None), Connection.lease_until < now),
-                or_(Connection.next_attempt_at.is_(None), Connection.next_attempt_at <= now),
-            )
-            .values(
-                lease_owner=lease.owner,
-                lease_until=self._clock.database_time(self.lease_seconds),
-                fence=Connection.fence + 1,
-                doubtful_since=func.coalesce(Connection.doubtful_since, Connection.sent_at),
-                sent_at=now,
-            )
-        )
-        return lease if taken else None
+        owner, claimed = owner or uuid4().hex, self._clock.monotonic()
+        claim = {"claimant": owner, "seen_id": seen.id, "seen_generation": seen.generation}
+        with self._engine.connect() as connection:
+            row = connection.execute(self._claiming, claim).one_or_none()
+        if row is None:
+            return None
 
-    def read(self, lease: Lease) -> Held | None:
-        """What the holder may send; None where lease or grant is no longer the one claimed."""
-        row = self._row(
-            select(
-                Connection.fence,
-                Connection.sealed_refresh_token,
-                func.coalesce(
-                    Connection.refused_at > self._clock.database_time(-REFUSAL_COUNTS_SECONDS),
-                    False,
-                ),
-                Connection.doubtful_since.is_not(None),
-                Connection.failures,
-            ).where(_held_by(lease), Connection.generation == lease.generation)
-        )
-        return Held(*row) if row else None
+        took_over = seen.lease_until is not None
+        return Lease(seen.id, seen.user_id, seen.generation, owner, claimed, took_over, *row)
 
     def save(
         self,
         lease: Lease,
-        held: Held,
         columns: Mapping[str, Any],
         *,
         pause: float = 0,
         failures: int = 0,
     ) -> bool:
         """Store what `lease` bought; whether the row took it. Nobody asks for `pause` seconds."""
-        return self._count(saving.save(self._clock, lease, held, columns, pause, failures))
+        return self._count(saving.save(self._clock, lease, columns, pause, failures))
 
-    def saved(self, lease: Lease, held: Held) -> bool:
+    def saved(self, lease: Lease) -> bool:
         """Whether the row holds what `lease` bought: asked when a commit's own answer was lost."""
-        return self._row(saving.saved(lease, held)) is not None
+        return self._row(saving.saved(lease)) is not None
 
-    def leave_in_doubt(self, lease: Lease, held: Held) -> None:
+    def leave_in_doubt(self, lease: Lease) -> None:
         """Our answer came too late for a newer sibling: let the next caller refresh at once."""
-        self._count(saving.leave_in_doubt(self._clock, lease, held))
+        self._count(saving.leave_in_doubt(self._clock, lease))
 
-    def give_back(
-        self, lease: Lease, held: Held, pause: float, *, spent: bool, refused: bool = False
-    ) -> bool:
+    def give_back(self, lease: Lease, pause: float, *, spent: bool, refused: bool = False) -> bool:
         """End the lease without a grant, for a pause in seconds; whether it was still ours.
 
         `spent`: the token may be spent, so the doubt stays. `refused`: Katana did not take it,
         which is said of the token that was sent, and not of one that was saved meanwhile.
         """
-        refusal = {"refused_at": self._clock.database_time()} if refused else {}
-        its_token = Connection.generation == lease.generation if refused else true()
-        whole = {} if spent or held.doubtful else {"sent_at": None}
-        return self._count(
-            update(Connection)
-            .where(_held_by(lease), its_token)
-            .values(
-                **_NO_LEASE,
-                **whole,
-                **refusal,
-                failures=Connection.failures + 1,
-                next_attempt_at=self._clock.database_time(pause),
-            )
-        )
+        how = {"pause": pause, "in_doubt": spent or lease.doubtful, "was_refused": refused}
+        return self._count(self._giving_back, {**_holder(lease, generation=True), **how})
 
     def step_aside(self, lease: Lease) -> None:
         """End the lease of one who sent nothing."""
-        unsent = case((Connection.doubtful_since.is_(None), null()), else_=Connection.sent_at)
-        self._count(update(Connection).where(_held_by(lease)).values(**_NO_LEASE, sent_at=unsent))
+        self._count(self._stepping_aside, _holder(lease))
 
     def connected(self, user_id: int) -> bool:
         """Whether this user has a connection, be it another one than a moment ago."""
-        return self._row(select(Connection.id).where(Connection.user_id == user_id)) is not None
+        return self._row(self._finding, {"whose": user_id}) is not None
 
     def end(self, lease: Lease, reason: Reason) -> bool:
         """The verdict: only the user can mend this connection. Whether the row took it.
@@ -161,23 +130,13 @@ class Leases:
         as one (`Incidents`). Where it had not, the doubt was of our own making, by a process that
         died or a database from a backup, and says nothing of Katana.
         """
-        refusal = case((Connection.failures > 0, self._clock.database_time()))
-        return self._count(
-            update(Connection)
-            .where(_held_by(lease), Connection.generation == lease.generation)
-            .values(
-                status=Status.RECONNECT_NEEDED,
-                reason=reason,
-                refused_at=func.coalesce(refusal, Connection.refused_at),
-                **_NO_LEASE,
-                sent_at=None,
-                next_attempt_at=None,
-            )
-        )
+        return self._count(self._ending, {**_holder(lease, generation=True), "why": reason})
 
     def record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
         """Add to the connection's history."""
-        self._count(events.entry(self._clock, lease.user_id, lease.connection_id, kind, detail))
+        entry = events.values(lease.user_id, lease.connection_id, kind, detail)
+        self._count(self._recording, entry)
+        self._count(self._bounding, {"whose": lease.user_id})
 
     def _row(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
@@ -185,13 +144,10 @@ class Leases:
         with self._reading.connect() as connection:
             return connection.execute(statement, parameters).first()
 
-    def _count(self, statement: Executable) -> bool:
+    def _count(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> bool:
         with self._engine.connect() as connection:
-            result: CursorResult[Any] = connection.execute(statement)
-            return result.rowcount == 1
-
-
-_NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_until": None}
+            count: int = connection.execute(statement, parameters).rowcount
+            return count == 1
 
 
 def lease_seconds(overlap: int) -> float:
@@ -203,8 +159,93 @@ def lease_seconds(overlap: int) -> float:
     if overlap == 0:
         return LONGEST_LEASE_SECONDS
 
-    return min(LONGEST_LEASE_SECONDS, max(SHORTEST_LEASE_SECONDS, overlap - 5))
+    return min(LONGEST_LEASE_SECONDS, max(SHORTEST_LEASE_SECONDS, overlap - 5 - TAKEOVER_SECONDS))
 
 
-def _held_by(lease: Lease) -> ColumnElement[bool]:
-    return and_(Connection.id == lease.connection_id, Connection.lease_owner == lease.owner)
+_NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_until": None}
+_HELD = and_(Connection.id == bindparam("held_id"), Connection.lease_owner == bindparam("held_by"))
+_UNMOVED = Connection.generation == bindparam("sent_generation")
+
+
+def _holder(lease: Lease, *, generation: bool = False) -> Mapping[str, Any]:
+    sent = {"sent_generation": lease.generation} if generation else {}
+    return {"held_id": lease.connection_id, "held_by": lease.owner, **sent}
+
+
+def _claiming(clock: Clock, seconds: float) -> Update:
+    now = clock.database_time()
+    claimant: BindParameter[str] = bindparam("claimant", type_=String)
+    mine = Connection.lease_owner == claimant
+    refused = Connection.refused_at.between(
+        clock.database_time(-REFUSAL_COUNTS_SECONDS), clock.database_time(PAST_AHEAD_SECONDS)
+    )
+    earlier = func.coalesce(Connection.doubtful_since, Connection.sent_at)
+    claim = update(Connection).where(
+        Connection.id == bindparam("seen_id"),
+        Connection.generation == bindparam("seen_generation"),
+        Connection.status == Status.ACTIVE,
+        or_(mine, is_over(Connection.lease_until, clock, LEASE_AHEAD_SECONDS)),
+        is_over(Connection.next_attempt_at, clock, PAUSE_AHEAD_SECONDS),
+    )
+    return claim.values(
+        lease_owner=claimant,
+        lease_until=clock.database_time(seconds),
+        fence=Connection.fence + 1,
+        doubtful_since=case((mine, Connection.doubtful_since), else_=earlier),
+        sent_at=now,
+    ).returning(
+        Connection.fence,
+        Connection.sealed_refresh_token,
+        func.coalesce(refused, False),
+        Connection.doubtful_since.is_not(None),
+        Connection.failures,
+        Connection.refreshed_at,
+        Connection.failing_since,
+        now,
+    )
+
+
+def _giving_back(clock: Clock) -> Update:
+    now = clock.database_time()
+    refused, in_doubt = (
+        bindparam("was_refused", type_=Boolean),
+        bindparam("in_doubt", type_=Boolean),
+    )
+    failing = Connection.failing_since.between(
+        Connection.refreshed_at, clock.database_time(PAST_AHEAD_SECONDS)
+    )
+    return (
+        update(Connection)
+        .where(_HELD, or_(~refused, _UNMOVED))
+        .values(
+            **_NO_LEASE,
+            sent_at=case((in_doubt, Connection.sent_at), else_=null()),
+            refused_at=case((refused, now), else_=Connection.refused_at),
+            failures=Connection.failures + 1,
+            failing_since=case((failing, Connection.failing_since), else_=now),
+            next_attempt_at=clock.database_time(bindparam("pause", type_=Float)),
+        )
+    )
+
+
+def _stepping_aside() -> Update:
+    unsent: ColumnElement[Any] = case(
+        (Connection.doubtful_since.is_(None), null()), else_=Connection.sent_at
+    )
+    return update(Connection).where(_HELD).values(**_NO_LEASE, sent_at=unsent)
+
+
+def _ending(clock: Clock) -> Update:
+    refusal = case((Connection.failures > 0, clock.database_time()))
+    return (
+        update(Connection)
+        .where(_HELD, _UNMOVED)
+        .values(
+            status=Status.RECONNECT_NEEDED,
+            reason=bindparam("why"),
+            refused_at=func.coalesce(refusal, Connection.refused_at),
+            **_NO_LEASE,
+            sent_at=None,
+            next_attempt_at=None,
+        )
+    )

@@ -140,7 +140,7 @@ class Lifecycle:
             if db.session.scalar(renewed) is None:
                 raise NotConnected
 
-        db.session.execute(events.entry(self._clock, user_id, connection_id, EventKind.CONNECTED))
+        self._record(user_id, connection_id, EventKind.CONNECTED)
         db.session.commit()
         return connected
 
@@ -153,12 +153,17 @@ class Lifecycle:
             db.session.rollback()
             return False
 
-        db.session.execute(
-            events.entry(self._clock, user_id, connection_id, EventKind.DISCONNECTED, revocation)
-        )
+        self._record(user_id, connection_id, EventKind.DISCONNECTED, revocation)
         db.session.commit()
         events.announce(Event(EventKind.DISCONNECTED, user_id, connection_id, revocation))
         return True
+
+    def _record(
+        self, user_id: int, connection_id: UUID, kind: EventKind, detail: str | None = None
+    ) -> None:
+        entry = events.values(user_id, connection_id, kind, detail)
+        db.session.execute(events.entry(self._clock), entry)
+        db.session.execute(events.bound(), {"whose": user_id})
 
     def _revoke(self, connection_id: UUID, user_id: int, sealed: bytes) -> Revocation:
         if self._login.settings.revoke_url is None:
@@ -197,4 +202,6 @@ def _clean(connected_by: str) -> Mapping[str, Any]:
         "refused_at": None,
         "next_attempt_at": None,
         "failures": 0,
+        "failing_since": None,
+        "renewals": 0,
     }

@@ -136,6 +136,10 @@ class Connection(Model):
     next_attempt_at: Mapped[datetime | None] = mapped_column(Timestamp)
     #: Failed refreshes since the last good one: sets the pause before the next.
     failures: Mapped[int] = mapped_column(default=0)
+    #: When refreshes began to fail; counts only where it is later than `refreshed_at`.
+    failing_since: Mapped[datetime | None] = mapped_column(Timestamp)
+    #: How often this grant was renewed; `refreshed_at` is the last time.
+    renewals: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class EventKind(StrEnum):
@@ -149,7 +153,10 @@ class EventKind(StrEnum):
 
 
 class ConnectionEvent(Model):
-    """The history of a user's connection. Append-only; outlives the connection; no secrets."""
+    """The history of a user's connection: what changed or failed, the latest only; no secrets.
+
+    It outlives the connection. Renewals are counted on the connection, not listed here.
+    """
 
     __tablename__ = "connection_events"
     __table_args__ = (Index("ix_connection_events_history", "user_id", "id"),)

@@ -5,38 +5,38 @@ Every pause has jitter, so that callers and connections do not march in step (R-
 
 import random
 
-from app.errors import AnswerLost, LoginBusy, LoginError
-
-PATIENCE_SECONDS = 15  # how long a caller waits for somebody else's refresh, and one may take
+PATIENCE_SECONDS = 15  # how long a caller waits for the refresh of another
 WORTH_WAITING_SECONDS = 3.5  # a longer pause is told to the user instead
 SETTLE_SECONDS = 2.0  # before a second send: a first may still be under way at Katana
+PROBE_SECONDS = 60  # while the circuit breaker is open, one connection in this time is tried
 REFUSED_SECONDS = 3.0  # between refreshes that the API asks for by refusing good tokens
 BROKEN_SEAL_SECONDS = 60.0
 
 _FIRST_SECONDS, _LONGEST_SECONDS = 2.0, 300.0  # after a failure; doubles with each
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
+LONGEST_PAUSE_SECONDS = 1.5 * _LONGEST_RETRY_AFTER_SECONDS  # with the largest factor
 RARE_LOOK_SECONDS = 0.3  # for somebody else's refresh, where another looks for all
 
 _LOOK_SECONDS, _LOOK_GROWTH = (0.01, 0.3), 1.15  # first and later ones; how fast they part
 _SAVE_SECONDS, _SAVE_GROWTH = (0.05, 2.0), 1.3
+#: Between taking over a lease that ran out and sending: longer than the longest pause between two
+#: tries to save, so that a holder that waits for the same database saves its response first.
+TAKEOVER_SECONDS = _SAVE_SECONDS[1] + 3.0
 
 
-def after(error: LoginError, *, failures: int, doubtful: bool) -> float:
-    """Seconds until anybody asks Katana for this connection again, after `failures` in a row.
-
-    A first lost answer is asked for once more soon, since an overlap may be short.
-    """
-    if isinstance(error, AnswerLost) and not doubtful:
-        return SETTLE_SECONDS
-    if isinstance(error, LoginBusy) and error.retry_after is not None:
-        asked = min(error.retry_after, _LONGEST_RETRY_AFTER_SECONDS)
-        return max(grown(failures), asked * jitter(1, 1.1))
-    return grown(failures)
+def growing(failures: int) -> float:
+    """Seconds of pause after `failures` in a row: twice as long with each, up to five minutes."""
+    return min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(failures, 20))
 
 
 def grown(failures: int) -> float:
-    """Seconds of pause after `failures` in a row: twice as long with each, up to five minutes."""
-    return min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(failures, 20)) * jitter(1, 1.5)
+    """The same with jitter."""
+    return growing(failures) * jitter(1, 1.5)
+
+
+def asked_for(retry_after: float | None) -> float:
+    """Seconds of pause that Katana asks for, up to an hour; 0 where it asks for none."""
+    return min(retry_after or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
 
 
 def before_next_look(looks: int) -> float:

@@ -1,31 +1,30 @@
-"""Give a fresh access token: one exchange however many ask, none lost through our fault.
+"""Give a fresh access token: one refresh however many callers ask, none lost through our fault.
 
 Katana spends a refresh token at its first use, and ends the whole grant when a spent one comes
-again. So one token is sent once, whoever asks, on whatever host, and however they crash. In the
-order of the code:
+again. So one token is sent once, by whatever process, on whatever host, and however they crash. In
+the order of the code:
 
-1. *Use* the stored access token while it is good: one SELECT, no lock. Near its end whoever comes
-   by renews it, and goes on with the old one where that fails.
-2. *Claim* the lease before sending: one committed UPDATE whose WHERE only one caller can meet. It
-   also proves that the database can be written, before the token is spent.
-3. *Read again* under the lease: only what is read now is sent.
-4. *Send* with no transaction open, within a deadline that ends before the lease does, and not at
-   all where the claim lies too far back: a process that slept meanwhile must not send.
-5. *Save* as the very next statement after the answer, by compare-and-swap on the generation that
+1. *Use* the stored access token while it is good: one SELECT, no lock. Near its end the next caller
+   renews it, and goes on with the old one where that fails.
+2. *Claim* the lease: one committed UPDATE whose WHERE only one caller can meet. It returns what the
+   holder may send, and proves that the database can be written before the token is spent. Where a
+   lease ran out, its holder may be waiting for the same database with a response in hand: the
+   caller that takes over waits for longer than two tries to save lie apart, and claims again.
+3. *Send* with no transaction open, soon after the claim or not at all, since a process may have
+   slept meanwhile. The response may come until the lease nearly ends.
+4. *Save* as the very next statement after the response, by compare-and-swap on the generation that
    was sent, ordered by fence. The new tokens exist only here now, so saving goes on until the
    database takes them.
-6. *Judge* a failure by what it says of the token: not spent, perhaps spent, or refused. Only a
-   refusal that is confirmed ends a connection. Everything else makes a pause that all workers
-   share.
-7. *Wait*, for those without the lease: until the generation moves, and not too long. A holder
-   that takes longer than any refresh is not waited for at all.
+5. *Decide* after a failure (`outcomes.py`). Only a confirmed refusal ends a connection. Every other
+   failure is a back-off that all workers share.
+6. *Wait*, for those without the lease: until the generation moves, and not too long.
 
-What one caller leaves for the next stands in the row, so a caller that dies anywhere leaves
-nothing to repair: its lease runs out, `sent_at` says that the token may be spent, and the next
-caller sends it once more. If it was not spent, or Katana grants an overlap, the connection lives
-on. If it was, nobody could have saved it.
+What one caller leaves for the next stands in the row, so a caller that dies anywhere leaves nothing
+to repair: its lease runs out, `sent_at` says that the token may be spent, and the next caller sends
+it once more. If it was not spent, or Katana grants an overlap, the connection lives on. If it was,
+no client could have saved it.
 
-Moments are the database's. Durations in this process are on a clock that no one can set.
+Moments are the database's. Durations in this process are on a clock that cannot be set.
 """
 
 import logging
@@ -37,29 +36,31 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from app.connections import events, grants, orphans
 from app.connections.alone import Alone
 from app.connections.events import Event
-from app.connections.incidents import PROBE_SECONDS, Incidents
+from app.connections.incidents import Incidents
 from app.connections.leases import Leases
 from app.connections.models import EventKind, Reason, Status
+from app.connections.outcomes import FOR_HOURS_SECONDS, Decision, RefreshOutcome, decide
 from app.connections.pauses import (
     BROKEN_SEAL_SECONDS,
     PATIENCE_SECONDS,
+    PROBE_SECONDS,
     RARE_LOOK_SECONDS,
     REFUSED_SECONDS,
     SETTLE_SECONDS,
+    TAKEOVER_SECONDS,
     WORTH_WAITING_SECONDS,
-    after,
     before_next_look,
     before_next_save,
     grown,
     jitter,
 )
-from app.connections.seen import Held, Lease, Seen
+from app.connections.seen import Lease, Seen
 from app.connections.vault import Vault
 from app.connections.waiting import Waiting
 from app.database.clock import Clock
 from app.errors import (
-    AnswerLost,
-    ClientRefused,
+    FailingAlone,
+    FreshTokenRefused,
     GrantRefused,
     LoginError,
     NotConnected,
@@ -67,10 +68,14 @@ from app.errors import (
     SealBroken,
     TryAgainLater,
 )
-from app.katana.oauth import ANSWER_SECONDS, Grant, KatanaLogin
+from app.katana.oauth import Grant, KatanaLogin
 
 SENDS = 2  # by one caller: the second confirms a refusal, or repeats a send in doubt
-SAVE_SECONDS = 5  # of the lease, for the statement after the answer
+SEND_SHARE = 1 / 6  # of the lease, from the claim until the request has left
+SAVE_SECONDS = 5  # of the lease, for the statement after the response
+#: A token that the API refuses at this age is not at fault, and another would not help. It is more
+#: than the longest pause after a failure, so that the pauses go on growing.
+FRESH_SECONDS = 900
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +91,9 @@ class Refresh:
         vault: Vault,
         clock: Clock,
     ) -> None:
-        #: How long after its claim a holder may send: the answer must come, and be saved, in time.
-        self.send_before_seconds = leases.lease_seconds - ANSWER_SECONDS - SAVE_SECONDS
+        #: How long after its claim a holder may send, and how long the response may then take.
+        self.send_before_seconds = leases.lease_seconds * SEND_SHARE
+        self.answer_seconds = leases.lease_seconds - self.send_before_seconds - SAVE_SECONDS
         self._leases = leases
         self._incidents = incidents
         self._login = login
@@ -122,14 +128,15 @@ class Refresh:
             if token:
                 return token
 
+            still_good = refused is not None and seen.alive  # for us, and refused by the API
             lease = self._claim(seen) if sends < SENDS else None
             if lease is None:
-                self._wait(seen, until, looks, sends)
+                self._wait(seen, until, looks, sends, still_good=still_good)
                 looks += 1
                 continue
 
             sends += 1
-            token = self._renew(lease, paced=refused is not None)
+            token = self._renew(lease, still_good=still_good)
             if token:
                 return token
 
@@ -140,13 +147,13 @@ class Refresh:
         what comes next. Raises SealBroken.
         """
         lease = self._claim(seen)
-        return lease is not None and self._renew(lease, paced=False) is not None
+        return lease is not None and self._renew(lease) is not None
 
     def _renewed_ahead(self, seen: Seen) -> str | None:
         """A newer token; None where that does not go well, which nobody has to notice yet."""
         try:
             lease = self._claim(seen)
-            return self._renew(lease, paced=False) if lease else None
+            return self._renew(lease) if lease else None
         except (DBAPIError, PoolTimeout, SealBroken):
             logger.exception("connection %s: not renewed ahead of its end", seen.id)
             return None
@@ -174,16 +181,22 @@ class Refresh:
             return None
 
         with self._claiming.at(seen.id) as alone:
-            return self._leases.claim(seen) if alone and self._incidents.may_send() else None
+            return self._take(seen) if alone and self._incidents.may_send() else None
 
-    def _renew(self, lease: Lease, *, paced: bool) -> str | None:
-        """The new access token; None where the row now says what to do instead."""
-        held = self._leases.read(lease)
-        if held is None:
+    def _take(self, seen: Seen) -> Lease | None:
+        lease = self._leases.claim(seen)
+        if lease is None or not lease.took_over:
+            return lease
+
+        self._clock.sleep(TAKEOVER_SECONDS)
+        again = self._leases.claim(seen, lease.owner)
+        if again is None:
             self._leases.step_aside(lease)
-            return None
+        return again
 
-        refresh_token = self._open(lease, held)
+    def _renew(self, lease: Lease, *, still_good: bool = False) -> str | None:
+        """The new access token; None where the row now says what to do instead."""
+        refresh_token = self._open(lease)
         send_before = lease.claimed + self.send_before_seconds
         if self._clock.monotonic() > send_before:
             logger.warning("connection %s: woke up too late to send", lease.connection_id)
@@ -191,42 +204,40 @@ class Refresh:
             return None
 
         try:
-            grant = self._login.refresh(refresh_token, send_before)
+            grant = self._login.refresh(refresh_token, send_before, self.answer_seconds)
         except LoginError as error:
-            self._judge(lease, held, error)
+            self._fail(lease, error)
             return None
 
-        if grant.access_token is None:
-            return self._save(
-                lease, held, grant, pause=grown(held.failures), failures=held.failures + 1
-            )
+        failed = grant.access_token is None or (still_good and lease.token_age < FRESH_SECONDS)
+        failures = lease.failures + 1 if failed else 0
+        pause = grown(failures) if failed else REFUSED_SECONDS if still_good else 0
+        return self._save(lease, grant, pause=pause, failures=failures)
 
-        return self._save(lease, held, grant, pause=REFUSED_SECONDS if paced else 0)
-
-    def _open(self, lease: Lease, held: Held) -> str:
+    def _open(self, lease: Lease) -> str:
         place = grants.refresh_place(lease.connection_id, lease.user_id)
         try:
-            return self._vault.open(held.sealed_refresh_token, place)
+            return self._vault.open(lease.sealed_refresh_token, place)
         except SealBroken:
             # A wrong key says nothing of the grant: with the right one it will open.
-            if self._leases.give_back(lease, held, BROKEN_SEAL_SECONDS, spent=False):
-                self._tell(lease, EventKind.REFRESH_FAILED, "seal_broken")
+            if self._leases.give_back(lease, BROKEN_SEAL_SECONDS, spent=False):
+                self._tell(lease, EventKind.REFRESH_FAILED, RefreshOutcome.SEAL_BROKEN)
             raise
 
-    def _save(
-        self, lease: Lease, held: Held, grant: Grant, *, pause: float, failures: int = 0
-    ) -> str | None:
-        if not self._stored(lease, held, grant, pause, failures):
-            self._let_go(lease, held, grant)
+    def _save(self, lease: Lease, grant: Grant, *, pause: float, failures: int) -> str | None:
+        if not self._stored(lease, grant, pause, failures):
+            self._let_go(lease, grant)
             return None
 
         if grant.access_token is None:
-            self._tell(lease, EventKind.REFRESH_FAILED, "no_access_token")
+            self._tell(lease, EventKind.REFRESH_FAILED, RefreshOutcome.NO_ACCESS_TOKEN)
         else:
-            self._tell(lease, EventKind.REFRESHED, "recovered" if held.doubtful else None)
+            self._tell(
+                lease, EventKind.REFRESHED, RefreshOutcome.RECOVERED if lease.doubtful else None
+            )
         return grant.access_token
 
-    def _stored(self, lease: Lease, held: Held, grant: Grant, pause: float, failures: int) -> bool:
+    def _stored(self, lease: Lease, grant: Grant, pause: float, failures: int) -> bool:
         """Whether the row took it. This is the only copy of a living token: there is no last try.
 
         A worker that is asked to stop finishes its requests first (`graceful_timeout`).
@@ -241,77 +252,62 @@ class Refresh:
             try:
                 # The first try is the statement right after the answer: nothing comes in between.
                 return self._leases.save(
-                    lease, held, columns, pause=pause, failures=failures
-                ) or self._leases.saved(lease, held)
+                    lease, columns, pause=pause, failures=failures
+                ) or self._leases.saved(lease)
             except (DBAPIError, PoolTimeout):
                 logger.exception("connection %s: not saved yet, trying on", lease.connection_id)
                 self._clock.sleep(before_next_save(tries))
                 tries += 1
 
-    def _let_go(self, lease: Lease, held: Held, grant: Grant) -> None:
+    def _let_go(self, lease: Lease, grant: Grant) -> None:
         """Somebody disconnected, reconnected, or stored a newer answer while ours was coming."""
         if self._leases.connected(lease.user_id):
             # Not revoked: that could end the grant that this user's connection now lives on.
-            self._leases.leave_in_doubt(lease, held)
+            self._leases.leave_in_doubt(lease)
             return
 
         orphans.withdraw(self._login, grant)
 
-    def _judge(self, lease: Lease, held: Held, error: LoginError) -> None:
-        if isinstance(error, GrantRefused):
-            self._judge_refusal(lease, held)
-            return
-
-        if isinstance(error, ClientRefused):
+    def _fail(self, lease: Lease, error: LoginError) -> None:
+        decision = decide(
+            error,
+            lease,
+            circuit_open=isinstance(error, GrantRefused) and self._incidents.under_way(),
+            others_renewed=lease.failing_for > 0 and self._others_renewed(lease),
+        )
+        if decision.alarm:
             logger.error("%s: check KATANA_CLIENT_ID and KATANA_CLIENT_SECRET", error)
-        # Only a lost answer leaves a doubt: every other error says that the token was not taken.
-        lost = isinstance(error, AnswerLost)
-        if self._leases.give_back(
-            lease, held, after(error, failures=held.failures, doubtful=held.doubtful), spent=lost
-        ):
-            self._tell(lease, EventKind.REFRESH_FAILED, _word(error))
-
-    def _judge_refusal(self, lease: Lease, held: Held) -> None:
-        if held.doubtful:
-            self._clock.sleep(SETTLE_SECONDS)  # whoever has the lost answer may save it now
-        seen = self._leases.look(lease.connection_id)
-        if seen is None or seen.generation != lease.generation:
-            self._overtaken(lease, held)
-            return
-
-        if self._incidents.under_way():
+        if decision.outcome is RefreshOutcome.INCIDENT:
             logger.error("Katana refuses many connections in a row: none is ended, all pause")
-            self._refused(lease, held, PROBE_SECONDS * jitter(1, 2), "incident")
-            return
-
-        # The one answer that was lost is settled by the one repeat. After more trouble than that,
-        # the refusal may be part of it, and is asked about once more like any other.
-        if held.refused_before or (held.doubtful and held.failures <= 1):
-            reason = Reason.ANSWER_LOST if held.doubtful else Reason.GRANT_ENDED
-            if self._leases.end(lease, reason):
-                self._tell(lease, EventKind.RECONNECT_NEEDED, reason)
-            else:
-                self._overtaken(lease, held)
-            return
-
-        self._refused(lease, held, SETTLE_SECONDS, _word(GrantRefused()))
-
-    def _refused(self, lease: Lease, held: Held, pause: float, why: str) -> None:
-        if self._leases.give_back(lease, held, pause, spent=False, refused=True):
-            self._tell(lease, EventKind.REFRESH_FAILED, why)
+        if decision.ends:
+            self._end(lease, decision.ends)
         else:
-            self._overtaken(lease, held)
+            self._back_off(lease, decision)
 
-    def _overtaken(self, lease: Lease, held: Held) -> None:
+    def _end(self, lease: Lease, reason: Reason) -> None:
+        if self._leases.end(lease, reason):
+            self._tell(lease, EventKind.RECONNECT_NEEDED, reason)
+        else:
+            self._overtaken(lease)
+
+    def _back_off(self, lease: Lease, decision: Decision) -> None:
+        pause = decision.pause * jitter(1, decision.spread)
+        if self._leases.give_back(lease, pause, spent=decision.spent, refused=decision.refused):
+            self._tell(lease, EventKind.REFRESH_FAILED, decision.outcome)
+        elif decision.refused:
+            self._overtaken(lease)
+
+    def _overtaken(self, lease: Lease) -> None:
         # It was saved, and ours was a second use of its token: leave the doubt, so that the next
         # caller finds out at once whether the grant still lives.
-        if self._leases.give_back(lease, held, 0, spent=True):
-            self._tell(lease, EventKind.REFRESH_FAILED, "overtaken")
+        if self._leases.give_back(lease, 0, spent=True):
+            self._tell(lease, EventKind.REFRESH_FAILED, RefreshOutcome.OVERTAKEN)
 
     def _tell(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
-        """For the history; the connection is right without it."""
+        """For the history, which lists no plain renewal; the connection is right without it."""
         try:
-            self._leases.record(lease, kind, detail)
+            if detail is not None:
+                self._leases.record(lease, kind, detail)
         except (DBAPIError, PoolTimeout):
             logger.exception("connection %s: its history lacks: %s", lease.connection_id, kind)
         seconds = self._clock.monotonic() - lease.claimed
@@ -319,23 +315,30 @@ class Refresh:
             Event(kind, lease.user_id, lease.connection_id, detail, seconds, lease.took_over)
         )
 
-    def _wait(self, seen: Seen, until: float, looks: int, sends: int) -> None:
+    def _wait(self, seen: Seen, until: float, looks: int, sends: int, *, still_good: bool) -> None:
+        """Until there may be something new; raises TryAgainLater where that takes too long."""
         if seen.working > PATIENCE_SECONDS:
-            # The holder must have died. Who waited here would hold up a thread for nothing.
+            # The holder is slow, or dead. To wait here would hold up a thread.
             raise TryAgainLater(seen.blocked)
 
         left = until - self._clock.monotonic()
         pausing = seen.pausing.total_seconds()
         if left <= 0 or pausing > WORTH_WAITING_SECONDS or (sends >= SENDS and not seen.leased):
-            raise TryAgainLater(pausing or SETTLE_SECONDS)
-        # At the first look somebody may just be about to hold the lease.
+            raise self._unavailable(seen, still_good=still_good)(pausing or SETTLE_SECONDS)
+        # At the first look another caller may just be about to hold the lease.
         if looks and not seen.leased and not pausing and not self._incidents.may_send():
             raise TryAgainLater(PROBE_SECONDS)
 
         often, rarely = before_next_look(looks), RARE_LOOK_SECONDS
         self._waiting.wait(seen.id, max(pausing, often), max(pausing, rarely))
 
+    def _unavailable(self, seen: Seen, *, still_good: bool) -> type[TryAgainLater]:
+        if still_good and seen.token_age < FRESH_SECONDS:
+            return FreshTokenRefused
+        if seen.failing_for >= FOR_HOURS_SECONDS and self._others_renewed(seen):
+            return FailingAlone
+        return TryAgainLater
 
-def _word(error: LoginError) -> str:
-    """`AnswerLost` as `answer_lost`."""
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in type(error).__name__).lstrip("_")
+    def _others_renewed(self, row: Seen | Lease) -> bool:
+        connection_id = row.id if isinstance(row, Seen) else row.connection_id
+        return self._incidents.others_renewed(connection_id, row.failing_since)

@@ -11,14 +11,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Update, and_, case, null, or_, select, update
 
 from app.connections.models import Connection, Status
-from app.connections.seen import Held, Lease
+from app.connections.seen import Lease
 from app.database.clock import Clock
 
 
 def save(
     clock: Clock,
     lease: Lease,
-    held: Held,
     columns: Mapping[str, Any],
     pause: float,
     failures: int,
@@ -31,7 +30,7 @@ def save(
     """
     mine = Connection.lease_owner == lease.owner
     unmoved = Connection.generation == lease.generation
-    sibling = and_(_of_the_same_token(lease), Connection.written_fence < held.fence)
+    sibling = and_(_of_the_same_token(lease), Connection.written_fence < lease.fence)
     return (
         update(Connection)
         .where(Connection.id == lease.connection_id, or_(unmoved, sibling))
@@ -41,7 +40,7 @@ def save(
             reason=None,
             generation=Connection.generation + 1,
             parent_generation=lease.generation,
-            written_fence=held.fence,
+            written_fence=lease.fence,
             lease_owner=case((mine, null()), else_=Connection.lease_owner),
             lease_until=case((mine, null()), else_=Connection.lease_until),
             sent_at=_doubt_after(clock, mine, unmoved),
@@ -49,25 +48,26 @@ def save(
             refused_at=None,
             next_attempt_at=clock.database_time(pause) if pause else None,
             failures=failures,
+            renewals=Connection.renewals + ("refreshed_at" in columns),
         )
     )
 
 
-def saved(lease: Lease, held: Held) -> Select[Any]:
+def saved(lease: Lease) -> Select[Any]:
     """Finds the row that holds what `lease` bought."""
     return select(Connection.id).where(
         Connection.id == lease.connection_id,
         _of_the_same_token(lease),
-        Connection.written_fence == held.fence,
+        Connection.written_fence == lease.fence,
     )
 
 
-def leave_in_doubt(clock: Clock, lease: Lease, held: Held) -> Update:
+def leave_in_doubt(clock: Clock, lease: Lease) -> Update:
     """Marks a newer answer to the same token, which may be spent by ours."""
     newer = and_(
         Connection.id == lease.connection_id,
         _of_the_same_token(lease),
-        Connection.written_fence > held.fence,
+        Connection.written_fence > lease.fence,
         Connection.lease_owner.is_(None),
     )
     return update(Connection).where(newer).values(sent_at=clock.database_time())

@@ -1,4 +1,4 @@
-"""What a caller knows of a connection: what it has seen, the lease it got, what it read under it.
+"""What a caller knows of a connection: what it has seen, and the lease it got.
 
 None of it is the truth, which is the row alone: every statement of `leases.py` asks again whether
 what the caller knows still holds.
@@ -9,6 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from app.connections.bounds import (
+    LEASE_AHEAD_SECONDS,
+    LIFE_AHEAD_SECONDS,
+    PAUSE_AHEAD_SECONDS,
+    seconds_until,
+)
 from app.connections.models import Connection, Reason, Status
 from app.database.clock import Clock
 
@@ -29,6 +35,7 @@ class Seen:
     sent_at: datetime | None
     next_attempt_at: datetime | None
     refreshed_at: datetime
+    failing_since: datetime | None
     at: datetime
 
     @property
@@ -39,12 +46,22 @@ class Seen:
     @property
     def left(self) -> float:
         """Seconds until the access token's life is over."""
-        return (self.expires_at - self.at).total_seconds()
+        return seconds_until(self.expires_at, self.at, LIFE_AHEAD_SECONDS)
+
+    @property
+    def token_age(self) -> float:
+        """Seconds since Katana gave the access token."""
+        return (self.at - self.refreshed_at).total_seconds()
+
+    @property
+    def blocked(self) -> float:
+        """Seconds until the lease runs out."""
+        return seconds_until(self.lease_until, self.at, LEASE_AHEAD_SECONDS)
 
     @property
     def leased(self) -> bool:
-        """Whether somebody holds the right to send."""
-        return self.lease_until is not None and self.lease_until > self.at
+        """Whether a caller holds the right to send."""
+        return self.blocked > 0
 
     @property
     def working(self) -> float:
@@ -52,24 +69,25 @@ class Seen:
         return (self.at - self.sent_at).total_seconds() if self.leased and self.sent_at else 0
 
     @property
-    def blocked(self) -> float:
-        """Seconds until the lease runs out."""
-        return (self.lease_until - self.at).total_seconds() if self.lease_until else 0
-
-    @property
     def pausing(self) -> timedelta:
-        """How long nobody may ask Katana."""
-        return max((self.next_attempt_at or self.at) - self.at, timedelta(0))
+        """How long Katana is not asked."""
+        return timedelta(seconds=seconds_until(self.next_attempt_at, self.at, PAUSE_AHEAD_SECONDS))
 
     @property
     def due(self) -> bool:
-        """Whether to renew now: it is time, or a send is in doubt and no one is at it any more."""
-        return self.renew_at <= self.at or (self.sent_at is not None and not self.leased)
+        """Whether to renew now: it is time, or a request is in doubt and its holder is gone."""
+        waits = seconds_until(self.renew_at, self.at, LIFE_AHEAD_SECONDS)
+        return not waits or (self.sent_at is not None and not self.leased)
+
+    @property
+    def failing_for(self) -> float:
+        """Seconds since refreshes began to fail; 0 where the last one did not."""
+        return _failing_for(self.failing_since, self.refreshed_at, self.at)
 
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to send one refresh of one generation."""
+    """The right to send one refresh of one generation, and what is sent."""
 
     connection_id: UUID
     user_id: int
@@ -78,20 +96,34 @@ class Lease:
     claimed: float  # monotonic, taken before the claim was made
     #: Another's lease had run out: its holder died, or hung.
     took_over: bool
-
-
-@dataclass(frozen=True)
-class Held:
-    """What was read under a lease."""
-
     fence: int
     sealed_refresh_token: bytes = field(repr=False)
     #: Katana has refused the token once already, not long ago.
     refused_before: bool
-    #: An earlier send of it got no answer.
+    #: An earlier request with it got no response.
     doubtful: bool
     #: Refreshes that failed since the last good one.
     failures: int
+    refreshed_at: datetime
+    failing_since: datetime | None
+    at: datetime
+
+    @property
+    def token_age(self) -> float:
+        """Seconds since Katana gave the access token."""
+        return (self.at - self.refreshed_at).total_seconds()
+
+    @property
+    def failing_for(self) -> float:
+        """Seconds since refreshes began to fail; 0 where the last one did not."""
+        return _failing_for(self.failing_since, self.refreshed_at, self.at)
+
+
+def _failing_for(since: datetime | None, refreshed_at: datetime, at: datetime) -> float:
+    if since is None or since < refreshed_at:
+        return 0
+
+    return max(0.0, (at - since).total_seconds())
 
 
 def seen_columns(clock: Clock) -> tuple[Any, ...]:
@@ -109,5 +141,6 @@ def seen_columns(clock: Clock) -> tuple[Any, ...]:
         Connection.sent_at,
         Connection.next_attempt_at,
         Connection.refreshed_at,
+        Connection.failing_since,
         clock.database_time(),
     )

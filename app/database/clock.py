@@ -8,7 +8,7 @@ import time
 from threading import Event
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Float, literal
+from sqlalchemy import BindParameter, ColumnElement, Float, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
@@ -26,10 +26,14 @@ def monotonic() -> float:
     return time.clock_gettime(_COUNTS_WHILE_SUSPENDED)
 
 
+#: A number, or the parameter of a statement that is built once.
+Seconds = float | BindParameter[float]
+
+
 class Clock(Protocol):
     """What the code asks of time."""
 
-    def database_time(self, plus: float = 0) -> ColumnElement[Any]:
+    def database_time(self, plus: Seconds = 0) -> ColumnElement[Any]:
         """The database's own time, `plus` seconds from now, as an SQL expression."""
 
     def monotonic(self) -> float:
@@ -45,7 +49,10 @@ class Clock(Protocol):
 class SystemClock:
     """Real time."""
 
-    def database_time(self, plus: float = 0) -> ColumnElement[Any]:
+    def database_time(self, plus: Seconds = 0) -> ColumnElement[Any]:
+        if isinstance(plus, BindParameter):
+            return DatabaseTime(plus)
+
         return DatabaseTime(literal(float(plus), Float))
 
     def monotonic(self) -> float:

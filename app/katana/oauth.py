@@ -21,6 +21,7 @@ from app.errors import (
     ClientRefused,
     GrantRefused,
     LoginBusy,
+    LoginError,
     NotSent,
     RequestRefused,
 )
@@ -34,6 +35,25 @@ ANSWER_BYTES = 64 * 1024
 TOKEN_CHARACTERS = 8 * 1024
 STATED_LIFE_SECONDS = range(1, 366 * 24 * 3600)
 UNSTATED_LIFE_SECONDS = 300
+#: Refusals that stay until the user signs in, consents or proves more: OpenID Connect Core section
+#: 3.1.2.6, RFC 9470 section 3, and Auth0's words for a second factor.
+USERS_TO_MEND = frozenset(
+    {
+        "interaction_required",
+        "login_required",
+        "consent_required",
+        "account_selection_required",
+        "registration_required",
+        "mfa_required",
+        "mfa_enrollment_required",
+        "mfa_registration_required",
+        "association_required",
+        "insufficient_user_authentication",
+        "unmet_authentication_requirements",
+        "reauthentication_required",
+        "user_blocked",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -99,13 +119,21 @@ class KatanaLogin:
 
         return grant
 
-    def refresh(self, refresh_token: str, send_before: float | None = None) -> Grant:
+    def refresh(
+        self,
+        refresh_token: str,
+        send_before: float | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> Grant:
         """The next grant for `refresh_token`, which is spent by asking. Raises a LoginError.
 
-        `send_before` is a moment of `elapsed.monotonic()`; after it nothing is sent (NotSent).
+        `send_before` is a moment of `clock.monotonic()`; after it nothing is sent (NotSent).
+        `answer_seconds` is the time from the request's leaving to the last byte of the response.
         """
         with self._session(send_before) as session:
-            return self._ask(session.refresh_token, refresh_token=refresh_token)
+            return self._ask(
+                session.refresh_token, timeout=answer_seconds, refresh_token=refresh_token
+            )
 
     def revoke(self, refresh_token: str) -> None:
         """Tell Katana that `refresh_token` is done with (RFC 7009). Raises a LoginError."""
@@ -138,13 +166,13 @@ class KatanaLogin:
         harden(session, body_bytes=ANSWER_BYTES, send_before=send_before)
         return session
 
-    def _ask(self, send: Any, **fields: Any) -> Grant:
+    def _ask(self, send: Any, *, timeout: float = ANSWER_SECONDS, **fields: Any) -> Grant:
         try:
             answer: Grant = send(
                 self.settings.access_token_url,
                 # Katana's page lists it for the refresh request too.
                 redirect_uri=self.settings.redirect_uri,
-                timeout=ANSWER_SECONDS,
+                timeout=timeout,
                 allow_redirects=False,
                 **fields,
             )
@@ -183,17 +211,21 @@ def _refusal(response: Response, answer: dict[str, Any] | None) -> Exception:
         else "no error code"
     )
     text = f"Katana's login answered {status}, {word}"
+    return _kind(status, word, answer)(text, retry_after.seconds(response))
+
+
+def _kind(status: int, word: str, answer: dict[str, Any] | None) -> type[LoginError]:
     if status >= 500:
-        return AnswerLost(text)
+        return AnswerLost
     if status == 429 or word == "too_many_requests":
-        return LoginBusy(text, retry_after.seconds(response))
-    if word == "invalid_grant":
-        return GrantRefused(text)
-    if word in {"invalid_client", "unauthorized_client", "access_denied"} or status == 401:
-        return ClientRefused(text)
+        return LoginBusy
+    if word == "invalid_grant" or word in USERS_TO_MEND:
+        return GrantRefused
+    if word in {"invalid_client", "unauthorized_client"} or status == 401:
+        return ClientRefused
     if status >= 400 and answer is not None:
-        return RequestRefused(text)
-    return AnswerLost(text)
+        return RequestRefused
+    return AnswerLost
 
 
 def _object_or_none(response: Response) -> dict[str, Any] | None:

@@ -16,26 +16,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from app import connections
 from app.connections.events import Event, connected, reconnect_needed, refresh_failed, refreshed
 from app.connections.models import EventKind, Reason
+from app.connections.outcomes import RefreshOutcome
 from app.operations.gauges import Gauges
 from app.settings.config import Settings
 
-#: What can become of a refresh; the words are those of the log.
-OUTCOMES = (
-    "ok",
-    "recovered",
-    "overtaken",
-    "not_sent",
-    "answer_lost",
-    "no_access_token",
-    "login_busy",
-    "request_refused",
-    "client_refused",
-    "grant_refused",
-    "incident",
-    "seal_broken",
-    "ended",  # Katana has ended the grant: its user must connect again
-    "lost",  # an answer was lost, and the grant with it: the same
-)
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 bp = Blueprint("metrics", __name__)
@@ -90,7 +74,9 @@ class Metrics:
             "Refreshes that took over from one that had died or hung.",
             registry=self._own,
         )
-        for outcome in OUTCOMES:  # a rate can only be told from a counter that was there before
+        for (
+            outcome
+        ) in RefreshOutcome:  # a rate can only be told from a counter that was there before
             self._refreshes.labels(outcome)
         connected.connect(self._count_connect)
         for signal in (refreshed, refresh_failed, reconnect_needed):
@@ -118,9 +104,9 @@ class Metrics:
             self._takeovers.inc()
 
 
-def outcome_of(event: Event) -> str:
-    """What became of a refresh, as one of OUTCOMES."""
+def outcome_of(event: Event) -> RefreshOutcome:
+    """What became of a refresh."""
     if event.kind is EventKind.RECONNECT_NEEDED:
-        return "lost" if event.detail == Reason.ANSWER_LOST else "ended"
+        return RefreshOutcome.LOST if event.detail == Reason.ANSWER_LOST else RefreshOutcome.ENDED
 
-    return event.detail or "ok"
+    return RefreshOutcome(event.detail or RefreshOutcome.OK)

@@ -1,13 +1,15 @@
 """How values look on a page: times, sums, quantities, and Katana's words in plain ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from flask import Flask
 from markupsafe import Markup
 
+from app.connections.lifecycle import Revocation
 from app.connections.models import Connection, ConnectionEvent, EventKind, Reason
+from app.connections.outcomes import RefreshOutcome
 
 EVENTS = {
     EventKind.CONNECTED: "Connected",
@@ -26,22 +28,27 @@ REASONS = {
         "and stock cannot be shown until you reconnect."
     ),
 }
-DETAILS = {
-    "not_sent": "Katana could not be reached; tried again later",
-    "answer_lost": "Katana's answer did not arrive",
-    "grant_refused": "Katana refused; asked once more to be sure",
-    "client_refused": "Katana did not accept this app's credentials",
-    "login_busy": "Katana was busy; tried again later",
-    "no_access_token": "Katana's answer lacked something; asked again later",
-    "request_refused": "Katana refused the request",
-    "seal_broken": "This app could not open its stored keys",
-    "overtaken": "This app had just renewed it already",
-    "incident": "Katana refused many connections at once; tried again later",
-    "recovered": "After an answer that did not arrive",
-    "grant_ended": "Katana has withdrawn its permission",
-    "revoked": "Keys deleted here, access revoked at Katana",
-    "not_offered": "Keys deleted here",
-    "failed": "Keys deleted here, not confirmed by Katana",
+#: Of a renewal that did not go as it should.
+OUTCOMES: Mapping[str, str] = {
+    RefreshOutcome.NOT_SENT: "Katana could not be reached; tried again later",
+    RefreshOutcome.ANSWER_LOST: "Katana's answer did not arrive",
+    RefreshOutcome.GRANT_REFUSED: "Katana refused; asked once more to be sure",
+    RefreshOutcome.CLIENT_REFUSED: "Katana did not accept this app's credentials",
+    RefreshOutcome.LOGIN_BUSY: "Katana was busy; tried again later",
+    RefreshOutcome.NO_ACCESS_TOKEN: "Katana's answer lacked something; asked again later",
+    RefreshOutcome.REQUEST_REFUSED: "Katana refused the request",
+    RefreshOutcome.FAILING_ALONE: "Katana renews other accounts; reconnect to go on",
+    RefreshOutcome.SEAL_BROKEN: "This app could not open its stored keys",
+    RefreshOutcome.OVERTAKEN: "This app had just renewed it already",
+    RefreshOutcome.INCIDENT: "Katana refused many connections at once; tried again later",
+    RefreshOutcome.RECOVERED: "After an answer that did not arrive",
+}
+DETAILS: Mapping[str, str] = {
+    **OUTCOMES,
+    Reason.GRANT_ENDED: "Katana has withdrawn its permission",
+    Revocation.REVOKED: "Keys deleted here, access revoked at Katana",
+    Revocation.NOT_OFFERED: "Keys deleted here",
+    Revocation.FAILED: "Keys deleted here, not confirmed by Katana",
 }
 
 

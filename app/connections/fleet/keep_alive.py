@@ -16,10 +16,9 @@ from threading import Lock
 from uuid import UUID
 
 from app.connections.fleet.idle import Idle
-from app.connections.incidents import PROBE_SECONDS
 from app.connections.leases import Leases
 from app.connections.models import Status
-from app.connections.pauses import PATIENCE_SECONDS, WORTH_WAITING_SECONDS
+from app.connections.pauses import PATIENCE_SECONDS, PROBE_SECONDS, WORTH_WAITING_SECONDS
 from app.connections.refresh import SENDS, Refresh
 from app.connections.seen import Seen
 from app.database.clock import Clock
