@@ -24,6 +24,7 @@ from app.connections.vault import Vault
 from app.database import clock as app_clock
 from app.database.clock import SystemClock
 from app.errors import (
+    FreshTokenRefused,
     NotConnected,
     ReconnectNeeded,
     SealBroken,
@@ -98,7 +99,8 @@ def test_an_expired_token_is_renewed_once(
     assert connected.refreshes() == 1
     assert connected.row().generation == 2
     assert connected.holds_the_living_token()
-    assert connected.history()[-1] == (EventKind.REFRESHED, None)
+    assert connected.row().renewals == 1
+    assert connected.history() == [(EventKind.CONNECTED, None)]
 
 
 def test_a_refresh_sends_exactly_the_documented_fields(
@@ -233,13 +235,39 @@ def test_a_refused_token_is_renewed_once_for_all_who_had_it(
 def test_an_api_that_refuses_every_token_is_not_a_refresh_loop(
     connected: Connected, parts: Parts, clock: HeldClock
 ) -> None:
-    """I-5: refreshes that are asked for by refusals keep a distance."""
-    began = clock.elapsed
-    token = refresh(parts).fresh_access_token(connected.id)
-    for _ in range(10):
-        token = refresh(parts).fresh_access_token(connected.id, refused=token)
+    """I-5, B6: where the refused token is fresh, the pauses grow to minutes, and it is said why.
 
-    assert round(clock.elapsed - began, 3) >= 9 * REFUSED_SECONDS
+    Of the same kind: one tab that reloads each second, several tabs, a token that lives for a
+    minute or for hours, an API that refuses for a minute or for days.
+    """
+    connected.change(expires_at=LONG_SECONDS, renew_at=LONG_SECONDS)
+    told: list[float] = []
+    began = clock.elapsed
+    while clock.elapsed < began + 3600:
+        token = connected.stored_access_token()
+        try:
+            refresh(parts).fresh_access_token(connected.id, refused=token)
+            connected.change(expires_at=LONG_SECONDS, renew_at=LONG_SECONDS)
+        except FreshTokenRefused as error:
+            told.append(error.retry_after)
+        clock.move(1)
+
+    assert connected.refreshes() <= 18  # 4, 8, 16 ... up to 300 seconds, and half as much more
+    assert max(told) > 200
+    assert connected.row().status is Status.ACTIVE
+
+
+def test_a_refused_token_that_is_old_is_renewed_without_a_growing_pause(
+    connected: Connected, parts: Parts, clock: HeldClock
+) -> None:
+    """I-5: tokens that are refused now and then, hours apart, are each renewed at once."""
+    for _ in range(3):
+        connected.change(expires_at=2 * LONG_SECONDS, renew_at=2 * LONG_SECONDS)
+        clock.move(LONG_SECONDS)
+        refresh(parts).fresh_access_token(connected.id, refused=connected.stored_access_token())
+        row = connected.row()
+        assert row.failures == 0
+        assert row.next_attempt_at == clock.moment + timedelta(seconds=REFUSED_SECONDS)
 
 
 @pytest.mark.parametrize("overlap", [0, 30])

@@ -42,7 +42,6 @@ from app.database.clock import Clock
 from app.database.db import single_reads, single_statements
 
 SHORTEST_LEASE_SECONDS = 20  # time for Katana's answer, and to save it
-REFUSAL_COUNTS_SECONDS = 3600  # a second refusal within this time confirms the first
 
 
 class Leases:
@@ -176,9 +175,6 @@ def _claiming(clock: Clock, seconds: float) -> Update:
     now = clock.database_time()
     claimant: BindParameter[str] = bindparam("claimant", type_=String)
     mine = Connection.lease_owner == claimant
-    refused = Connection.refused_at.between(
-        clock.database_time(-REFUSAL_COUNTS_SECONDS), clock.database_time(PAST_AHEAD_SECONDS)
-    )
     earlier = func.coalesce(Connection.doubtful_since, Connection.sent_at)
     claim = update(Connection).where(
         Connection.id == bindparam("seen_id"),
@@ -196,8 +192,8 @@ def _claiming(clock: Clock, seconds: float) -> Update:
     ).returning(
         Connection.fence,
         Connection.sealed_refresh_token,
-        func.coalesce(refused, False),
-        Connection.doubtful_since.is_not(None),
+        Connection.refused_at,
+        Connection.doubtful_since,
         Connection.failures,
         Connection.refreshed_at,
         Connection.failing_since,

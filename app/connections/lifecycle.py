@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
@@ -40,6 +41,20 @@ class Connected:
     connected_by: str
     #: What the Katana account before this one was called, where there was one.
     previous_factory: str | None
+
+
+@dataclass(frozen=True)
+class Renewals:
+    """How often a connection was renewed, as read at one moment."""
+
+    count: int
+    last: datetime
+    at: datetime
+
+    @property
+    def seconds_ago(self) -> float:
+        """Seconds since the last one."""
+        return max(0.0, (self.at - self.last).total_seconds())
 
 
 class Lifecycle:
@@ -90,6 +105,14 @@ class Lifecycle:
             connection = find(user_id)
         db.session.rollback()
         return None
+
+    def renewals(self, user_id: int) -> Renewals | None:
+        """How often the user's connection was renewed; None where there is none."""
+        counted = select(
+            Connection.renewals, Connection.refreshed_at, self._clock.database_time()
+        ).where(Connection.user_id == user_id)
+        row = db.session.execute(counted).first()
+        return Renewals(*row) if row else None
 
     def name_factory(self, connection_id: UUID, connected_by: str, name: str) -> None:
         """Remember what Katana calls the account that the attempt `connected_by` connected."""

@@ -12,11 +12,14 @@ from uuid import UUID
 from app.connections.bounds import (
     LEASE_AHEAD_SECONDS,
     LIFE_AHEAD_SECONDS,
+    PAST_AHEAD_SECONDS,
     PAUSE_AHEAD_SECONDS,
     seconds_until,
 )
 from app.connections.models import Connection, Reason, Status
 from app.database.clock import Clock
+
+REFUSAL_COUNTS_SECONDS = 3600  # a second refusal within this time confirms the first
 
 
 @dataclass(frozen=True)
@@ -98,15 +101,27 @@ class Lease:
     took_over: bool
     fence: int
     sealed_refresh_token: bytes = field(repr=False)
-    #: Katana has refused the token once already, not long ago.
-    refused_before: bool
-    #: An earlier request with it got no response.
-    doubtful: bool
+    refused_at: datetime | None
+    doubtful_since: datetime | None
     #: Refreshes that failed since the last good one.
     failures: int
     refreshed_at: datetime
     failing_since: datetime | None
     at: datetime
+
+    @property
+    def refused_before(self) -> bool:
+        """Whether Katana has refused the token once already, not long ago."""
+        if self.refused_at is None:
+            return False
+
+        ago = (self.at - self.refused_at).total_seconds()
+        return -PAST_AHEAD_SECONDS < ago < REFUSAL_COUNTS_SECONDS
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether an earlier request with the token got no response."""
+        return self.doubtful_since is not None
 
     @property
     def token_age(self) -> float:

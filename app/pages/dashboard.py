@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, make_response, render_template
 from flask_login import current_user  # type: ignore[import-untyped]
 
+from app import connections
 from app.connections import events, lifecycle
 from app.connections.models import Status
 from app.database.db import db
@@ -29,6 +30,7 @@ def dashboard() -> Response:
     page = render_template(
         "dashboard.html",
         connection=lifecycle.find(current_user.id),  # read after asking, which may have changed it
+        renewals=connections.current().lifecycle.renewals(current_user.id),
         overview=seen,
         trouble=trouble,
         history=events.history(current_user.id, limit=SHOWN + 1),  # and what came before them

@@ -1,12 +1,13 @@
 """How values look on a page: times, sums, quantities, and Katana's words in plain ones."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from flask import Flask
 from markupsafe import Markup
 
+from app.connections.bounds import LIFE_AHEAD_SECONDS, PAUSE_AHEAD_SECONDS, seconds_until
 from app.connections.lifecycle import Revocation
 from app.connections.models import Connection, ConnectionEvent, EventKind, Reason
 from app.connections.outcomes import RefreshOutcome
@@ -54,7 +55,7 @@ DETAILS: Mapping[str, str] = {
 
 def init_app(app: Flask) -> None:
     """Give the templates their filters."""
-    values = (moment, day, money, quantity, status)
+    values = (moment, day, money, quantity, status, times, ago)
     connections = (reason, next_renewal, event, event_detail, went_wrong)
     for shown in (*values, *connections):
         app.add_template_filter(shown)
@@ -85,14 +86,32 @@ def status(katana_status: str) -> str:
     return katana_status.replace("_", " ").capitalize()
 
 
+def times(count: int) -> str:
+    """How often: `once`, `1,204 times`."""
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def ago(seconds: float) -> str:
+    """How long ago, in the largest unit that fits: `5 minutes ago`."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        count = int(seconds // length)
+        if count:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
 def reason(why: Reason | None) -> str:
     """Why a connection must be made again, as a sentence."""
     return REASONS[why or Reason.GRANT_ENDED]
 
 
-def next_renewal(connection: Connection) -> datetime:
+def next_renewal(connection: Connection, now: datetime) -> datetime:
     """When access is renewed next, or when that is tried again after it failed."""
-    return max(connection.renew_at, connection.next_attempt_at or connection.renew_at)
+    waits = (
+        seconds_until(connection.renew_at, now, LIFE_AHEAD_SECONDS),
+        seconds_until(connection.next_attempt_at, now, PAUSE_AHEAD_SECONDS),
+    )
+    return now + timedelta(seconds=max(waits))
 
 
 def event(happened: ConnectionEvent, history: Sequence[ConnectionEvent]) -> str:

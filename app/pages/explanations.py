@@ -28,6 +28,8 @@ class Explanation:
     ours: bool = False
     #: What stands on the button to the dashboard, where a stranger signs in first.
     onward: str = "Go to your dashboard"
+    #: Whether the dashboard offers to connect again.
+    reconnect: bool = False
 
 
 FAILURES: Mapping[type[Exception], Explanation] = {
@@ -78,6 +80,21 @@ FAILURES: Mapping[type[Exception], Explanation] = {
         "Katana does not answer",
         f"Your orders and stock cannot be shown right now. {KEPT} Load the page again in a minute.",
         MINUTE,
+    ),
+    errors.FreshTokenRefused: Explanation(
+        503,
+        "Katana refuses access",
+        "Katana does not accept the access that it has given only minutes ago. "
+        f"{KEPT} This app tries again, less often the longer it lasts.",
+        MINUTE,
+    ),
+    errors.FailingAlone: Explanation(
+        503,
+        "Katana refuses to renew this connection",
+        "Katana has not renewed access to your account for hours, while it renews others. "
+        f"{KEPT} Reconnect to give it your approval again.",
+        MINUTE,
+        reconnect=True,
     ),
     errors.ApiUnavailable: Explanation(
         503,

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, Select, and_, func, or_, select, tuple_
 
+from app.connections.bounds import PAST_AHEAD_SECONDS
 from app.connections.models import Connection, Status
 from app.connections.seen import Seen, seen_columns
 from app.database.clock import Clock
@@ -36,7 +37,9 @@ class Idle:
         """How many there are."""
         with self._engine.connect() as connection:
             return connection.execute(
-                select(func.count()).select_from(Connection).where(_idle(before))
+                select(func.count())
+                .select_from(Connection)
+                .where(or_(_idle(before), _ahead(self.moment(-PAST_AHEAD_SECONDS))))
             ).scalar_one()
 
     def oldest(self) -> datetime | None:
@@ -51,17 +54,20 @@ class Idle:
         No statement reads more than a batch, and none is open in between. A connection that is
         renewed meanwhile is in no later batch.
         """
-        after: Seen | None = None
-        while batch := self._read(self._next(before, after)):
-            yield batch
-            after = batch[-1]
+        # What was renewed at a moment still to come was written while the database's clock was
+        # wrong: it counts as idle too.
+        for idle in (_idle(before), _ahead(self.moment(-PAST_AHEAD_SECONDS))):
+            after: Seen | None = None
+            while batch := self._read(self._next(idle, after)):
+                yield batch
+                after = batch[-1]
 
-    def _next(self, before: datetime, after: Seen | None) -> Select[Any]:
+    def _next(self, idle: ColumnElement[bool], after: Seen | None) -> Select[Any]:
         place = tuple_(Connection.refreshed_at, Connection.id)
         further = [place > (after.refreshed_at, after.id)] if after else []
         return (
             select(*seen_columns(self._clock))
-            .where(_idle(before), *further)
+            .where(idle, *further)
             .order_by(Connection.refreshed_at, Connection.id)
             .limit(BATCH)
         )
@@ -69,6 +75,10 @@ class Idle:
     def _read(self, statement: Select[Any]) -> Sequence[Seen]:
         with self._engine.connect() as connection:
             return [Seen(*row) for row in connection.execute(statement)]
+
+
+def _ahead(moment: datetime) -> ColumnElement[bool]:
+    return and_(Connection.status == Status.ACTIVE, Connection.refreshed_at > moment)
 
 
 def _idle(before: datetime) -> ColumnElement[bool]:

@@ -1,13 +1,21 @@
 """Every connection in one line, for whoever looks after them. No token is read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, or_, select
 
 from app.accounts.models import User
+from app.connections.bounds import (
+    LEASE_AHEAD_SECONDS,
+    LIFE_AHEAD_SECONDS,
+    PAST_AHEAD_SECONDS,
+    PAUSE_AHEAD_SECONDS,
+)
 from app.connections.models import Connection, Reason, Status
+from app.database.clock import Clock
 from app.database.db import single_statements
 
 BATCH = 500
@@ -37,8 +45,9 @@ class Line:
 class Overview:
     """The connections as they are now."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = single_statements(engine)
+        self._clock = clock
 
     def lines(self, status: Status | None = None) -> Iterator[Line]:
         """All of them, or those with this status, by e-mail address.
@@ -78,6 +87,26 @@ class Overview:
         )
         with self._engine.connect() as connection:
             return connection.execute(overdue).scalar_one()
+
+    def misdated(self, limit: int) -> Sequence[UUID]:
+        """Connections with a moment that lies further ahead than this app could have put it."""
+        clock, longest = (
+            self._clock,
+            {
+                Connection.next_attempt_at: PAUSE_AHEAD_SECONDS,
+                Connection.lease_until: LEASE_AHEAD_SECONDS,
+                Connection.expires_at: LIFE_AHEAD_SECONDS,
+                Connection.renew_at: LIFE_AHEAD_SECONDS,
+                Connection.refreshed_at: PAST_AHEAD_SECONDS,
+                Connection.refused_at: PAST_AHEAD_SECONDS,
+                Connection.sent_at: PAST_AHEAD_SECONDS,
+                Connection.failing_since: PAST_AHEAD_SECONDS,
+            },
+        )
+        ahead = [moment > clock.database_time(seconds) for moment, seconds in longest.items()]
+        found = select(Connection.id).where(or_(*ahead)).order_by(Connection.id).limit(limit)
+        with self._engine.connect() as connection:
+            return connection.execute(found).scalars().all()
 
     def counts(self) -> Mapping[Status, int]:
         """How many have each status."""

@@ -43,7 +43,7 @@ class Upkeep:
         """The upkeep of the connections in this database."""
         idle, sealed = Idle(engine, clock), SealedTokens(engine)
         return cls(
-            overview=Overview(engine),
+            overview=Overview(engine, clock),
             idle=idle,
             keep_alive=KeepAlive(leases, idle, refresh, clock),
             verification=Verification(engine, idle, clock),

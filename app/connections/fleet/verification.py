@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Engine, func, update
+from sqlalchemy import CursorResult, Engine, func, or_, update
 
+from app.connections.bounds import PAST_AHEAD_SECONDS
 from app.connections.fleet.idle import Idle
 from app.connections.models import Connection, Status
 from app.database.clock import Clock
@@ -45,7 +46,10 @@ class Verification:
             .where(
                 Connection.id.in_(ids),
                 Connection.status == Status.ACTIVE,
-                Connection.refreshed_at < before,
+                or_(
+                    Connection.refreshed_at < before,
+                    Connection.refreshed_at > self._clock.database_time(PAST_AHEAD_SECONDS),
+                ),
             )
             .values(
                 expires_at=now,

@@ -99,6 +99,7 @@ def _facts(connection: Connection) -> Iterator[tuple[str, object]]:
     yield "status", connection.status
     yield "reason", connection.reason or "-"
     yield "connected", _moment(connection.connected_at)
+    yield "renewals", connection.renewals
     yield "last renewed", _moment(connection.refreshed_at)
     yield "to be renewed from", _moment(connection.renew_at)
     yield "access token used to", _moment(connection.expires_at)

@@ -32,6 +32,7 @@ ABOUT_DATABASE: tuple[Check, ...] = (
     database.isolation,
     database.disk,
     stored.keys,
+    stored.moments,
     stored.connections,
 )
 ABOUT_KATANA: tuple[Check, ...] = (katana.one_katana, katana.login, katana.api, katana.clock)

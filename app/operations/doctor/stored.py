@@ -6,6 +6,7 @@ from app.connections.fleet.sealed import KeyInUse, SealedValue
 from app.errors import SealBroken
 from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
 
+MISDATED_SHOWN = 3
 OVERDUE_DAYS = 8  # `flask connections keep-alive` renews after 7
 
 
@@ -59,6 +60,23 @@ def _opens(examined: Examined, value: SealedValue) -> bool:
     except SealBroken:
         return False
     return True
+
+
+def moments(examined: Examined) -> Iterator[Finding]:
+    """No stored moment lies further ahead than this app puts one."""
+    found = examined.connections.upkeep.overview.misdated(MISDATED_SHOWN + 1)
+    if not found:
+        yield ok("moments", "No stored moment lies too far ahead.")
+        return
+
+    named = ", ".join(map(str, found[:MISDATED_SHOWN]))
+    more = " and more" if len(found) > MISDATED_SHOWN else ""
+    yield warning(
+        "moments",
+        f"Moments lie further ahead than this app puts them: connections {named}{more}.",
+        "The database's clock was ahead when they were written, or is behind now: check it. "
+        "Such moments count as over, and the next refresh replaces them.",
+    )
 
 
 def connections(examined: Examined) -> Iterator[Finding]:
