@@ -21,9 +21,10 @@ from sqlalchemy import Engine, text
 from app import connections, errors
 from app.connections.events import Event, signal
 from app.connections.models import EventKind, Reason
+from app.connections.outcomes import RefreshOutcome
 from app.database.db import db
 from app.operations.gauges import read
-from app.operations.metrics import OUTCOMES, outcome_of
+from app.operations.metrics import outcome_of
 from tests.actors import Maker
 from tests.conftest import MakeApp, MakeMaker
 from tests.connected import Connected
@@ -46,7 +47,7 @@ FAMILIES = {
     "katana_database_up": "gauge",
 }
 LABELS = {
-    "outcome": set(OUTCOMES),
+    "outcome": set(RefreshOutcome),
     "status": {"active", "reconnect_needed"},
     "le": {"0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "30.0", "60.0", "+Inf"},
 }
@@ -110,7 +111,7 @@ class TestServed:
         assert before["katana_refreshes_total", "ok"] == 0
         assert sent == [200] * 4
         assert counted["katana_refreshes_total", "ok"] == 4
-        assert sum(counted["katana_refreshes_total", outcome] for outcome in OUTCOMES) == 4
+        assert sum(counted["katana_refreshes_total", outcome] for outcome in RefreshOutcome) == 4
         assert counted["katana_refresh_duration_seconds_count",] == 4
         assert counted["katana_connect_duration_seconds_count",] == len(makers)
         assert counted["katana_connections", "active"] == len(makers)
@@ -287,7 +288,7 @@ def test_every_failure_of_a_refresh_has_an_outcome() -> None:
         for kind in classes
     }
 
-    assert words <= set(OUTCOMES)
+    assert words <= set(RefreshOutcome)
     assert {outcome_of(ended(reason)) for reason in Reason} == {"ended", "lost"}
 
 

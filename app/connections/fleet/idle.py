@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Engine, Select, and_, func, select, tuple_
 
 from app.connections.bounds import PAST_AHEAD_SECONDS
 from app.connections.models import Connection, Status
@@ -35,12 +35,10 @@ class Idle:
 
     def count(self, before: datetime) -> int:
         """How many there are."""
+        ranges = (_idle(before), _ahead(self.moment(-PAST_AHEAD_SECONDS)))
+        counts = (select(func.count()).select_from(Connection).where(idle) for idle in ranges)
         with self._engine.connect() as connection:
-            return connection.execute(
-                select(func.count())
-                .select_from(Connection)
-                .where(or_(_idle(before), _ahead(self.moment(-PAST_AHEAD_SECONDS))))
-            ).scalar_one()
+            return sum(connection.execute(count).scalar_one() for count in counts)
 
     def oldest(self) -> datetime | None:
         """When the one that has waited longest was last renewed; None where there is none."""
