@@ -15,6 +15,7 @@ from app.connections.pauses import (
     TAKEOVER_SECONDS,
     before_next_save,
 )
+from app.database.clock import SystemClock
 from app.errors import FailingAlone, ReconnectNeeded, TryAgainLater
 from app.katana.oauth import ANSWER_SECONDS, USERS_TO_MEND
 from tests.clocks import HeldClock
@@ -63,9 +64,6 @@ class TestTakingOver:
         first = parts.leases.claim(seen)
         assert first
         clock.move(70)
-
-        class Saver(HeldClock):
-            """The held clock; the first holder saves during the wait."""
 
         def save_meanwhile(seconds: float) -> None:
             HeldClock.sleep(clock, seconds)
@@ -159,7 +157,7 @@ def test_a_slow_response_is_read_until_the_lease_nearly_ends(
 def test_a_response_after_twelve_seconds_is_saved(new_connected: MakeConnected) -> None:
     """A3, in real time."""
     connected = new_connected()
-    connected.clock = __import__("app.database.clock", fromlist=["x"]).SystemClock()
+    connected.clock = SystemClock()
     connected.expire()
     connected.sandbox.fault("refresh", "slow", seconds=ANSWER_SECONDS + 2)
 

@@ -519,6 +519,8 @@ CLASSES = [
     (403, {"error": "invalid_grant"}, "grant_refused"),
     (401, {"error": "invalid_client"}, "client_refused"),
     (401, {"error": "access_denied"}, "client_refused"),
+    (403, {"error": "access_denied"}, "request_refused"),
+    (400, {"error": "interaction_required"}, "grant_refused"),
     (400, {"error": "unauthorized_client"}, "client_refused"),
     (429, {"error": "too_many_requests"}, "login_busy"),
     (400, {"error": "invalid_request"}, "request_refused"),
