@@ -10,7 +10,7 @@ from flask import Response as Answer
 from sqlalchemy import select, update
 
 from app.accounts.models import User
-from app.connections.models import Connection, Reason
+from app.connections.models import Connection, ConnectionEvent, Reason
 from app.database.db import db
 from app.pages import display
 from tests.actors import ClientBrowser, Maker
@@ -342,3 +342,34 @@ def test_values_look_like_people_write_them() -> None:
     assert display.day(at) == '<time datetime="2026-03-09T04:05:06+00:00">9 Mar 2026</time>'
     assert display.moment(at).endswith(">9 Mar 2026, 04:05 UTC</time>")
     assert display.day(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "just now"), (59, "just now"), (60, "1 minute ago"), (301, "5 minutes ago")]
+    + [(7200, "2 hours ago"), (90_000, "1 day ago"), (10 * 86_400, "10 days ago")],
+)
+def test_how_long_ago_is_told_in_the_largest_unit(seconds: float, told: str) -> None:
+    """Whole units, in plain words."""
+    assert display.ago(seconds) == told
+
+
+def test_how_often_is_told_with_thousands() -> None:
+    """As people write it."""
+    assert [display.times(n) for n in (1, 2, 1204)] == ["once", "2 times", "1,204 times"]
+
+
+def test_renewals_push_nothing_off_the_history(app: Flask, ada: Maker, sandbox: Sandbox) -> None:
+    """However often access was renewed, also by processes of an earlier version."""
+    with app.app_context():
+        row = db.session.scalars(select(Connection)).one()
+        renewal = {"user_id": row.user_id, "connection_id": row.id, "kind": "refreshed"}
+        for _ in range(20):
+            db.session.add(ConnectionEvent(**renewal, at=datetime.now(UTC)))
+        row.renewals = 1204
+        db.session.commit()
+
+    page = ada.dashboard()
+
+    assert history(page) == ["Connected"]
+    assert "<dt>Renewed 1,204 times</dt><dd>last " in page.text

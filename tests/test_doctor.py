@@ -520,3 +520,16 @@ def db_name(app: Flask) -> str:
     """Which database the app has."""
     with app.app_context():
         return db.engine.dialect.name
+
+
+@pytest.mark.parametrize("column", ["next_attempt_at", "expires_at", "refreshed_at", "refused_at"])
+def test_moments_too_far_ahead_are_named(
+    healthy: MakeApp, connected: Connected, column: str
+) -> None:
+    """13: the database's clock was ahead when they were written; the connection is named."""
+    connected.change(**{column: 1000 * 24 * 3600})
+
+    report = Report(healthy())
+
+    assert ("moments", "warning") in report.amiss()
+    assert str(connected.id) in report.says("moments")

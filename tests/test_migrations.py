@@ -17,7 +17,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
-from sqlalchemy import Engine, delete, insert, inspect, literal_column, select
+from sqlalchemy import (
+    Column,
+    Engine,
+    MetaData,
+    Table,
+    delete,
+    insert,
+    inspect,
+    literal_column,
+    select,
+)
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from app.accounts.models import User
@@ -326,3 +336,42 @@ def test_what_a_user_has_goes_with_the_user() -> None:
 
     assert db.session.scalars(select(Connection.user_id)).all() == [ben]
     assert db.session.scalars(select(ConnectionEvent.user_id)).all() == [ben]
+
+
+@pytest.mark.usefixtures("engine")
+def test_listed_renewals_are_carried_over_into_the_count() -> None:
+    """Those since the last connect are counted, and leave the history; what failed stays."""
+    user_id = add_user()
+    flask_migrate.downgrade(directory=str(FOLDER), revision="20261125_overdue_index")
+    old = Table("connections", MetaData(), autoload_with=db.engine)
+    connection_id = uuid4()
+    db.session.execute(insert(old).values(id=connection_id, user_id=user_id, **OLD | CONNECTION))
+    db.session.commit()
+    kinds = ["connected", "refreshed", "refreshed", "refresh_failed", "connected", "refreshed"]
+    for kind in [*kinds, "refreshed", "refreshed"]:
+        add(ConnectionEvent, user_id=user_id, connection_id=connection_id, kind=kind, at=NOW)
+    add_another = uuid4()
+    add(ConnectionEvent, user_id=user_id, connection_id=add_another, kind="refreshed", at=NOW)
+
+    flask_migrate.upgrade(directory=str(FOLDER))
+
+    assert db.session.scalars(select(Connection.renewals)).all() == [3]
+    left = db.session.scalars(select(ConnectionEvent.kind).order_by(ConnectionEvent.id)).all()
+    assert left == ["connected", "refresh_failed", "connected"]
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_process_of_the_version_before_goes_on_writing() -> None:
+    """During a rolling restart: it names none of the new columns."""
+    new = {"renewals", "failing_since"}
+    columns = [c for c in Connection.__table__.c if c.name not in new]
+    before = Table("connections", MetaData(), *(Column(c.name, c.type) for c in columns))
+    values = OLD | CONNECTION | {"id": uuid4(), "user_id": add_user()}
+
+    db.session.execute(insert(before).values(**values))
+    db.session.commit()
+
+    assert db.session.scalars(select(Connection.renewals)).all() == [0]
+
+
+OLD = {"fence": 0, "written_fence": 0, "failures": 0}

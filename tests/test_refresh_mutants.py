@@ -173,7 +173,8 @@ MUTANTS = [
         "the wait for the claim counts",
         LEASES,
         "        took_over = seen.lease_until is not None\n",
-        "        took_over = seen.lease_until is not None\n        claimed = self._clock.monotonic()\n",
+        "        took_over = seen.lease_until is not None\n"
+        "        claimed = self._clock.monotonic()\n",
         "tests/test_refresh.py::test_a_claim_holds_from_before_it_was_made",
     ),
     Mutant(
