@@ -346,8 +346,10 @@ def test_values_look_like_people_write_them() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(0, "just now"), (59, "just now"), (60, "1 minute ago"), (301, "5 minutes ago")]
-    + [(7200, "2 hours ago"), (90_000, "1 day ago"), (10 * 86_400, "10 days ago")],
+    [
+        *((0, "just now"), (59, "just now"), (60, "1 minute ago"), (301, "5 minutes ago")),
+        *((7200, "2 hours ago"), (90_000, "1 day ago"), (10 * 86_400, "10 days ago")),
+    ],
 )
 def test_how_long_ago_is_told_in_the_largest_unit(seconds: float, told: str) -> None:
     """Whole units, in plain words."""

@@ -343,9 +343,9 @@ def test_listed_renewals_are_carried_over_into_the_count() -> None:
     """Those since the last connect are counted, and leave the history; what failed stays."""
     user_id = add_user()
     flask_migrate.downgrade(directory=str(FOLDER), revision="20261125_overdue_index")
-    old = Table("connections", MetaData(), autoload_with=db.engine)
     connection_id = uuid4()
-    db.session.execute(insert(old).values(id=connection_id, user_id=user_id, **OLD | CONNECTION))
+    values = OLD | CONNECTION | {"id": connection_id, "user_id": user_id}
+    db.session.execute(insert(table_before()).values(**values))
     db.session.commit()
     kinds = ["connected", "refreshed", "refreshed", "refresh_failed", "connected", "refreshed"]
     for kind in [*kinds, "refreshed", "refreshed"]:
@@ -363,15 +363,19 @@ def test_listed_renewals_are_carried_over_into_the_count() -> None:
 @pytest.mark.usefixtures("engine")
 def test_a_process_of_the_version_before_goes_on_writing() -> None:
     """During a rolling restart: it names none of the new columns."""
-    new = {"renewals", "failing_since"}
-    columns = [c for c in Connection.__table__.c if c.name not in new]
-    before = Table("connections", MetaData(), *(Column(c.name, c.type) for c in columns))
     values = OLD | CONNECTION | {"id": uuid4(), "user_id": add_user()}
 
-    db.session.execute(insert(before).values(**values))
+    db.session.execute(insert(table_before()).values(**values))
     db.session.commit()
 
     assert db.session.scalars(select(Connection.renewals)).all() == [0]
+
+
+def table_before() -> Table:
+    """The connections' table as the version before knows it."""
+    new = {"renewals", "failing_since"}
+    columns = [c for c in Connection.__table__.c if c.name not in new]
+    return Table("connections", MetaData(), *(Column(c.name, c.type) for c in columns))
 
 
 OLD = {"fence": 0, "written_fence": 0, "failures": 0}

@@ -126,8 +126,8 @@ GUARDS = [
     Mutant(
         "a word says more than a status",
         OAUTH,
-        '    if word == "invalid_grant":\n',
-        '    if word == "invalid_grant" and status == 400:\n',
+        '    if word == "invalid_grant" or word in USERS_TO_MEND:\n',
+        '    if (word == "invalid_grant" or word in USERS_TO_MEND) and status == 400:\n',
         f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
     ),
     Mutant(
