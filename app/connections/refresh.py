@@ -333,7 +333,7 @@ class Refresh:
         self._waiting.wait(seen.id, max(pausing, often), max(pausing, rarely))
 
     def _unavailable(self, seen: Seen, *, still_good: bool) -> type[TryAgainLater]:
-        if still_good and seen.token_age < FRESH_SECONDS:
+        if still_good and seen.token_age < FRESH_SECONDS and not seen.failing:
             return FreshTokenRefused
         if seen.failing_for >= FOR_HOURS_SECONDS and self._others_renewed(seen):
             return FailingAlone

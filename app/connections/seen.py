@@ -83,6 +83,11 @@ class Seen:
         return not waits or (self.sent_at is not None and not self.leased)
 
     @property
+    def failing(self) -> bool:
+        """Whether the last refresh failed."""
+        return self.failing_since is not None and self.failing_since >= self.refreshed_at
+
+    @property
     def failing_for(self) -> float:
         """Seconds since refreshes began to fail; 0 where the last one did not."""
         return _failing_for(self.failing_since, self.refreshed_at, self.at)
