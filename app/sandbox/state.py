@@ -45,6 +45,7 @@ class Memory:
         self.consents = Consents(clock.now)
         self.families = Families(clock.now)
         self.limits = Limits(clock.now)
+        self.stock: dict[str, Stock] = stock_of_all(clock.now())
 
 
 class Sandbox:
@@ -53,11 +54,10 @@ class Sandbox:
     def __init__(self, client: Client, clock: Clock) -> None:
         self.client = client
         self.clock = clock
-        self.stock: dict[str, Stock] = stock_of_all(clock.now())
         self.memory = Memory(clock)
 
     def start_again(self) -> None:
-        """Forget every family, code, request, fault and changed rule."""
+        """Forget every family, code, request, fault, changed rule and changed record."""
         self.memory = Memory(self.clock)
 
 

@@ -1,4 +1,4 @@
-"""What each invented factory has in Katana.
+"""What each invented factory has in Katana when the sandbox starts.
 
 Content follows from counting, not from chance, so every start shows the same factory; only the
 dates move along, so that its orders are always recent.
@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from app.sandbox.factories import FACTORIES, Factory, Product
 from app.sandbox.orders import sales_orders
+from app.sandbox.records import Records
 from app.sandbox.shapes import Record, shaped
 
 _SAFETY_STOCK = 5
@@ -16,10 +17,10 @@ _SAFETY_STOCK = 5
 
 @dataclass(frozen=True)
 class Stock:
-    """Everything that the API can tell about one factory; lists are in Katana's order."""
+    """Everything that the API can tell about one factory."""
 
     factory: Record
-    lists: dict[str, list[Record]]
+    lists: dict[str, Records]
 
 
 def stock_of_all(now: datetime) -> dict[str, Stock]:
@@ -32,14 +33,16 @@ def _stock(factory: Factory, now: datetime) -> Stock:
     customers = [_customer(factory, n, founded) for n in range(len(factory.customers))]
     products = [_product(factory, n, founded) for n in range(len(factory.products))]
     variants = [variant for product in products for variant in product["variants"]]
+    users = (_user(factory, n) for n in range(len(factory.people)))
+    inventory = (_inventory(factory, n, variant) for n, variant in enumerate(variants))
     lists = {
-        "users": [_user(factory, n) for n in range(len(factory.people))],
-        "locations": [_location(factory, founded)],
-        "customers": customers[::-1],
-        "products": products[::-1],
-        "variants": variants[::-1],
-        "inventory": [_inventory(factory, n, v) for n, v in enumerate(variants)],
-        "sales_orders": sales_orders(factory, customers, variants, now)[::-1],
+        "users": Records(users, newest_first=False),
+        "locations": Records([_location(factory, founded)], newest_first=False),
+        "customers": Records(customers),
+        "products": Records(products),
+        "variants": Records(variants),
+        "inventory": Records(inventory, key="variant_id", newest_first=False),
+        "sales_orders": Records(sales_orders(factory, customers, variants, now)),
     }
     return Stock(_account(factory), lists)
 
