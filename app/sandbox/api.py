@@ -33,8 +33,9 @@ def listing(name: str) -> Response:
     if request.method != "GET" or name not in lists:
         raise api_refusal(404)
 
-    kept = matching(lists[name].ordered(memory().rules.list_order), request.args)
-    return _page(kept)
+    page = _page(matching(lists[name].ordered(memory().rules.list_order), request.args))
+    memory().schedule.listed(g.factory, name)
+    return page
 
 
 @bp.errorhandler(ApiRefusal)
@@ -74,7 +75,8 @@ def _stock() -> Stock:
     g.allowance = memory().limits.count(family.id, memory().rules.requests_per_minute)
     if g.allowance.exceeded:
         raise api_refusal(429)
-    return memory().stock[family.factory]
+    g.factory = family.factory
+    return memory().lives[family.factory].stock
 
 
 def _page(records: Sequence[Kept]) -> Response:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any
 
+from app.sandbox.clock import iso
 from app.sandbox.shapes import Record
 
 #: A record, or the function that builds it each time it is read: 100,000 then need little memory.
-Content = Record | Callable[[], Record]
+Content = Record | Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,8 @@ class Kept:
     deleted_at: str | None = None
 
     @property
-    def record(self) -> Record:
-        """Return the record as the API shows it."""
+    def record(self) -> Any:
+        """Return the record as the API shows it: a dict, unless it was spoiled."""
         record = self.content() if callable(self.content) else self.content
         return record | {"deleted_at": self.deleted_at} if self.deleted_at else record
 
@@ -34,7 +36,8 @@ class Kept:
             value = getattr(self, name)
             return default if value is None else value
 
-        return self.record.get(name, default)
+        record = self.record
+        return record.get(name, default) if isinstance(record, dict) else default
 
 
 class Records:
@@ -97,9 +100,21 @@ class Records:
         """
         with self._lock:
             kept = self._living(record_id)
-            content = kept.record | fields
-            if kept.updated_at is not None:
-                content |= {"updated_at": at} | fields
+            if kept.updated_at is None:
+                return self._put(replace(kept, content=kept.record | fields))
+            at = _later(kept.updated_at, at)
+            content = kept.record | {"updated_at": at} | fields
+            return self._put(replace(kept, content=content, updated_at=at))
+
+    def put(self, serial: int, at: str, content: Content) -> Kept:
+        """Put another content in the place of a record, however odd either of them is.
+
+        :raise LookupError: there is no such place.
+        """
+        with self._lock:
+            if serial not in self._kept:
+                raise LookupError(f"There is no record in place {serial}.")
+            kept = self._kept[serial]
             return self._put(replace(kept, content=content, updated_at=kept.updated_at and at))
 
     def delete(self, record_id: object, at: str) -> Kept:
@@ -109,6 +124,7 @@ class Records:
         """
         with self._lock:
             kept = self._living(record_id)
+            at = _later(kept.updated_at, at)
             content = kept.record | {"updated_at": at}
             return self._put(replace(kept, content=content, updated_at=at, deleted_at=at))
 
@@ -145,3 +161,11 @@ class Records:
             return list(self._kept.values())
 
         return sorted(self._kept.values(), key=lambda k: (k.get(by, ""), k.serial), reverse=True)
+
+
+def _later(last: str | None, at: str) -> str:
+    """Return a moment for a change: two changes of one record never have the same one."""
+    if last is None or at > last:
+        return at
+
+    return iso(datetime.fromisoformat(last) + timedelta(milliseconds=1))
