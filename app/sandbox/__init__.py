@@ -15,6 +15,8 @@ from app.sandbox import (
     page_security,
     recording,
     token_endpoint,
+    webhook_api,
+    webhook_controls,
 )
 from app.sandbox.clock import Clock, SystemClock
 from app.sandbox.state import Client, Sandbox
@@ -37,6 +39,15 @@ def create_sandbox(
 
     page_security.init_app(app)
     recording.init_app(app)
-    for part in (ledger_page, controls, happening_controls, login, token_endpoint, api):
+    for part in (
+        ledger_page,
+        controls,
+        happening_controls,
+        login,
+        token_endpoint,
+        webhook_api,
+        webhook_controls,
+        api,
+    ):
         app.register_blueprint(part.bp)
     return app

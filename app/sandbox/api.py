@@ -11,6 +11,7 @@ from app.sandbox.limits import Allowance
 from app.sandbox.recording import bearer_token, note
 from app.sandbox.records import Kept
 from app.sandbox.refusals import ApiRefusal, api_refusal
+from app.sandbox.shapes import Record
 from app.sandbox.state import memory
 from app.sandbox.stock import Stock
 
@@ -33,7 +34,7 @@ def listing(name: str) -> Response:
     if request.method != "GET" or name not in lists:
         raise api_refusal(404)
 
-    page = _page(matching(lists[name].ordered(memory().rules.list_order), request.args))
+    page = page_of(matching(lists[name].ordered(memory().rules.list_order), request.args))
     memory().schedule.listed(g.factory, name)
     return page
 
@@ -61,8 +62,8 @@ def add_limit_headers(response: Response) -> Response:
     return response
 
 
-def _stock() -> Stock:
-    """Return the records of the factory that the bearer may read, and count the request.
+def count_request() -> str:
+    """Return the key of the factory that the bearer may read, and count the request.
 
     :raise ApiRefusal: 401 for any token that is not good now, 429 over the limit.
     """
@@ -75,18 +76,24 @@ def _stock() -> Stock:
     g.allowance = memory().limits.count(family.id, memory().rules.requests_per_minute)
     if g.allowance.exceeded:
         raise api_refusal(429)
-    g.factory = family.factory
-    return memory().lives[family.factory].stock
+    return family.factory
 
 
-def _page(records: Sequence[Kept]) -> Response:
+def _stock() -> Stock:
+    """Return the records of the factory that the bearer may read; refuses as `count_request`."""
+    g.factory = count_request()
+    return memory().lives[g.factory].stock
+
+
+def page_of(records: Sequence[Kept | Record]) -> Response:
     """Answer the page that is asked for; more than 250 items a page are silently cut to 250."""
     limit = min(whole_number_in_query("limit", 50, request.args), _MOST_PER_PAGE)
     page = whole_number_in_query("page", 1, request.args)
     pages = max(1, ceil(len(records) / limit))
     offset = (page - 1) * limit
 
-    response = jsonify(data=[kept.record for kept in records[offset : offset + limit]])
+    shown = records[offset : offset + limit]
+    response = jsonify(data=[each.record if isinstance(each, Kept) else each for each in shown])
     # Every value is a string, as seen on Katana's wire although its reference says otherwise.
     response.headers["X-Pagination"] = json.dumps(
         {

@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.sandbox import given
+from app.sandbox.announcing import announce
 from app.sandbox.asking import asked, done, refuse_politely
 from app.sandbox.factories import FACTORIES
 from app.sandbox.happenings import Wish, come_true, wish_from
@@ -26,9 +27,9 @@ def happen() -> AnyResponse:
     wish = wish_from(asked())
     wish = replace(wish, factory=_life(wish.factory).factory.key)
     if not wish.after_lists:
-        return done({"happened": _happen(memory(), wish, request.host_url.rstrip("/"))})
+        return done({"happened": _happen(memory(), wish)})
 
-    change = partial(_happen, memory(), wish, request.host_url.rstrip("/"))
+    change = partial(_happen, memory(), wish)
     memory().schedule.after(wish.after_lists, str(wish.factory), wish.resource, change)
     return done({"waiting": len(memory().schedule)})
 
@@ -56,13 +57,16 @@ def truth(factory: str) -> Response:
     return jsonify(factory=stock.factory, **lists)
 
 
-def _happen(memory: Memory, wish: Wish, base: str) -> list[dict[str, object]]:
+def _happen(memory: Memory, wish: Wish) -> list[dict[str, object]]:
     """Let a wish come true as often as it says, and tell the webhooks."""
     life = memory.lives[str(wish.factory)]
     happened: list[Happened] = []
     for _ in range(wish.times):
         now = memory.clock.now() - timedelta(seconds=wish.late)
-        happened += come_true(wish, life, now)
+        came = come_true(wish, life, now)
+        for event in (event for each in came for event in each.events if wish.announce):
+            announce(memory, life.factory.key, event)
+        happened += came
     return [_view(each) for each in happened]
 
 

@@ -8,6 +8,7 @@ from app.sandbox.families import ENDINGS
 from app.sandbox.faults import TARGETS
 from app.sandbox.state import memory
 from app.sandbox.views import family_views
+from app.sandbox.webhooks import Webhook
 
 bp = Blueprint("ledger_page", __name__)
 
@@ -25,6 +26,12 @@ _FAULT_NAMES = {
     "omit": "fields omitted",
     "body": "other body",
     "invalid_grant": "spurious invalid_grant",
+    "lose": "lost",
+    "double": "sent twice",
+    "reorder": "after the next",
+    "delay": "late",
+    "forge": "signed wrongly",
+    "unsigned": "not signed",
 }
 
 
@@ -56,4 +63,13 @@ def ledger() -> Response:
         totals=memory().ledger.totals(),
         rules=asdict(memory().rules),
         faults=[fault.as_json() for fault in memory().faults.armed()],
+        webhooks=[_without_token(webhook) for webhook in memory().webhooks.all()[::-1]],
+        deliveries=[each.as_json() for each in memory().deliveries.all()],
+        delivery_totals=memory().deliveries.totals(),
     )
+
+
+def _without_token(webhook: Webhook) -> dict[str, object]:
+    shown = webhook.as_json() | {"factory": webhook.factory}
+    del shown["token"]
+    return shown

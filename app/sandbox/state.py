@@ -8,6 +8,7 @@ from flask import current_app
 
 from app.sandbox.clock import Clock
 from app.sandbox.consents import Consents
+from app.sandbox.deliveries import Deliveries
 from app.sandbox.factories import FACTORIES
 from app.sandbox.families import Families
 from app.sandbox.faults import Faults
@@ -16,6 +17,8 @@ from app.sandbox.life import Life
 from app.sandbox.limits import Limits
 from app.sandbox.rules import Rules
 from app.sandbox.schedule import Schedule
+from app.sandbox.sender import Sender
+from app.sandbox.webhooks import Webhooks
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ class Memory:
         self.limits = Limits(clock.now)
         self.lives = {factory.key: Life(factory, clock.now()) for factory in FACTORIES}
         self.schedule = Schedule()
+        self.webhooks = Webhooks(clock.now)
+        self.deliveries = Deliveries()
+        self.sender = Sender(clock, lambda: self.rules, self.webhooks, self.deliveries)
 
 
 class Sandbox:
@@ -62,6 +68,7 @@ class Sandbox:
 
     def start_again(self) -> None:
         """Forget every family, code, request, fault, changed rule and changed record."""
+        self.memory.sender.close()
         self.memory = Memory(self.clock)
 
 
