@@ -12,6 +12,7 @@ from app.sandbox import (
     happening_controls,
     ledger_page,
     login,
+    order_api,
     page_security,
     recording,
     token_endpoint,
@@ -46,6 +47,7 @@ def create_sandbox(
         login,
         token_endpoint,
         webhook_api,
+        order_api,
         webhook_controls,
         api,
     ):

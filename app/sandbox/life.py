@@ -1,6 +1,6 @@
 """A factory at work: its records grow, change and are deleted while an app reads them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -49,9 +49,12 @@ class Life:
 
         return self.stock.lists[resource]
 
-    def new_order(self, at: datetime, fields: Record) -> Happened:
-        """Let a customer order something."""
-        record = self._order(next(self._orders), at) | fields
+    def new_order(self, at: datetime, fields: Record, bought: Sequence[Record] = ()) -> Happened:
+        """Let a customer order something; `bought` are the fields of each row that is told."""
+        record = self._order(next(self._orders), at)
+        if bought:
+            record |= self._bought(record, bought)
+        record |= fields
         kept = self.list("sales_orders").add(record, at=iso(at))
         created = order_event("created", record["id"], record["status"])
         return Happened("sales_orders", kept, (created,))
@@ -164,6 +167,19 @@ class Life:
         inventory = self.list("inventory").ordered()
         return inventory[next(self._moves) % len(inventory)].id
 
+    def _bought(self, order: Record, bought: Sequence[Record]) -> Record:
+        """Return the fields of an order that has these rows."""
+        shape = order["sales_order_rows"][0]
+        rows = []
+        for place, fields in enumerate(bought):
+            variant = self.list("variants").find(fields["variant_id"]).record
+            row = shape | {"price_per_unit": variant["sales_price"]} | fields
+            total = _plain(Decimal(str(row["quantity"])) * Decimal(str(row["price_per_unit"])))
+            row |= {"id": order["id"] * 10 + place, "total": total}
+            base = {"total_in_base_currency": total}
+            rows.append(row | base | {"price_per_unit_in_base_currency": row["price_per_unit"]})
+        return _with_rows(rows)
+
     def _newest_sound(self, resource: str) -> Record:
         for kept in self.list(resource).ordered():
             if (resource, kept.serial) not in self._sound and kept.deleted_at is None:
@@ -182,7 +198,11 @@ def _one_more(order: Record, at: str) -> Record:
     first, *others = order["sales_order_rows"]
     price, quantity = Decimal(str(first["price_per_unit"])), Decimal(str(first["quantity"])) + 1
     row = {"quantity": _plain(quantity), "total": _plain(quantity * price), "updated_at": at}
-    rows = [first | row | {"total_in_base_currency": row["total"]}, *others]
+    return _with_rows([first | row | {"total_in_base_currency": row["total"]}, *others])
+
+
+def _with_rows(rows: list[Record]) -> Record:
+    """Return the fields of an order that follow from its rows."""
     total = _plain(sum(Decimal(str(each["total"])) for each in rows))
     return {"sales_order_rows": rows, "total": total, "total_in_base_currency": total}
 
