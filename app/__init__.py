@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import cli, config, connections, db, logs, web
-from app.clock import Clock
+from app import connections, pages
+from app.database import db
+from app.database.clock import Clock
 from app.katana.client import new_session
+from app.operations import commands, logs
+from app.settings import config
 
 
 def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> Flask:
@@ -28,6 +31,6 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
     db.init_app(app)
     with app.app_context():
         connections.init_app(app, connections.build(settings, db.db.engine, clock))
-    web.init_app(app, settings, new_session())
-    cli.init_app(app, settings)
+    pages.init_app(app, settings, new_session())
+    commands.init_app(app, settings)
     return app

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import trustme
 
-from app.config import ROOT
+from app.settings.config import ROOT
 from tests.servers import reserved_port
 from tests.until import until
 

@@ -17,7 +17,7 @@ from tests.servers import serving
 from tests.until import until
 
 if TYPE_CHECKING:
-    from app.sandbox.clock import Clock
+    from sandbox.clock import Clock
 
 TIMEOUT = 30
 SECRET_FIELDS = {
@@ -265,7 +265,7 @@ class Sandbox:
 @contextmanager
 def running_sandbox(redirect_uri: str, clock: "Clock | None" = None) -> Iterator[Sandbox]:
     """A sandbox of its own on a free port, with one client whose callback is `redirect_uri`."""
-    from app.sandbox import create_sandbox  # a fork that has none has its other tests
+    from sandbox import create_sandbox
 
     client_id, client_secret = f"client-{token_hex(4)}", token_hex(32)
     patience = Patience()

@@ -13,13 +13,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app.config import ROOT
+from app.accounts.models import User
 from app.connections import current, events
 from app.connections.events import Event, signal
-from app.db import db
+from app.connections.models import Connection, EventKind
+from app.database.db import db
 from app.errors import ReconnectNeeded, TryAgainLater
 from app.katana.oauth import Grant, KatanaLogin
-from app.models import Connection, EventKind, User
+from app.settings.config import ROOT
 from tests.clocks import HeldClock
 from tests.commands import run
 from tests.connected import Connected, MakeConnected, refresh

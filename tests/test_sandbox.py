@@ -14,9 +14,9 @@ import pytest
 import requests
 from werkzeug.serving import make_server
 
-from app.sandbox import create_sandbox
-from app.sandbox.__main__ import QuietRequestHandler, main
-from app.sandbox.ledger import Entry, Ledger
+from sandbox import create_sandbox
+from sandbox.__main__ import QuietRequestHandler, main
+from sandbox.ledger import Entry, Ledger
 
 CLIENT_ID = "test-client"
 CLIENT_SECRET = "a-secret-of-the-tests"
