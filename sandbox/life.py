@@ -10,6 +10,7 @@ from itertools import count
 from sandbox.clock import iso
 from sandbox.events import Event, order_event, stock_event
 from sandbox.factories import Factory
+from sandbox.order_rows import one_more, with_bought
 from sandbox.orders import order_id_of, sales_order
 from sandbox.records import Kept, Records
 from sandbox.shapes import Record
@@ -53,7 +54,7 @@ class Life:
         """Let a customer order something; `bought` are the fields of each row that is told."""
         record = self._order(next(self._orders), at)
         if bought:
-            record |= self._bought(record, bought)
+            record |= with_bought(record, bought, self.list("variants"))
         record |= fields
         kept = self.list("sales_orders").add(record, at=iso(at))
         created = order_event("created", record["id"], record["status"])
@@ -62,7 +63,7 @@ class Life:
     def change_order(self, order_id: object, at: datetime, fields: Record) -> Happened:
         """Change an order: as told, or one more piece of the first thing on it."""
         orders = self.list("sales_orders")
-        changed = fields or _one_more(orders.find(order_id).record, iso(at))
+        changed = fields or one_more(orders.find(order_id).record, iso(at))
         kept = orders.change(order_id, iso(at), changed)
         return Happened("sales_orders", kept, (_of(kept, _UPDATED),))
 
@@ -167,19 +168,6 @@ class Life:
         inventory = self.list("inventory").ordered()
         return inventory[next(self._moves) % len(inventory)].id
 
-    def _bought(self, order: Record, bought: Sequence[Record]) -> Record:
-        """Return the fields of an order that has these rows."""
-        shape = order["sales_order_rows"][0]
-        rows = []
-        for place, fields in enumerate(bought):
-            variant = self.list("variants").find(fields["variant_id"]).record
-            row = shape | {"price_per_unit": variant["sales_price"]} | fields
-            total = _plain(Decimal(str(row["quantity"])) * Decimal(str(row["price_per_unit"])))
-            row |= {"id": order["id"] * 10 + place, "total": total}
-            base = {"total_in_base_currency": total}
-            rows.append(row | base | {"price_per_unit_in_base_currency": row["price_per_unit"]})
-        return _with_rows(rows)
-
     def _newest_sound(self, resource: str) -> Record:
         for kept in self.list(resource).ordered():
             if (resource, kept.serial) not in self._sound and kept.deleted_at is None:
@@ -191,24 +179,6 @@ class Life:
         customers = [customer_id_of(self.factory, m) for m in range(len(self.factory.customers))]
         variants = [kept.record for kept in self.list("variants").ordered()]
         return sales_order(self.factory, n, customers, variants, at)
-
-
-def _one_more(order: Record, at: str) -> Record:
-    """Return an order's fields after one more piece of the first thing on it."""
-    first, *others = order["sales_order_rows"]
-    price, quantity = Decimal(str(first["price_per_unit"])), Decimal(str(first["quantity"])) + 1
-    row = {"quantity": _plain(quantity), "total": _plain(quantity * price), "updated_at": at}
-    return _with_rows([first | row | {"total_in_base_currency": row["total"]}, *others])
-
-
-def _with_rows(rows: list[Record]) -> Record:
-    """Return the fields of an order that follow from its rows."""
-    total = _plain(sum(Decimal(str(each["total"])) for each in rows))
-    return {"sales_order_rows": rows, "total": total, "total_in_base_currency": total}
-
-
-def _plain(number: Decimal | int) -> int | float:
-    return int(number) if number == int(number) else float(number)
 
 
 def _of(kept: Kept, action: str) -> Event:
