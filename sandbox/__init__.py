@@ -18,6 +18,7 @@ from sandbox import (
     token_endpoint,
     webhook_api,
     webhook_controls,
+    webhook_logs,
 )
 from sandbox.clock import Clock, SystemClock
 from sandbox.state import Client, Sandbox
@@ -49,6 +50,7 @@ def create_sandbox(
         webhook_api,
         order_api,
         webhook_controls,
+        webhook_logs,
         api,
     ):
         app.register_blueprint(part.bp)

@@ -55,6 +55,7 @@ class Memory:
         self.schedule = Schedule()
         self.webhooks = Webhooks(clock.now)
         self.deliveries = Deliveries()
+        self.exports: dict[str, str] = {}
         self.sender = Sender(clock, lambda: self.rules, self.webhooks, self.deliveries)
 
 

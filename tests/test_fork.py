@@ -1,6 +1,6 @@
-"""What the README's "Make it yours" says, done to a copy: what is left still works.
+"""Does the steps of docs/make-it-yours.md on a copy, and checks that the result still works.
 
-The steps and the files come from the README itself, so neither can change without the other.
+The steps and the files are read from that page, so neither can change without the other.
 """
 
 import os
@@ -27,10 +27,9 @@ ALL = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 
 
 def steps() -> dict[str, str]:
-    """What each step of the README says, by its name."""
-    text = (ROOT / "README.md").read_text()
-    text = text[text.index("## Make it yours") :]
-    return dict(re.findall(r"(?m)^\d\. \*\*(\w+)\*\*: (.*)$", text[: text.index("\n## ", 1)]))
+    """The text of each step of docs/make-it-yours.md, by its name."""
+    text = (ROOT / "docs" / "make-it-yours.md").read_text()
+    return dict(re.findall(r"(?m)^\d\. \*\*(\w+)\*\*: (.*)$", text))
 
 
 def named(step: str) -> list[str]:
@@ -138,22 +137,11 @@ def fork(tmp_path: Path) -> Fork:
     return fork
 
 
-def test_the_map_lists_every_file() -> None:
-    """What is at the top of `app/`, and in the two parts that a fork keeps."""
-    text = (ROOT / "README.md").read_text()
-    listed = re.findall(r"(?m)^ +([\w.]+/?)  ", text[text.index("\n## Map") :].split("```")[1])
-    kept = (ROOT / "app", ROOT / "app/connections", ROOT / "app/katana")
-    there = {path.name for folder in kept for path in folder.glob("*.py")} - {"__init__.py"}
-    folders = {f"{path.name}/" for path in (ROOT / "app").iterdir() if path.is_dir()} | {"fleet/"}
-
-    assert set(listed) - {"__init__.py"} == there | folders - {"__pycache__/"}
-
-
 def test_every_step_is_tried() -> None:
-    """The README's steps are the ones below, and every file that it names is there."""
+    """The steps of the page are the ones below, and every file that it names exists."""
     assert list(steps()) == list(STEPS)
     missing = [name for step in STEPS for name in named(step) if not (ROOT / name).exists()]
-    assert not missing, f"the README names what is not there: {', '.join(missing)}"
+    assert not missing, f"docs/make-it-yours.md names files that do not exist: {', '.join(missing)}"
 
 
 def test_a_fork_passes_the_tests_that_are_left(fork: Fork) -> None:

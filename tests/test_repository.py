@@ -40,7 +40,7 @@ MAY_IMPORT = {
 TOP_LEVEL = {
     *("app", "sandbox", "migrations", "templates", "tests", "benchmarks"),
     *("requirements.in", "requirements.txt", "requirements-dev.in", "requirements-dev.txt"),
-    *("README.md", "CHANGELOG.md", "LICENSE"),
+    *("README.md", "docs", "CHANGELOG.md", "LICENSE"),
     *(".env.example", ".gitignore", ".github", ".ci"),
     *("Makefile", "pyproject.toml", "gunicorn.conf.py", "wsgi.py"),
 }
@@ -277,6 +277,44 @@ def test_the_top_level_stays_small() -> None:
         f"Move {', '.join(sorted(names - TOP_LEVEL))} into a folder where it belongs, "
         "or add it to TOP_LEVEL in this file with a reason in the commit."
     )
+
+
+def test_the_readme_is_short() -> None:
+    """The README is read in five minutes; the rest is in docs/."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+
+    assert len(lines) <= 130, "Move the details into a page of docs/."
+
+
+def test_the_map_names_every_part() -> None:
+    """The map in the README names each part of the app."""
+    parts = {f"{path.parent.name}/" for path in (ROOT / "app").glob("*/__init__.py")}
+    map_ = (ROOT / "README.md").read_text().partition("\n## Map\n")[2].split("```")[1]
+
+    assert parts <= set(re.findall(r"\w+/", map_)), "Name the new folder in README.md, '## Map'."
+
+
+@pytest.mark.parametrize(
+    "page",
+    sorted(path.relative_to(ROOT) for path in [*ROOT.glob("docs/*.md"), ROOT / "README.md"]),
+    ids=str,
+)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """A link to a file or to a heading of this repository exists."""
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", (ROOT / page).read_text()):
+        file, _, heading = link.partition("#")
+        target = (ROOT / page).parent / file if file else ROOT / page
+        if not target.exists() or (heading and heading not in _anchors(target)):
+            broken.append(link)
+
+    assert not broken, f"{page} links to {', '.join(broken)}, which does not exist."
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings of a Markdown page, as GitHub names them in links."""
+    headings = re.findall(r"(?m)^#+ (.+)$", page.read_text())
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])

@@ -424,6 +424,33 @@ def test_the_ledger_shows_webhooks_and_deliveries_without_a_token(partner, beare
     assert webhook["token"] not in page + ledger + partner.get("/deliveries").text
 
 
+def test_the_log_of_attempts_is_exported(partner, bearer, receiver):
+    webhook = register(partner, bearer, receiver.url)
+    partner.post("/webhooks/foreign", json={"factory": "tallow-and-wick", "url": receiver.url})
+    receiver.status = 500
+    happen(partner, "new_order")
+    wait_for_attempts(partner, 1)
+    receiver.status = 204
+    partner.post("/deliveries/hurry")
+    wait_for_state(partner, "delivered")
+
+    def exported(**filters) -> list[str]:
+        answer = partner.post("/v1/webhook_logs_export", json=filters, headers=bearer)
+        return requests.get(answer.json()["url"], timeout=10).text.splitlines()
+
+    head, *lines = exported()
+    assert head == "webhook_id,event,status_code,delivered,created_at"
+    assert [line.rsplit(",", 1)[0] for line in lines] == [
+        f"{webhook['id']},{CREATED},500,False",
+        f"{webhook['id']},{CREATED},204,True",
+    ]
+    assert exported(delivered=False) == [head, lines[0]]
+    assert exported(status_code=204, webhook_id=webhook["id"]) == [head, lines[1]]
+    assert exported(created_at_max="2020-01-01T00:00:00.000Z") == [head]
+    refused = partner.post("/v1/webhook_logs_export", json={"colour": 1}, headers=bearer)
+    assert refused.status_code == 422
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
