@@ -45,6 +45,7 @@ def moment(partner) -> str:
 
 @pytest.mark.parametrize("name", ["sales_orders", "customers", "products", "variants"])
 def test_what_changed_is_found_by_its_moment(partner, grant, name):
+    """`updated_at_min` finds what has changed, `updated_at_max` leaves it out, on every list."""
     everything = listed(partner, grant, f"{name}?limit=250")
     partner.clock.sleep(60)
     (changed,) = happen(partner, "change", resource=name, record=everything[-1]["id"])
@@ -63,6 +64,7 @@ def test_what_changed_is_found_by_its_moment(partner, grant, name):
 
 @pytest.mark.parametrize("field", ["created_at", "updated_at"])
 def test_both_ends_of_a_window_belong_to_it(partner, grant, field):
+    """A record dated exactly at an end of the window is in it."""
     orders = listed(partner, grant, "sales_orders?limit=250")
     low, high = orders[9][field], orders[4][field]
 
@@ -72,6 +74,7 @@ def test_both_ends_of_a_window_belong_to_it(partner, grant, field):
 
 
 def test_a_deleted_record_is_shown_on_request_only(partner, grant):
+    """`include_deleted` shows it, with `deleted_at`, at the moment of its deletion."""
     before = listed(partner, grant, "sales_orders?limit=250")
     partner.clock.sleep(60)
     (deleted,) = happen(partner, "delete_order", record=before[7]["id"])
@@ -87,6 +90,7 @@ def test_a_deleted_record_is_shown_on_request_only(partner, grant):
 
 
 def test_stock_has_no_moment_and_is_read_whole_or_by_variant(partner, grant):
+    """A filter by moment is ignored for stock, which has none."""
     whole = listed(partner, grant, "inventory")
     (moved,) = happen(partner, "stock_moves", record=whole[3]["variant_id"])
 
@@ -98,6 +102,7 @@ def test_stock_has_no_moment_and_is_read_whole_or_by_variant(partner, grant):
 
 
 def test_lists_are_newest_first_by_the_moment_that_the_rules_name(partner, grant):
+    """By creation, or by change, where a change moves a record to the first page."""
     orders = listed(partner, grant, "sales_orders?limit=250")
     happen(partner, "change_order", record=orders[-1]["id"])
     partner.clock.sleep(1)
@@ -110,6 +115,7 @@ def test_lists_are_newest_first_by_the_moment_that_the_rules_name(partner, grant
 
 
 def test_a_change_can_come_between_two_pages(partner, grant):
+    """It comes after so many requests for one list; other lists do not count."""
     happen(partner, "new_order", after_lists=2, resource="sales_orders")
 
     pages = []
@@ -124,6 +130,7 @@ def test_a_change_can_come_between_two_pages(partner, grant):
 
 
 def test_a_transaction_may_show_late_what_it_dates_early(partner, grant):
+    """A record can appear behind a cursor that has already passed its moment."""
     (late,) = happen(partner, "new_order", late=5)
 
     moments = timedelta(seconds=5)
@@ -133,6 +140,7 @@ def test_a_transaction_may_show_late_what_it_dates_early(partner, grant):
 
 
 def test_two_changes_of_a_record_never_have_the_same_moment(partner, grant):
+    """Even within one millisecond each change is newer than the last."""
     (first,) = happen(partner, "new_order")
     moments = [
         happen(partner, "change_order", record=first["id"])[0]["updated_at"] for _ in range(3)
@@ -142,6 +150,7 @@ def test_two_changes_of_a_record_never_have_the_same_moment(partner, grant):
 
 
 def test_a_factory_grows_to_any_size(partner, grant):
+    """Ten thousand orders come at once, each with an id of its own."""
     answer = partner.post("/grow", json={"resource": "sales_orders", "count": 10_000, "days": 300})
     assert answer.json() == {"grown": 10_000}
     partner.post("/grow", json={"resource": "customers", "count": 1_000})
@@ -160,6 +169,7 @@ def test_a_factory_grows_to_any_size(partner, grant):
 
 
 def test_an_odd_record_is_shown_as_told_until_it_is_mended(partner, grant):
+    """Null ids, wrong types, missing fields and records that are no objects."""
     odd = {"fields": {"id": None, "total": "a lot"}, "omit": ["status"]}
     (injected,) = happen(partner, "inject", resource="sales_orders", **odd)
     happen(partner, "inject", resource="inventory", raw="nonsense")
@@ -173,6 +183,7 @@ def test_an_odd_record_is_shown_as_told_until_it_is_mended(partner, grant):
 
 
 def test_the_truth_is_all_that_the_lists_show(partner, grant):
+    """What a copy is compared with is what the API would have told it."""
     happen(partner, "busy_day", times=2)
     happen(partner, "delete", resource="customers")
     happen(partner, "rename_factory", fields={"display_name": "Alder & Daughters"})
@@ -190,6 +201,7 @@ def test_the_truth_is_all_that_the_lists_show(partner, grant):
 
 
 def test_starting_again_takes_back_every_change(partner, grant):
+    """After a reset each factory is as it was at the start."""
     before = partner.get(f"/truth/{FACTORY}").json()
     happen(partner, "busy_day")
     partner.post("/reset")
@@ -198,6 +210,7 @@ def test_starting_again_takes_back_every_change(partner, grant):
 
 
 def test_an_order_is_created_as_often_as_it_is_sent(partner, grant):
+    """There is no idempotency key: the same `order_no` twice is two orders."""
     bearer = {"Authorization": f"Bearer {grant['access_token']}"}
     variant = listed(partner, grant, "variants")[0]["id"]
     rows = [{"variant_id": variant, "quantity": 3, "price_per_unit": 12.5}]
@@ -226,6 +239,7 @@ def test_an_order_is_created_as_often_as_it_is_sent(partner, grant):
     ],
 )
 def test_an_order_that_does_not_fit_is_unprocessable(partner, grant, change, path):
+    """The refusal names the field, and nothing is created."""
     bearer = {"Authorization": f"Bearer {grant['access_token']}"}
     rows = [{"variant_id": listed(partner, grant, "variants")[0]["id"], "quantity": 1}]
     customer = listed(partner, grant, "customers")[0]["id"]
@@ -248,6 +262,7 @@ def test_an_order_that_does_not_fit_is_unprocessable(partner, grant, change, pat
     ],
 )
 def test_a_filter_that_makes_no_sense_is_unprocessable(partner, grant, query):
+    """A moment that is none, and a flag that is none."""
     assert partner.read(f"sales_orders?{query}", grant).status_code == 422
 
 
@@ -266,6 +281,7 @@ def test_a_filter_that_makes_no_sense_is_unprocessable(partner, grant, query):
     ],
 )
 def test_what_cannot_happen_is_refused_with_a_sentence(partner, path, body):
+    """Controls refuse what they do not know, in words."""
     answer = partner.post(path, json=body)
 
     assert answer.status_code in (400, 404)
@@ -273,6 +289,7 @@ def test_what_cannot_happen_is_refused_with_a_sentence(partner, path, body):
 
 
 def test_a_fault_can_pick_its_request(partner, grant):
+    """By method and path, and after some were let by."""
     fault = {"on": "api", "fault": "status", "status": 500, "path": "/v1/sales_orders"}
     partner.arm(**fault, method="GET", skip=1)
 
@@ -285,6 +302,7 @@ def test_a_fault_can_pick_its_request(partner, grant):
 
 
 def test_the_end_of_the_window_may_be_told_in_seconds(partner, grant):
+    """Katana's page says milliseconds and shows seconds, so both exist."""
     ends = partner.clock.now().timestamp() + 60
     assert partner.read("factory", grant).headers["X-Ratelimit-Reset"] == str(int(ends * 1000))
     partner.rules(ratelimit_reset="s")

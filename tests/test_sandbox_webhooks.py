@@ -77,6 +77,7 @@ def signature(body: bytes, webhook: dict) -> str:
 
 
 def test_a_webhook_is_registered_in_katanas_shape(partner, bearer):
+    """Creating, listing and getting one answer the same, token included."""
     answer = register(partner, bearer, "https://app.example.com/hook", description="Ours")
 
     assert list(answer) == [
@@ -93,6 +94,7 @@ def test_a_webhook_is_registered_in_katanas_shape(partner, bearer):
 
 
 def test_a_webhook_is_changed_and_deleted(partner, bearer):
+    """PATCH changes what it names; after DELETE there is none."""
     path = f"/v1/webhooks/{register(partner, bearer, 'https://app.example.com/a')['id']}"
     change = {"enabled": False, "url": "https://app.example.com/b"}
 
@@ -106,6 +108,7 @@ def test_a_webhook_is_changed_and_deleted(partner, bearer):
 
 
 def test_there_are_sixty_two_events_and_a_webhook_may_have_all(partner, bearer):
+    """Katana's gateway knows as many."""
     assert len(EVENTS) == 62
     assert (
         len(register(partner, bearer, "https://a.example.com", EVENTS)["subscribed_events"]) == 62
@@ -132,6 +135,7 @@ def test_there_are_sixty_two_events_and_a_webhook_may_have_all(partner, bearer):
     ],
 )
 def test_a_webhook_that_does_not_fit_is_unprocessable(partner, bearer, change, path):
+    """Wrong addresses, events, types and unknown fields are named and refused."""
     body = {"url": "https://app.example.com/hook", "subscribed_events": [CREATED]} | change
 
     answer = partner.post("/v1/webhooks", json=body, headers=bearer)
@@ -143,10 +147,12 @@ def test_a_webhook_that_does_not_fit_is_unprocessable(partner, bearer, change, p
 
 @pytest.mark.parametrize("body", [{"url": "https://a.example.com"}, [], "text"])
 def test_a_body_that_lacks_something_is_unprocessable(partner, bearer, body):
+    """Both required fields, in an object."""
     assert partner.post("/v1/webhooks", json=body, headers=bearer).status_code == 422
 
 
 def test_plain_http_is_for_this_machine_and_only_by_rule(partner, bearer):
+    """Katana asks for https; an app under development has none."""
     for url in ("http://127.0.0.1:9/hook", "http://localhost:9/hook", "http://[::1]:9/hook"):
         register(partner, bearer, url)
     partner.rules(webhooks_over_http=False)
@@ -157,6 +163,7 @@ def test_plain_http_is_for_this_machine_and_only_by_rule(partner, bearer):
 
 @pytest.mark.parametrize(("rule", "reading"), [("role", 200), ("plan", 403)])
 def test_a_role_or_a_plan_may_lack_webhooks(partner, bearer, rule, reading):
+    """The role can still read them, the plan cannot; the rest of the API goes on."""
     webhook = register(partner, bearer, "https://app.example.com/hook")
     partner.rules(webhooks=rule)
     body = {"url": "https://app.example.com/hook", "subscribed_events": [CREATED]}
@@ -169,6 +176,7 @@ def test_a_role_or_a_plan_may_lack_webhooks(partner, bearer, rule, reading):
 
 
 def test_a_factory_has_only_so_many_webhooks(partner, bearer):
+    """One more than the rule allows is refused."""
     partner.rules(webhooks_most=1)
     register(partner, bearer, "https://app.example.com/hook")
     body = {"url": "https://app.example.com/more", "subscribed_events": [CREATED]}
@@ -177,6 +185,7 @@ def test_a_factory_has_only_so_many_webhooks(partner, bearer):
 
 
 def test_a_factory_sees_its_own_webhooks_and_those_of_other_apps(partner, bearer):
+    """But none of another factory."""
     partner.post("/webhooks/foreign", json={"factory": FACTORY})
     elsewhere = partner.post("/webhooks/foreign", json={"factory": "tallow-and-wick"}).json()["id"]
 
@@ -186,6 +195,7 @@ def test_a_factory_sees_its_own_webhooks_and_those_of_other_apps(partner, bearer
 
 
 def test_webhooks_need_a_token_and_count_towards_the_limit(partner, bearer):
+    """401 without a token, 429 over the limit."""
     assert partner.get("/v1/webhooks").status_code == 401
     partner.rules(requests_per_minute=0)
     refused = partner.get("/v1/webhooks", headers=bearer)
@@ -193,6 +203,7 @@ def test_webhooks_need_a_token_and_count_towards_the_limit(partner, bearer):
 
 
 def test_a_delivery_is_signed_over_its_raw_body(partner, bearer, receiver):
+    """Lower-case hex HMAC-SHA256 with the webhook's token; a thin payload with an id and a link."""
     webhook = register(partner, bearer, receiver.url)
     (order,) = happen(partner, "new_order")
 
@@ -214,6 +225,7 @@ def test_a_delivery_is_signed_over_its_raw_body(partner, bearer, receiver):
 
 
 def test_each_event_goes_to_those_who_have_subscribed(partner, bearer, receiver):
+    """A step of shipping is told twice, a deletion has no link, customers have no event."""
     events = [f"sales_order.{name}" for name in ("updated", "packed", "delivered", "deleted")]
     stock = ("current_inventory.product_updated", "current_inventory.product_out_of_stock")
     register(partner, bearer, receiver.url, [*events, *stock, "variant.updated"])
@@ -237,6 +249,7 @@ def test_each_event_goes_to_those_who_have_subscribed(partner, bearer, receiver)
 
 
 def test_ids_may_be_numbers(partner, bearer, receiver):
+    """Katana's example does not settle which it is."""
     partner.rules(webhook_ids="number")
     register(partner, bearer, receiver.url)
     (order,) = happen(partner, "new_order")
@@ -246,6 +259,7 @@ def test_ids_may_be_numbers(partner, bearer, receiver):
 
 @pytest.mark.parametrize("status", [500, 400, 404, 302])
 def test_what_is_not_acknowledged_is_sent_again_three_times(partner, bearer, receiver, status):
+    """After 30, 120 and 900 s, numbered, with the same body; a redirect is no acknowledgement."""
     webhook = register(partner, bearer, receiver.url)
     receiver.status = status
     happen(partner, "new_order")
@@ -261,6 +275,7 @@ def test_what_is_not_acknowledged_is_sent_again_three_times(partner, bearer, rec
 
 
 def test_nothing_is_sent_again_before_its_time(partner, bearer, receiver):
+    """One second less is too early."""
     register(partner, bearer, receiver.url)
     receiver.status = 503
     happen(partner, "new_order")
@@ -274,6 +289,7 @@ def test_nothing_is_sent_again_before_its_time(partner, bearer, receiver):
 
 
 def test_an_answer_that_comes_too_late_does_not_count(partner, bearer, receiver):
+    """The sender stops waiting and plans the next attempt."""
     partner.rules(webhook_timeout_seconds=0.2)
     register(partner, bearer, receiver.url)
     receiver.hold.clear()
@@ -285,6 +301,7 @@ def test_an_answer_that_comes_too_late_does_not_count(partner, bearer, receiver)
 
 
 def test_nobody_at_the_address_is_tried_again(partner, bearer):
+    """A refused connection is a failed attempt like any other."""
     register(partner, bearer, "http://127.0.0.1:9/hook")
     happen(partner, "new_order")
     assert wait_for_attempts(partner, 1)["attempts"][0]["error"] == "no connection"
@@ -293,6 +310,7 @@ def test_nobody_at_the_address_is_tried_again(partner, bearer):
 
 
 def test_nothing_is_posted_to_another_machine(partner, bearer):
+    """A stand-in on a developer's machine posts nothing to the internet."""
     register(partner, bearer, "https://app.example.com/hook")
     happen(partner, "new_order")
 
@@ -300,6 +318,7 @@ def test_nothing_is_posted_to_another_machine(partner, bearer):
 
 
 def test_a_slow_app_does_not_hold_up_the_others(partner, bearer, receiver):
+    """Deliveries to another webhook go on while one waits for its acknowledgement."""
     with receiving() as other:
         register(partner, bearer, receiver.url)
         register(partner, bearer, other.url)
@@ -313,6 +332,7 @@ def arm(partner, fault: str, **details) -> None:
 
 
 def test_a_delivery_can_be_lost(partner, bearer, receiver):
+    """It is written down and never posted."""
     register(partner, bearer, receiver.url)
     arm(partner, "lose")
     happen(partner, "new_order", times=2)
@@ -322,6 +342,7 @@ def test_a_delivery_can_be_lost(partner, bearer, receiver):
 
 
 def test_a_delivery_can_come_twice(partner, bearer, receiver):
+    """The same body, twice."""
     register(partner, bearer, receiver.url)
     arm(partner, "double")
     happen(partner, "new_order")
@@ -332,6 +353,7 @@ def test_a_delivery_can_come_twice(partner, bearer, receiver):
 
 
 def test_a_delivery_can_come_after_the_next(partner, bearer, receiver):
+    """Two deliveries change places."""
     register(partner, bearer, receiver.url)
     arm(partner, "reorder", seconds=600)
     first, second = happen(partner, "new_order", times=2)
@@ -341,6 +363,7 @@ def test_a_delivery_can_come_after_the_next(partner, bearer, receiver):
 
 
 def test_a_delivery_can_come_late(partner, bearer, receiver):
+    """Another one overtakes it."""
     register(partner, bearer, receiver.url)
     arm(partner, "delay", seconds=300)
     late, early = happen(partner, "new_order", times=2)
@@ -353,6 +376,7 @@ def test_a_delivery_can_come_late(partner, bearer, receiver):
 
 @pytest.mark.parametrize("fault", ["forge", "unsigned"])
 def test_a_delivery_can_be_signed_wrongly_or_not_at_all(partner, bearer, receiver, fault):
+    """The first attempt only: what is sent again is signed right."""
     webhook = register(partner, bearer, receiver.url)
     receiver.status = 404
     arm(partner, fault)
@@ -368,6 +392,7 @@ def test_a_delivery_can_be_signed_wrongly_or_not_at_all(partner, bearer, receive
 
 
 def test_any_body_can_be_posted(partner, bearer, receiver):
+    """By a fault or by hand, signed over what is posted."""
     webhook = register(partner, bearer, receiver.url)
     arm(partner, "body", text="{not json")
     happen(partner, "new_order")
@@ -383,6 +408,7 @@ def test_any_body_can_be_posted(partner, bearer, receiver):
 
 
 def test_a_webhook_can_be_disabled_and_deleted_at_katana(partner, bearer, receiver):
+    """Nothing new is sent then, and what waited is dropped."""
     webhook = register(partner, bearer, receiver.url)
     partner.post("/webhooks", json={"do": "disable"})
     assert partner.get(f"/v1/webhooks/{webhook['id']}", headers=bearer).json()["enabled"] is False
@@ -400,6 +426,7 @@ def test_a_webhook_can_be_disabled_and_deleted_at_katana(partner, bearer, receiv
 
 
 def test_starting_again_forgets_webhooks_and_deliveries(partner, bearer, receiver):
+    """What waited is not posted later."""
     register(partner, bearer, receiver.url)
     receiver.status = 500
     happen(partner, "new_order")
@@ -413,6 +440,7 @@ def test_starting_again_forgets_webhooks_and_deliveries(partner, bearer, receive
 
 
 def test_the_ledger_shows_webhooks_and_deliveries_without_a_token(partner, bearer, receiver):
+    """The page and the JSON show what was done, no secret."""
     webhook = register(partner, bearer, receiver.url)
     happen(partner, "new_order")
     wait_for_state(partner, "delivered")
@@ -425,6 +453,7 @@ def test_the_ledger_shows_webhooks_and_deliveries_without_a_token(partner, beare
 
 
 def test_the_log_of_attempts_is_exported(partner, bearer, receiver):
+    """One line for each attempt at the factory's own webhooks, filtered."""
     webhook = register(partner, bearer, receiver.url)
     partner.post("/webhooks/foreign", json={"factory": "tallow-and-wick", "url": receiver.url})
     receiver.status = 500
@@ -466,6 +495,7 @@ def test_the_log_of_attempts_is_exported(partner, bearer, receiver):
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_sentence(partner, path, body):
+    """Controls refuse what they do not know, in words."""
     answer = partner.post(path, json=body)
 
     assert answer.status_code in (400, 404)
