@@ -104,7 +104,7 @@ def customer(factory: Factory, n: int, written: datetime) -> Record:
 
 
 def customer_id_of(factory: Factory, n: int) -> int:
-    """Return the id of customer number `n`; those of different factories never meet."""
+    """Return the id of customer number `n`."""
     if n < len(factory.customers):
         return factory.first_id + 70 + n
 
