@@ -20,7 +20,7 @@ _DEEDS = ("disable", "enable", "delete")
 
 @bp.post("/webhooks")
 def change() -> AnyResponse:
-    """Disable, enable or delete one webhook or all, as somebody may at Katana."""
+    """Disable, enable or delete one webhook or all, as a user can at Katana."""
     told = asked()
     deed = given.one_of("do", told.get("do"), _DEEDS)
     webhooks = _chosen(told)

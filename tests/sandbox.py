@@ -213,7 +213,7 @@ class Sandbox:
         return seen
 
     def change_webhooks(self, do: str, webhook: int | None = None) -> None:
-        """Let somebody at Katana `disable`, `enable` or `delete` one webhook, or all."""
+        """Let a user at Katana `disable`, `enable` or `delete` one webhook, or all."""
         self._control("/webhooks", do=do, webhook=webhook)
 
     def add_foreign_webhook(self, factory: str, url: str = "") -> int:

@@ -300,7 +300,7 @@ def test_an_answer_that_comes_too_late_does_not_count(partner, bearer, receiver)
     assert attempt["error"] == "no answer within 0.2 s"
 
 
-def test_nobody_at_the_address_is_tried_again(partner, bearer):
+def test_an_address_without_a_server_is_tried_again(partner, bearer):
     """A refused connection is a failed attempt like any other."""
     register(partner, bearer, "http://127.0.0.1:9/hook")
     happen(partner, "new_order")
