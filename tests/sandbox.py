@@ -237,7 +237,7 @@ class Sandbox:
     def wait_until_delivered(self) -> None:
         """Return once no delivery waits to be posted; retries that are not due yet do wait."""
         until(
-            lambda: self._read("/deliveries")["totals"]["waiting"] == 0,
+            lambda: self._read("/deliveries?latest=0")["totals"]["waiting"] == 0,
             lambda: f"deliveries wait: {self.deliveries()[-3:]}",
         )
 

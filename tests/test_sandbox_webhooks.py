@@ -350,6 +350,9 @@ def test_a_delivery_can_be_lost(partner, bearer, receiver):
     happen(partner, "new_order", times=2)
 
     wait_for_state(partner, "lost", "delivered")
+    log = partner.get("/deliveries?latest=0").json()
+    assert (log["deliveries"], log["totals"]["lost"], log["totals"]["delivered"]) == ([], 1, 1)
+    assert len(partner.get("/deliveries?latest=1").json()["deliveries"]) == 1
     assert len(receiver.posts) == 1
 
 
