@@ -6,7 +6,20 @@ only. Removing this folder, the `sandbox` command and the tests' fixture removes
 
 from flask import Flask
 
-from sandbox import api, controls, ledger_page, login, page_security, recording, token_endpoint
+from sandbox import (
+    api,
+    controls,
+    happening_controls,
+    ledger_page,
+    login,
+    order_api,
+    page_security,
+    recording,
+    token_endpoint,
+    webhook_api,
+    webhook_controls,
+    webhook_logs,
+)
 from sandbox.clock import Clock, SystemClock
 from sandbox.state import Client, Sandbox
 
@@ -28,6 +41,17 @@ def create_sandbox(
 
     page_security.init_app(app)
     recording.init_app(app)
-    for part in (ledger_page, controls, login, token_endpoint, api):
+    for part in (
+        ledger_page,
+        controls,
+        happening_controls,
+        login,
+        token_endpoint,
+        webhook_api,
+        order_api,
+        webhook_controls,
+        webhook_logs,
+        api,
+    ):
         app.register_blueprint(part.bp)
     return app

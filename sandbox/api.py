@@ -1,6 +1,7 @@
 """GET /v1/...: what a connected app may read, as Katana answers it."""
 
 import json
+from collections.abc import Sequence
 from math import ceil
 
 from flask import Blueprint, Response, g, jsonify, request
@@ -8,9 +9,10 @@ from flask import Blueprint, Response, g, jsonify, request
 from sandbox.filters import matching, whole_number_in_query
 from sandbox.limits import Allowance
 from sandbox.recording import bearer_token, note
+from sandbox.records import Kept
 from sandbox.refusals import ApiRefusal, api_refusal
 from sandbox.shapes import Record
-from sandbox.state import memory, sandbox
+from sandbox.state import memory
 from sandbox.stock import Stock
 
 bp = Blueprint("api", __name__, url_prefix="/v1")
@@ -27,12 +29,14 @@ def factory() -> Response:
 
 @bp.route("/<path:name>", methods=_ALL_METHODS)
 def listing(name: str) -> Response:
-    """Answer one page of a list; what is not there is not found, whatever the method."""
+    """Answer one page of a list; an unknown path is 404 for every method."""
     lists = _stock().lists
     if request.method != "GET" or name not in lists:
         raise api_refusal(404)
 
-    return _page(matching(lists[name], request.args))
+    page = page_of(matching(lists[name].ordered(memory().rules.list_order), request.args))
+    memory().schedule.listed(g.factory, name)
+    return page
 
 
 @bp.errorhandler(ApiRefusal)
@@ -50,14 +54,16 @@ def add_limit_headers(response: Response) -> Response:
     )
     response.headers["X-Ratelimit-Limit"] = str(allowance.limit)
     response.headers["X-Ratelimit-Remaining"] = str(allowance.remaining)
-    response.headers["X-Ratelimit-Reset"] = str(allowance.reset_ms)
+    in_seconds = memory().rules.ratelimit_reset == "s"
+    reset = allowance.reset_ms // 1000 if in_seconds else allowance.reset_ms
+    response.headers["X-Ratelimit-Reset"] = str(reset)
     if allowance.exceeded:
         response.headers["Retry-After"] = str(allowance.wait)
     return response
 
 
-def _stock() -> Stock:
-    """Return the records of the factory that the bearer may read, and count the request.
+def count_request() -> str:
+    """Return the key of the factory that the bearer may read, and count the request.
 
     :raise ApiRefusal: 401 for any token that is not good now, 429 over the limit.
     """
@@ -70,17 +76,24 @@ def _stock() -> Stock:
     g.allowance = memory().limits.count(family.id, memory().rules.requests_per_minute)
     if g.allowance.exceeded:
         raise api_refusal(429)
-    return sandbox().stock[family.factory]
+    return family.factory
 
 
-def _page(records: list[Record]) -> Response:
+def _stock() -> Stock:
+    """Return the records of the factory that the bearer may read; refuses as `count_request`."""
+    g.factory = count_request()
+    return memory().lives[g.factory].stock
+
+
+def page_of(records: Sequence[Kept | Record]) -> Response:
     """Answer the page that is asked for; more than 250 items a page are silently cut to 250."""
     limit = min(whole_number_in_query("limit", 50, request.args), _MOST_PER_PAGE)
     page = whole_number_in_query("page", 1, request.args)
     pages = max(1, ceil(len(records) / limit))
     offset = (page - 1) * limit
 
-    response = jsonify(data=records[offset : offset + limit])
+    shown = records[offset : offset + limit]
+    response = jsonify(data=[each.record if isinstance(each, Kept) else each for each in shown])
     # Every value is a string, as seen on Katana's wire although its reference says otherwise.
     response.headers["X-Pagination"] = json.dumps(
         {

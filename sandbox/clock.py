@@ -29,4 +29,4 @@ class SystemClock:
 
 def iso(moment: datetime) -> str:
     """Return the moment as Katana writes it: ISO 8601, milliseconds, `Z`."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

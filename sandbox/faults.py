@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox import given
 
-TARGETS = ("exchange", "refresh", "token", "api", "revoke", "authorize")
+TARGETS = ("exchange", "refresh", "token", "api", "revoke", "authorize", "delivery")
 FAULTS = (
     "lose_answer",
     "drop_before",
@@ -18,12 +18,18 @@ FAULTS = (
     "omit",
     "body",
     "invalid_grant",
+    *("lose", "double", "reorder", "delay", "forge", "unsigned"),
 )
+_OF_DELIVERIES = ("lose", "double", "reorder", "delay", "forge", "unsigned", "body")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One armed fault; `times` 0 strikes until cleared, `seconds` is how long `slow` waits."""
+    """One armed fault; `times` 0 strikes until cleared, `seconds` is how long `slow` waits.
+
+    `method` and `path` (its beginning) narrow it to some requests; `skip` lets so many of those by
+    before it strikes. A `delivery` is what the sandbox posts to a webhook.
+    """
 
     on: str
     fault: str
@@ -35,13 +41,19 @@ class Fault:
     location: str | None = None
     text: str | None = None
     content_type: str | None = None
+    method: str | None = None
+    path: str | None = None
+    skip: int = 0
 
     def as_json(self) -> dict[str, object]:
         """Return the fault as the ledger shows it."""
         return asdict(self)
 
-    def strikes(self, kind: str) -> bool:
-        """Return whether this fault is meant for a request of this kind."""
+    def strikes(self, kind: str, method: str = "", path: str = "") -> bool:
+        """Return whether this fault is meant for such a request."""
+        if self.method not in (None, method) or not path.startswith(self.path or ""):
+            return False
+
         return self.on == kind or (self.on == "token" and kind in ("exchange", "refresh"))
 
 
@@ -60,6 +72,10 @@ def fault_from(asked: Mapping[str, object]) -> Fault:
     fault = Fault(**read)
     if fault.fault == "invalid_grant" and fault.on not in ("exchange", "refresh", "token"):
         raise ValueError("invalid_grant can only strike exchange, refresh or token.")
+    if fault.on == "delivery" and fault.fault not in _OF_DELIVERIES:
+        raise ValueError(f"A delivery can only meet: {', '.join(_OF_DELIVERIES)}.")
+    if fault.on != "delivery" and fault.fault in _OF_DELIVERIES and fault.fault != "body":
+        raise ValueError(f"{fault.fault} can only strike a delivery.")
 
     return fault
 
@@ -81,13 +97,17 @@ class Faults:
         with self._lock:
             return list(self._armed)
 
-    def take(self, kind: str) -> Fault | None:
-        """Return the fault that a request of this kind meets, and use up one of its times."""
+    def take(self, kind: str, method: str = "", path: str = "") -> Fault | None:
+        """Return the fault that such a request meets, and use up one of its times."""
         with self._lock:
             for place, fault in enumerate(self._armed):
-                if fault.strikes(kind):
-                    self._use_up(place, fault)
-                    return fault
+                if not fault.strikes(kind, method, path):
+                    continue
+                if fault.skip:
+                    self._armed[place] = replace(fault, skip=fault.skip - 1)
+                    continue
+                self._use_up(place, fault)
+                return fault
         return None
 
     def clear(self) -> None:
@@ -113,4 +133,7 @@ _READ: dict[str, Callable[[str, object], Any]] = {
     "location": given.text_or_none,
     "text": given.text_or_none,
     "content_type": given.text_or_none,
+    "method": given.text_or_none,
+    "path": given.text_or_none,
+    "skip": lambda name, value: given.whole_number(name, value, low=0, high=100_000),
 }

@@ -1,6 +1,6 @@
 """Reading values that came as JSON or as form text: each function answers the value or raises.
 
-Every function raises ValueError with a sentence that can be shown to whoever sent the value.
+Every function raises ValueError with a sentence that can be shown to the sender.
 """
 
 from collections.abc import Iterable
@@ -22,6 +22,18 @@ def seconds(name: str, value: object) -> float:
         raise ValueError(f"{name} must be a number of seconds from 0 to 600.")
 
     return number
+
+
+def many_seconds(name: str, value: object) -> tuple[float, ...]:
+    """Return some lengths of time in seconds, each at most an hour; text separates by commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list) or len(parts) > 10:
+        raise ValueError(f"{name} must be a list of seconds.")
+
+    read = tuple(_number(name, part) for part in parts if part != "")
+    if not all(0 <= number <= 3600 for number in read):
+        raise ValueError(f"{name} must be numbers of seconds from 0 to 3600.")
+    return read
 
 
 def one_of(name: str, value: object, choices: Iterable[str]) -> str:

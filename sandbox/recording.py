@@ -28,7 +28,7 @@ def arrive() -> Response | None:
         return None
     g.ledger = memory().ledger
     g.entry = g.ledger.write(_entry(kind))
-    g.fault = memory().faults.take(kind)
+    g.fault = memory().faults.take(kind, request.method, request.path)
     if g.fault is not None:
         note(fault=g.fault.fault)
     sandbox().clock.sleep(memory().rules.latency_seconds)

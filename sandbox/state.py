@@ -8,12 +8,17 @@ from flask import current_app
 
 from sandbox.clock import Clock
 from sandbox.consents import Consents
+from sandbox.deliveries import Deliveries
+from sandbox.factories import FACTORIES
 from sandbox.families import Families
 from sandbox.faults import Faults
 from sandbox.ledger import Ledger
+from sandbox.life import Life
 from sandbox.limits import Limits
 from sandbox.rules import Rules
-from sandbox.stock import Stock, stock_of_all
+from sandbox.schedule import Schedule
+from sandbox.sender import Sender
+from sandbox.webhooks import Webhooks
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,19 @@ class Memory:
     """Everything that `start again` forgets."""
 
     def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.rules = Rules()
         self.faults = Faults()
         self.ledger = Ledger()
         self.consents = Consents(clock.now)
         self.families = Families(clock.now)
         self.limits = Limits(clock.now)
+        self.lives = {factory.key: Life(factory, clock.now()) for factory in FACTORIES}
+        self.schedule = Schedule()
+        self.webhooks = Webhooks(clock.now)
+        self.deliveries = Deliveries()
+        self.exports: dict[str, str] = {}
+        self.sender = Sender(clock, lambda: self.rules, self.webhooks, self.deliveries)
 
 
 class Sandbox:
@@ -53,11 +65,11 @@ class Sandbox:
     def __init__(self, client: Client, clock: Clock) -> None:
         self.client = client
         self.clock = clock
-        self.stock: dict[str, Stock] = stock_of_all(clock.now())
         self.memory = Memory(clock)
 
     def start_again(self) -> None:
-        """Forget every family, code, request, fault and changed rule."""
+        """Forget every family, code, request, fault, changed rule and changed record."""
+        self.memory.sender.close()
         self.memory = Memory(self.clock)
 
 

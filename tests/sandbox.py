@@ -151,7 +151,7 @@ class Sandbox:
 
     def ledger(self) -> Ledger:
         """What the sandbox has seen until now."""
-        seen = self._http.get(f"{self.url}/ledger", timeout=TIMEOUT).json()
+        seen = self._read("/ledger")
         return Ledger(
             families=[_family(family) for family in seen["families"]],
             requests=[_only_known(Request, request) for request in seen["requests"]],
@@ -192,9 +192,70 @@ class Sandbox:
         self._patience.no_more.clear()
         self._control("/reset")
 
-    def _control(self, path: str, **body: object) -> None:
+    def happen(self, what: str, **details: Any) -> list[dict[str, Any]]:
+        """Let something happen in a factory (that of the newest connection), and say what did.
+
+        `what` and `details` are those of `Wish`, such as `record=12, fields={...}, late=3`; with
+        `after_lists` it happens after so many requests for the list `resource`, and [] is said.
+        """
+        happened: list[dict[str, Any]] = self._control("/happen", what=what, **details).get(
+            "happened", []
+        )
+        return happened
+
+    def grow(self, resource: str, count: int, *, days: int = 0, **details: Any) -> None:
+        """Add many `sales_orders` or `customers`, written evenly over the last days."""
+        self._control("/grow", resource=resource, count=count, days=days, **details)
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """The webhooks of all factories, without their tokens, oldest first."""
+        seen: list[dict[str, Any]] = self._read("/ledger")["webhooks"]
+        return seen
+
+    def change_webhooks(self, do: str, webhook: int | None = None) -> None:
+        """Let a user at Katana `disable`, `enable` or `delete` one webhook, or all."""
+        self._control("/webhooks", do=do, webhook=webhook)
+
+    def add_foreign_webhook(self, factory: str, url: str = "") -> int:
+        """Register a webhook of another app at a factory, and say its id."""
+        webhook: int = self._control("/webhooks/foreign", factory=factory, url=url)["id"]
+        return webhook
+
+    def deliver(self, *, webhook: int | None = None, **body: Any) -> None:
+        """Post `payload` (as JSON) or `text` to a webhook; `signature` is right, wrong or none."""
+        self._control("/deliver", webhook=webhook, **body)
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """The latest deliveries with their attempts and states, oldest first."""
+        seen: list[dict[str, Any]] = self._read("/deliveries")["deliveries"]
+        return seen
+
+    def hurry_deliveries(self) -> None:
+        """Let each delivery that waits for its time, such as a retry's, be posted now."""
+        self._control("/deliveries/hurry")
+
+    def wait_until_delivered(self) -> None:
+        """Return once no delivery waits to be posted; retries that are not due yet do wait."""
+        until(
+            lambda: self._read("/deliveries?latest=0")["totals"]["waiting"] == 0,
+            lambda: f"deliveries wait: {self.deliveries()[-3:]}",
+        )
+
+    def truth(self, factory: str) -> dict[str, Any]:
+        """Every record of a factory by list, deleted ones with their `deleted_at`."""
+        return self._read(f"/truth/{factory}")
+
+    def _read(self, path: str) -> dict[str, Any]:
+        answer = self._http.get(f"{self.url}{path}", timeout=TIMEOUT)
+        answer.raise_for_status()
+        seen: dict[str, Any] = answer.json()
+        return seen
+
+    def _control(self, path: str, **body: object) -> dict[str, Any]:
         answer = self._http.post(f"{self.url}{path}", json=body, timeout=TIMEOUT)
         assert answer.ok, f"the sandbox refused {path}: {answer.text}"
+        answered: dict[str, Any] = answer.json()
+        return answered
 
     def _page(self, method: str, url: str, data: dict[str, str] | None = None) -> Page:
         answer = self._http.request(method, url, data=data, allow_redirects=False, timeout=TIMEOUT)
@@ -226,10 +287,10 @@ def running_sandbox(redirect_uri: str, clock: "Clock | None" = None) -> Iterator
 
 def _overhear(secrets: set[str]) -> Callable[[Response], Response]:
     def listen(response: Response) -> Response:
-        if request.path.startswith("/oauth/"):
+        if request.path.startswith(("/oauth/", "/v1/webhooks")):
             given = response.get_json(silent=True) or {}
-            passed = {**request.form.to_dict(), **given}
-            secrets.update(str(value) for name, value in passed.items() if name in SECRET_FIELDS)
+            for passed in (request.form.to_dict(), given, *given.get("data", ())):
+                secrets.update(str(passed[name]) for name in SECRET_FIELDS & passed.keys())
         return response
 
     return listen
