@@ -366,7 +366,7 @@ MUTANTS = [
     Mutant(
         "renewals are counted",
         SAVING,
-        'renewals=Connection.renewals + ("refreshed_at" in columns),',
+        'renewals=Connection.renewals + int("refreshed_at" in columns),',
         "renewals=Connection.renewals,",
         f"{TROUBLE}::test_renewals_are_counted_and_begin_anew_with_a_grant",
     ),

@@ -48,7 +48,7 @@ def save(
             refused_at=None,
             next_attempt_at=clock.database_time(pause) if pause else None,
             failures=failures,
-            renewals=Connection.renewals + ("refreshed_at" in columns),
+            renewals=Connection.renewals + int("refreshed_at" in columns),
         )
     )
 
