@@ -81,7 +81,9 @@ def test_the_sandbox_gets_credentials_once(clone: Clone) -> None:
     """Without a client id a start makes one for the sandbox, and keeps it."""
     with listening() as taken:
         clone.start("--env-only")
-        clone.set("KATANA_REDIRECT_URI", f"http://localhost:{taken.getsockname()[1]}/x")
+        clone.set(
+            "KATANA_REDIRECT_URI", f"http://localhost:{taken.getsockname()[1]}/katana/callback"
+        )
         clone.start()
         first = clone.sandbox_env.read_text()
         clone.start()

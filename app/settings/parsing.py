@@ -5,6 +5,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from limits.storage import Storage, storage_from_string
@@ -13,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 KEY_BYTES = 32
+STORE_SECONDS = 2  # for the store of the limits to answer
 # How a value begins that somebody was meant to replace. A random secret begins so by no chance that
 # matters.
 PLACEHOLDER = re.compile(r"change.?me|your[-_. ]|placeholder|<|\.\.\.|x+$", re.IGNORECASE)
@@ -193,10 +195,18 @@ def _is_database_url(value: str) -> bool:
     return "@" not in host  # else the end of the password is taken for the host's beginning
 
 
+def store_options(uri: str) -> dict[str, Any]:
+    """How the store of the limits is used: failures are StorageError, and Redis has time limits."""
+    options: dict[str, Any] = {"wrap_exceptions": True}
+    if uri.startswith("redis"):
+        options |= {"socket_connect_timeout": STORE_SECONDS, "socket_timeout": STORE_SECONDS}
+    return options
+
+
 def _makes_a_store(uri: str) -> bool:
     # Nobody is asked but the nodes of a cluster, which its driver wants to know at once.
     try:
-        store = storage_from_string(uri)
+        store = storage_from_string(uri, **store_options(uri))
     except Exception:  # each driver has errors of its own, and their texts may hold the password
         return False
     return isinstance(store, Storage)  # and not one for asyncio

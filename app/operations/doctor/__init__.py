@@ -25,6 +25,7 @@ ABOUT_ADDRESS: tuple[Check, ...] = (
     served.address,
     served.proxies,
     served.cookies,
+    served.limits,
 )
 ABOUT_DATABASE: tuple[Check, ...] = (
     database.migrated,
