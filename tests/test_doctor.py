@@ -213,6 +213,7 @@ def test_a_store_of_limits_that_is_away_is_found(healthy: MakeApp) -> None:
     assert ("limits", "fault") in report.amiss()
 
 
+@pytest.mark.one_database
 def test_a_host_that_is_refused_is_found(healthy: MakeApp, origin: str, new_app: MakeApp) -> None:
     """The app runs, but answers to another name than the one that users come back to."""
     with serving(new_app(TRUSTED_HOSTS="app.example")) as url:
