@@ -1,0 +1,182 @@
+"""The copy: our rows of Katana's records, by connection and Katana's id.
+
+Read it through `shown()`: rows of an earlier Katana account, and deleted ones, are left out there.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKeyConstraint,
+    Index,
+    Select,
+    String,
+    select,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from app.db import Model, Timestamp
+from app.models import Connection
+from app.sync.models import SyncAccount, SyncCursor, connection_key
+
+SCALE = 6  # decimal places; Katana gives five for quantities
+#: What a column holds at most; a record with more is set aside.
+MOST = Decimal(2**63 - 1).scaleb(-SCALE)
+
+
+class Amount(TypeDecorator[Decimal]):
+    """A quantity or a sum, exact and comparable on every database: millionths, as an integer.
+
+    SQLite has no decimals, and would keep a float.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
+        return None if value is None else int(Decimal(value).scaleb(SCALE).to_integral_value())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value).scaleb(-SCALE)
+
+
+class Copied:
+    """What every table of the copy has: its resource, its connection, the pass that met the row."""
+
+    #: The resource whose cursor reads it.
+    resource: ClassVar[str]
+
+    connection_id: Mapped[UUID] = connection_key(primary_key=True, sort_order=-2)
+
+    mark: Mapped[int] = mapped_column(sort_order=10)
+
+
+class Record(Copied):
+    """A record that Katana dates."""
+
+    id: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, autoincrement=False, sort_order=-1
+    )
+
+    updated_at: Mapped[datetime] = mapped_column(Timestamp, sort_order=8)
+
+    deleted_at: Mapped[datetime | None] = mapped_column(Timestamp, sort_order=9)
+
+
+class Order(Record, Model):
+    """A sales order."""
+
+    __tablename__ = "orders"
+    __table_args__ = (Index("ix_orders_newest", "connection_id", "ordered_at", "id"),)
+    resource = "sales_orders"
+
+    number: Mapped[str] = mapped_column(String(200))
+    customer_id: Mapped[int | None] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(String(40))
+    total: Mapped[Decimal | None] = mapped_column(Amount)
+    currency: Mapped[str] = mapped_column(String(10))
+    ordered_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    delivery_at: Mapped[datetime | None] = mapped_column(Timestamp)
+
+
+class OrderRow(Model):
+    """One row of a sales order; stored and deleted with it."""
+
+    __tablename__ = "order_rows"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["connection_id", "order_id"],
+            ["orders.connection_id", "orders.id"],
+            ondelete="CASCADE",
+            name="fk_order_rows_order",
+        ),
+    )
+
+    connection_id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    variant_id: Mapped[int | None] = mapped_column(BigInteger)
+    quantity: Mapped[Decimal | None] = mapped_column(Amount)
+    price_per_unit: Mapped[Decimal | None] = mapped_column(Amount)
+    total: Mapped[Decimal | None] = mapped_column(Amount)
+
+
+class Customer(Record, Model):
+    """Somebody who places orders."""
+
+    __tablename__ = "customers"
+    resource = "customers"
+
+    name: Mapped[str] = mapped_column(String(200))
+    email: Mapped[str] = mapped_column(String(254))
+
+
+class Product(Record, Model):
+    """Something the factory makes or sells."""
+
+    __tablename__ = "products"
+    resource = "products"
+
+    name: Mapped[str] = mapped_column(String(200))
+    unit: Mapped[str] = mapped_column(String(40))
+
+
+class Variant(Model):
+    """One form of a product: what stock is counted in. Stored and deleted with its product."""
+
+    __tablename__ = "variants"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["connection_id", "product_id"],
+            ["products.connection_id", "products.id"],
+            ondelete="CASCADE",
+            name="fk_variants_product",
+        ),
+        Index("ix_variants_id", "connection_id", "id"),
+    )
+
+    connection_id: Mapped[UUID] = mapped_column(primary_key=True)
+    product_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    sku: Mapped[str] = mapped_column(String(200))
+
+
+class StockLevel(Copied, Model):
+    """How much of a variant lies at one location. Katana gives it no id and no date."""
+
+    __tablename__ = "stock_levels"
+    resource = "inventory"
+
+    variant_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    location_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    in_stock: Mapped[Decimal] = mapped_column(Amount)
+    committed: Mapped[Decimal] = mapped_column(Amount)
+    expected: Mapped[Decimal] = mapped_column(Amount)
+    #: What should lie there at least.
+    safety_level: Mapped[Decimal] = mapped_column(Amount)
+
+
+def shown(model: type[Copied], connection_id: UUID) -> Select[Any]:
+    """The rows of `model` that may be shown: of the account that is connected now, not deleted.
+
+    It compares the connect that the copy belongs to with the connection's own, so a reconnect
+    hides the earlier account's rows in the moment in which it is committed.
+    """
+    rows = (
+        select(model)
+        .join(SyncCursor, SyncCursor.connection_id == model.connection_id)
+        .join(SyncAccount, SyncAccount.connection_id == model.connection_id)
+        .join(Connection, Connection.id == model.connection_id)
+        .where(
+            model.connection_id == connection_id,
+            SyncCursor.resource == model.resource,
+            SyncAccount.connected_by == Connection.connected_by,
+            model.mark >= SyncCursor.shown_from,
+        )
+    )
+    return rows.where(model.deleted_at.is_(None)) if issubclass(model, Record) else rows
