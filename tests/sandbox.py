@@ -192,9 +192,33 @@ class Sandbox:
         self._patience.no_more.clear()
         self._control("/reset")
 
-    def _control(self, path: str, **body: object) -> None:
+    def happen(self, what: str, **details: Any) -> list[dict[str, Any]]:
+        """Let something happen in a factory (that of the newest connection), and say what did.
+
+        `what` and `details` are those of `Wish`, such as `record=12, fields={...}, late=3`; with
+        `after_lists` it happens after so many requests for the list `resource`, and [] is said.
+        """
+        happened: list[dict[str, Any]] = self._control("/happen", what=what, **details).get(
+            "happened", []
+        )
+        return happened
+
+    def grow(self, resource: str, count: int, *, days: int = 0, **details: Any) -> None:
+        """Add many `sales_orders` or `customers`, written evenly over the last days."""
+        self._control("/grow", resource=resource, count=count, days=days, **details)
+
+    def truth(self, factory: str) -> dict[str, Any]:
+        """Every record of a factory by list, deleted ones with their `deleted_at`."""
+        answer = self._http.get(f"{self.url}/truth/{factory}", timeout=TIMEOUT)
+        answer.raise_for_status()
+        records: dict[str, Any] = answer.json()
+        return records
+
+    def _control(self, path: str, **body: object) -> dict[str, Any]:
         answer = self._http.post(f"{self.url}{path}", json=body, timeout=TIMEOUT)
         assert answer.ok, f"the sandbox refused {path}: {answer.text}"
+        answered: dict[str, Any] = answer.json()
+        return answered
 
     def _page(self, method: str, url: str, data: dict[str, str] | None = None) -> Page:
         answer = self._http.request(method, url, data=data, allow_redirects=False, timeout=TIMEOUT)

@@ -9,6 +9,7 @@ from flask import Flask
 from app.sandbox import (
     api,
     controls,
+    happening_controls,
     ledger_page,
     login,
     page_security,
@@ -36,6 +37,6 @@ def create_sandbox(
 
     page_security.init_app(app)
     recording.init_app(app)
-    for part in (ledger_page, controls, login, token_endpoint, api):
+    for part in (ledger_page, controls, happening_controls, login, token_endpoint, api):
         app.register_blueprint(part.bp)
     return app

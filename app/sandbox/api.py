@@ -1,6 +1,7 @@
 """GET /v1/...: what a connected app may read, as Katana answers it."""
 
 import json
+from collections.abc import Sequence
 from math import ceil
 
 from flask import Blueprint, Response, g, jsonify, request
@@ -8,9 +9,9 @@ from flask import Blueprint, Response, g, jsonify, request
 from app.sandbox.filters import matching, whole_number_in_query
 from app.sandbox.limits import Allowance
 from app.sandbox.recording import bearer_token, note
+from app.sandbox.records import Kept
 from app.sandbox.refusals import ApiRefusal, api_refusal
-from app.sandbox.shapes import Record
-from app.sandbox.state import memory, sandbox
+from app.sandbox.state import memory
 from app.sandbox.stock import Stock
 
 bp = Blueprint("api", __name__, url_prefix="/v1")
@@ -32,7 +33,9 @@ def listing(name: str) -> Response:
     if request.method != "GET" or name not in lists:
         raise api_refusal(404)
 
-    return _page(matching(lists[name], request.args))
+    page = _page(matching(lists[name].ordered(memory().rules.list_order), request.args))
+    memory().schedule.listed(g.factory, name)
+    return page
 
 
 @bp.errorhandler(ApiRefusal)
@@ -50,7 +53,9 @@ def add_limit_headers(response: Response) -> Response:
     )
     response.headers["X-Ratelimit-Limit"] = str(allowance.limit)
     response.headers["X-Ratelimit-Remaining"] = str(allowance.remaining)
-    response.headers["X-Ratelimit-Reset"] = str(allowance.reset_ms)
+    in_seconds = memory().rules.ratelimit_reset == "s"
+    reset = allowance.reset_ms // 1000 if in_seconds else allowance.reset_ms
+    response.headers["X-Ratelimit-Reset"] = str(reset)
     if allowance.exceeded:
         response.headers["Retry-After"] = str(allowance.wait)
     return response
@@ -70,17 +75,18 @@ def _stock() -> Stock:
     g.allowance = memory().limits.count(family.id, memory().rules.requests_per_minute)
     if g.allowance.exceeded:
         raise api_refusal(429)
-    return sandbox().stock[family.factory]
+    g.factory = family.factory
+    return memory().lives[family.factory].stock
 
 
-def _page(records: list[Record]) -> Response:
+def _page(records: Sequence[Kept]) -> Response:
     """Answer the page that is asked for; more than 250 items a page are silently cut to 250."""
     limit = min(whole_number_in_query("limit", 50, request.args), _MOST_PER_PAGE)
     page = whole_number_in_query("page", 1, request.args)
     pages = max(1, ceil(len(records) / limit))
     offset = (page - 1) * limit
 
-    response = jsonify(data=records[offset : offset + limit])
+    response = jsonify(data=[kept.record for kept in records[offset : offset + limit]])
     # Every value is a string, as seen on Katana's wire although its reference says otherwise.
     response.headers["X-Pagination"] = json.dumps(
         {

@@ -24,6 +24,18 @@ def seconds(name: str, value: object) -> float:
     return number
 
 
+def many_seconds(name: str, value: object) -> tuple[float, ...]:
+    """Return some lengths of time in seconds, each at most an hour; text separates by commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list) or len(parts) > 10:
+        raise ValueError(f"{name} must be a list of seconds.")
+
+    read = tuple(_number(name, part) for part in parts if part != "")
+    if not all(0 <= number <= 3600 for number in read):
+        raise ValueError(f"{name} must be numbers of seconds from 0 to 3600.")
+    return read
+
+
 def one_of(name: str, value: object, choices: Iterable[str]) -> str:
     """Return the value if it is one of the choices."""
     allowed = tuple(choices)

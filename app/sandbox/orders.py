@@ -1,10 +1,10 @@
-"""Sixty-four sales orders for an invented factory, oldest first."""
+"""Sales orders of an invented factory: the sixty-four it starts with, and any number after them."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from app.sandbox.clock import iso
-from app.sandbox.factories import Factory
+from app.sandbox.factories import FACTORIES, Factory
 from app.sandbox.shapes import Record, shaped
 
 _HOW_MANY = 64
@@ -14,19 +14,30 @@ def sales_orders(
     factory: Factory, customers: Sequence[Record], variants: Sequence[Record], now: datetime
 ) -> list[Record]:
     """Return the orders, the newest a few hours old; each has one to three rows."""
-    return [
-        _order(factory, n, customers[(n * 5 + 2) % len(customers)], variants, now)
-        for n in range(_HOW_MANY)
-    ]
+    ids = [customer["id"] for customer in customers]
+    return [_first_order(factory, n, ids, variants, now) for n in range(_HOW_MANY)]
 
 
-def _order(
-    factory: Factory, n: int, customer: Record, variants: Sequence[Record], now: datetime
+def _first_order(
+    factory: Factory, n: int, customers: Sequence[int], variants: Sequence[Record], now: datetime
 ) -> Record:
     age = _HOW_MANY - 1 - n
-    is_done = age > 10
     created = now - timedelta(hours=3 + 29 * age, minutes=17 * age)
-    order_id = factory.first_id * 10 + n
+    return sales_order(factory, n, customers, variants, created, age=age)
+
+
+def sales_order(
+    factory: Factory,
+    n: int,
+    customers: Sequence[int],
+    variants: Sequence[Record],
+    created: datetime,
+    *,
+    age: int = 0,
+) -> Record:
+    """Return the factory's order number `n`, which so many others (`age`) have followed."""
+    is_done = age > 10
+    order_id = order_id_of(factory, n)
     bought = [variants[(n * 7 + m * 3) % len(variants)] for m in range(1 + n % 3)]
     rows = [_row(factory, order_id, m, variant, created) for m, variant in enumerate(bought)]
     total = sum(row["total"] for row in rows)
@@ -34,7 +45,7 @@ def _order(
         "sales_order",
         created,
         id=order_id,
-        customer_id=customer["id"],
+        customer_id=customers[(n * 5 + 2) % len(customers)],
         order_no=f"SO-{n + 1}",
         source="api" if n % 4 else "manual",
         status=_status(age),
@@ -50,6 +61,14 @@ def _order(
         production_status="DONE" if is_done else "NOT_APPLICABLE",
         sales_order_rows=[row | {"product_availability": _availability(age)} for row in rows],
     )
+
+
+def order_id_of(factory: Factory, n: int) -> int:
+    """Return the id of order number `n`; those of different factories never meet."""
+    if n < _HOW_MANY:
+        return factory.first_id * 10 + n
+
+    return 10_000_000 + FACTORIES.index(factory) * 1_000_000 + n
 
 
 def _row(factory: Factory, order_id: int, m: int, variant: Record, created: datetime) -> Record:

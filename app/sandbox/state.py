@@ -8,12 +8,14 @@ from flask import current_app
 
 from app.sandbox.clock import Clock
 from app.sandbox.consents import Consents
+from app.sandbox.factories import FACTORIES
 from app.sandbox.families import Families
 from app.sandbox.faults import Faults
 from app.sandbox.ledger import Ledger
+from app.sandbox.life import Life
 from app.sandbox.limits import Limits
 from app.sandbox.rules import Rules
-from app.sandbox.stock import Stock, stock_of_all
+from app.sandbox.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,15 @@ class Memory:
     """Everything that `start again` forgets."""
 
     def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.rules = Rules()
         self.faults = Faults()
         self.ledger = Ledger()
         self.consents = Consents(clock.now)
         self.families = Families(clock.now)
         self.limits = Limits(clock.now)
+        self.lives = {factory.key: Life(factory, clock.now()) for factory in FACTORIES}
+        self.schedule = Schedule()
 
 
 class Sandbox:
@@ -53,11 +58,10 @@ class Sandbox:
     def __init__(self, client: Client, clock: Clock) -> None:
         self.client = client
         self.clock = clock
-        self.stock: dict[str, Stock] = stock_of_all(clock.now())
         self.memory = Memory(clock)
 
     def start_again(self) -> None:
-        """Forget every family, code, request, fault and changed rule."""
+        """Forget every family, code, request, fault, changed rule and changed record."""
         self.memory = Memory(self.clock)
 
 

@@ -1,4 +1,4 @@
-"""What each invented factory has in Katana.
+"""What each invented factory has in Katana when the sandbox starts.
 
 Content follows from counting, not from chance, so every start shows the same factory; only the
 dates move along, so that its orders are always recent.
@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from app.sandbox.factories import FACTORIES, Factory, Product
 from app.sandbox.orders import sales_orders
+from app.sandbox.records import Records
 from app.sandbox.shapes import Record, shaped
 
 _SAFETY_STOCK = 5
@@ -16,30 +17,28 @@ _SAFETY_STOCK = 5
 
 @dataclass(frozen=True)
 class Stock:
-    """Everything that the API can tell about one factory; lists are in Katana's order."""
+    """Everything that the API can tell about one factory."""
 
     factory: Record
-    lists: dict[str, list[Record]]
+    lists: dict[str, Records]
 
 
-def stock_of_all(now: datetime) -> dict[str, Stock]:
-    """Return each factory's records by its key, dated back from `now`."""
-    return {factory.key: _stock(factory, now) for factory in FACTORIES}
-
-
-def _stock(factory: Factory, now: datetime) -> Stock:
+def stock_of(factory: Factory, now: datetime) -> Stock:
+    """Return a factory's records, dated back from `now`."""
     founded = now - timedelta(days=200)
     customers = [_customer(factory, n, founded) for n in range(len(factory.customers))]
     products = [_product(factory, n, founded) for n in range(len(factory.products))]
     variants = [variant for product in products for variant in product["variants"]]
+    users = (_user(factory, n) for n in range(len(factory.people)))
+    inventory = (_inventory(factory, n, variant) for n, variant in enumerate(variants))
     lists = {
-        "users": [_user(factory, n) for n in range(len(factory.people))],
-        "locations": [_location(factory, founded)],
-        "customers": customers[::-1],
-        "products": products[::-1],
-        "variants": variants[::-1],
-        "inventory": [_inventory(factory, n, v) for n, v in enumerate(variants)],
-        "sales_orders": sales_orders(factory, customers, variants, now)[::-1],
+        "users": Records(users, newest_first=False),
+        "locations": Records([_location(factory, founded)], newest_first=False),
+        "customers": Records(customers),
+        "products": Records(products),
+        "variants": Records(variants),
+        "inventory": Records(inventory, key="variant_id", newest_first=False),
+        "sales_orders": Records(sales_orders(factory, customers, variants, now)),
     }
     return Stock(_account(factory), lists)
 
@@ -78,14 +77,22 @@ def _location(factory: Factory, founded: datetime) -> Record:
 
 
 def _customer(factory: Factory, n: int, founded: datetime) -> Record:
-    name = factory.customers[n]
-    is_person = len(name.split()) == 2 and n % 2 == 0
+    return customer(factory, n, founded + timedelta(days=3 * n))
+
+
+def customer(factory: Factory, n: int, written: datetime) -> Record:
+    """Return the factory's customer number `n`; after the named ones, names come back numbered."""
+    turn, place = divmod(n, len(factory.customers))
+    name = factory.customers[place]
+    is_person = len(name.split()) == 2 and place % 2 == 0
     first, last = name.split() if is_person else ("", "")
+    if turn:
+        name = f"{name} {turn + 1}"
     mailbox = "".join(letter for letter in name.lower() if letter.isalnum())
     return shaped(
         "customer",
-        founded + timedelta(days=3 * n),
-        id=factory.first_id + 70 + n,
+        written,
+        id=customer_id_of(factory, n),
         name=name,
         first_name=first,
         last_name=last,
@@ -93,6 +100,14 @@ def _customer(factory: Factory, n: int, founded: datetime) -> Record:
         email=f"{mailbox}@example.com",
         currency=factory.currency,
     )
+
+
+def customer_id_of(factory: Factory, n: int) -> int:
+    """Return the id of customer number `n`; those of different factories never meet."""
+    if n < len(factory.customers):
+        return factory.first_id + 70 + n
+
+    return 20_000_000 + FACTORIES.index(factory) * 1_000_000 + n
 
 
 def _product(factory: Factory, n: int, founded: datetime) -> Record:
