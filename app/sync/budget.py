@@ -80,7 +80,9 @@ class Budget:
                 or_(account.paused_until.is_(None), account.paused_until <= now),
                 left > reserve,
             )
-            .values(budget_left=left - 1, budget_until=case((ended, window), else_=account.budget_until))
+            .values(
+                budget_left=left - 1, budget_until=case((ended, window), else_=account.budget_until)
+            )
         )
 
     def _noting(self, connection_id: UUID, allowance: Allowance) -> Update:
@@ -91,7 +93,9 @@ class Budget:
         newer = account.budget_until < self._clock.database_time(
             allowance.seconds - SAME_WINDOW_SECONDS
         )
-        left = case((or_(newer, account.budget_left > remaining), remaining), else_=account.budget_left)
+        left = case(
+            (or_(newer, account.budget_left > remaining), remaining), else_=account.budget_left
+        )
         pause = min(allowance.pause * jitter(1, 1.1), LONGEST_PAUSE_SECONDS)
         return (
             update(account)

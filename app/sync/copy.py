@@ -45,8 +45,10 @@ class Amount(TypeDecorator[Decimal]):
         return None if value is None else Decimal(value).scaleb(-SCALE)
 
 
-class Copied:
+class Copied(Model):
     """What every table of the copy has: its resource, its connection, the pass that met the row."""
+
+    __abstract__ = True
 
     #: The resource whose cursor reads it.
     resource: ClassVar[str]
@@ -59,6 +61,8 @@ class Copied:
 class Record(Copied):
     """A record that Katana dates."""
 
+    __abstract__ = True
+
     id: Mapped[int] = mapped_column(
         BigInteger, primary_key=True, autoincrement=False, sort_order=-1
     )
@@ -68,7 +72,7 @@ class Record(Copied):
     deleted_at: Mapped[datetime | None] = mapped_column(Timestamp, sort_order=9)
 
 
-class Order(Record, Model):
+class Order(Record):
     """A sales order."""
 
     __tablename__ = "orders"
@@ -106,7 +110,7 @@ class OrderRow(Model):
     total: Mapped[Decimal | None] = mapped_column(Amount)
 
 
-class Customer(Record, Model):
+class Customer(Record):
     """Somebody who places orders."""
 
     __tablename__ = "customers"
@@ -116,7 +120,7 @@ class Customer(Record, Model):
     email: Mapped[str] = mapped_column(String(254))
 
 
-class Product(Record, Model):
+class Product(Record):
     """Something the factory makes or sells."""
 
     __tablename__ = "products"
@@ -146,7 +150,7 @@ class Variant(Model):
     sku: Mapped[str] = mapped_column(String(200))
 
 
-class StockLevel(Copied, Model):
+class StockLevel(Copied):
     """How much of a variant lies at one location. Katana gives it no id and no date."""
 
     __tablename__ = "stock_levels"

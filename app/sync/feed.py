@@ -92,7 +92,9 @@ class Changes:
         with self._engine.connect() as connection:
             return [
                 Change(number, owner, resource, ChangeKind(kind), record, location, at)
-                for number, owner, resource, kind, record, location, at in connection.execute(behind)
+                for number, owner, resource, kind, record, location, at in connection.execute(
+                    behind
+                )
             ]
 
     def clear(self) -> int:

@@ -18,17 +18,20 @@ unread records up by at most as many places as it has grown. So many pages are r
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
 from app.katana.client import Page
+from app.sync.models import SyncCursor
 
 #: How far behind the position a pass begins: Katana may commit a record after a later one.
 OVERLAP = timedelta(seconds=60)
 #: How long before Katana's own time a window of several pages ends.
 SETTLE = timedelta(seconds=2)
+#: How often a whole list is read again, to find what vanished without being marked as deleted.
+WHOLE_AFTER = timedelta(days=1)
 FIRST_LOOK = 0
 MOST = 2**31 - 1  # what a column holds
 
@@ -48,7 +51,32 @@ class Pass:
     until: datetime | None
     #: The highest `updated_at` read so far, never later than Katana's own time.
     highest: datetime | None
-    started_at: datetime
+    started_at: datetime | None
+
+    @classmethod
+    def of(cls, cursor: SyncCursor, now: datetime, *, dated: bool) -> "Pass":
+        """The pass to go on with, or a new one."""
+        if cursor.page is not None:
+            return cls(**{field.name: getattr(cursor, field.name) for field in fields(cls)})
+
+        old = cursor.whole_at is None or cursor.whole_at < now - WHOLE_AFTER
+        whole = not dated or old or cursor.position is None
+        return cls(
+            page=FIRST_LOOK,
+            pages=0,
+            total=cursor.total,
+            seen=0,
+            is_whole=whole,
+            mark=cursor.mark + 1 if whole else cursor.mark,
+            since=None if whole or cursor.position is None else cursor.position - OVERLAP,
+            until=None,
+            highest=None,
+            started_at=now,
+        )
+
+    def columns(self) -> dict[str, Any]:
+        """The pass as columns of its cursor."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def is_single(self) -> bool:
@@ -59,6 +87,20 @@ class Pass:
     def is_over(self) -> bool:
         """Whether every page has been read."""
         return self.page == FIRST_LOOK and self.pages > 0
+
+    def swept_below(self, *, dated: bool) -> int:
+        """Once the pass is over: rows with a lower mark exist at Katana no more. 0: none yet.
+
+        Only one answer shows all at one moment. A whole pass of several pages misses what was
+        updated meanwhile, which the next pass of one page meets; stock that two passes in a row
+        have missed is gone.
+        """
+        if not self.is_over:
+            return 0
+        if self.is_single:
+            return self.mark
+
+        return 0 if dated else self.mark - 1
 
     def query(self) -> Mapping[str, int | str]:
         """What to ask for: the page and the window."""
@@ -74,7 +116,10 @@ class Pass:
         if self.page == FIRST_LOOK:
             return moved._looked(answer, dated)
 
-        return moved._walked(answer, grown=total - self.total, page=min(self.page, pages))
+        if self.page > pages:  # the list has shrunk, and this page was behind its end
+            return replace(moved, page=pages)
+
+        return moved._walked(grown=total - self.total)
 
     def _looked(self, answer: Page, dated: bool) -> "Pass":
         if self.pages == 1:
@@ -88,14 +133,10 @@ class Pass:
         # A Katana whose two clocks disagree: any end is right from which records only leave.
         return end if end and (self.since is None or end > self.since) else self.highest
 
-    def _walked(self, answer: Page, *, grown: int, page: int) -> "Pass":
+    def _walked(self, *, grown: int) -> "Pass":
         per_page = max(1, self.total // self.pages)
-        if grown > 0:
-            page = min(self.pages, page + ceil(grown / per_page))
-        elif page == 1:
-            return replace(self, page=FIRST_LOOK, seen=self.total)
-        else:
-            page -= 1
+        again = min(self.pages, self.page + ceil(grown / per_page))
+        page = again if grown > 0 else self.page - 1  # below page 1 is FIRST_LOOK: it is over
         return replace(self, page=page, seen=max(0, self.total - page * per_page))
 
 
