@@ -5,7 +5,7 @@ from flask import Flask
 from flask.cli import AppGroup, FlaskGroup
 from gunicorn.errors import AppImportError  # type: ignore[import-untyped]
 
-from app.cli import connections, doctor, keys, moving, sandbox, upkeep
+from app.cli import connections, doctor, keys, moving, sandbox, upkeep, worker
 from app.config import Settings
 from app.errors import ConfigurationError
 
@@ -16,7 +16,8 @@ def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
     connections.connections.add_command(upkeep.keep_alive)
     connections.connections.add_command(upkeep.verify_before_use)
     connections.connections.add_command(moving.move)
-    for command in (connections.connections, keys.keys, doctor.doctor, sandbox.sandbox):
+    commands = (connections.connections, keys.keys, doctor.doctor, sandbox.sandbox, worker.worker)
+    for command in commands:
         app.cli.add_command(command)
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, Select, and_, func, or_, select, tuple_
 
 from app.clock import Clock
 from app.connections.seen import Seen, seen_columns
@@ -38,6 +39,17 @@ class Idle:
             return connection.execute(
                 select(func.count()).select_from(Connection).where(_idle(before))
             ).scalar_one()
+
+    def due(self, before: datetime, limit: int) -> Sequence[UUID]:
+        """Some of them that can be renewed now: not pausing, and not being renewed."""
+        now = self._clock.database_time()
+        free = and_(
+            or_(Connection.next_attempt_at.is_(None), Connection.next_attempt_at <= now),
+            or_(Connection.lease_until.is_(None), Connection.lease_until < now),
+        )
+        found = select(Connection.id).where(_idle(before), free).order_by(Connection.refreshed_at)
+        with self._engine.connect() as connection:
+            return connection.scalars(found.limit(limit)).all()
 
     def oldest(self) -> datetime | None:
         """When the one that has waited longest was last renewed; None where there is none."""

@@ -20,7 +20,7 @@ from requests import Response, Session
 from app.errors import ApiBusy, ApiForbidden, ApiRefused, ApiUnauthorized, ApiUnavailable
 from app.katana import rate_limit, retry_after
 from app.katana.rate_limit import Allowance
-from app.katana.records import Customer, Factory, Product, SalesOrder, Stock
+from app.katana.records import DIGITS, Customer, Factory, Product, SalesOrder, Stock
 from app.katana.transport import NeverSent, NoAnswer, Stale, harden
 
 ANSWER_SECONDS = 10.0
@@ -287,8 +287,13 @@ def _read(read: Callable[[Mapping[str, Any]], Record], record: Mapping[str, Any]
         raise ApiUnavailable("Katana answered with a record that lacks what it must have") from None
 
 
+def _integer(text: str) -> int | float:
+    """Python refuses to read an integer of thousands of digits, and with it the whole answer."""
+    return int(text) if len(text) <= DIGITS else inf
+
+
 def _json(response: Response) -> Any:
     try:
-        return json.loads(response.content)
+        return json.loads(response.content, parse_int=_integer)
     except (ValueError, RecursionError):
         raise ApiUnavailable("Katana answered with something that is no JSON") from None

@@ -93,15 +93,15 @@ class Budget:
         newer = account.budget_until < self._clock.database_time(
             allowance.seconds - SAME_WINDOW_SECONDS
         )
-        left = case(
-            (or_(newer, account.budget_left > remaining), remaining), else_=account.budget_left
-        )
+        limit = allowance.limit or account.budget_limit
+        anew = or_(newer, account.budget_limit != limit, account.budget_left > remaining)
+        left = case((anew, remaining), else_=account.budget_left)
         pause = min(allowance.pause * jitter(1, 1.1), LONGEST_PAUSE_SECONDS)
         return (
             update(account)
             .where(account.connection_id == connection_id)
             .values(
-                budget_limit=allowance.limit or account.budget_limit,
+                budget_limit=limit,
                 budget_left=left,
                 budget_until=self._clock.database_time(allowance.seconds),
                 paused_until=self._clock.database_time(pause) if pause else account.paused_until,

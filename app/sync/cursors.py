@@ -23,6 +23,7 @@ from app.sync.passes import SETTLE, Pass
 from app.sync.webhook import Webhook, WebhookState
 
 LEASE_SECONDS = 50.0  # renewed with each page; a dead worker's cursor is free within a minute
+RESOURCES = 8  # of one connection that may be due at the same time
 POLL_SECONDS = 60.0  # from pass to pass without a working webhook
 POLL_WITH_WEBHOOK_SECONDS = 300.0
 SECONDS_PER_PAGE = 10.0  # a long list without dates is read less often: others need the budget
@@ -60,7 +61,7 @@ class Cursors:
         self._clock = clock
 
     def due(self, limit: int) -> Sequence[tuple[UUID, str]]:
-        """What to read now, longest due first; one resource of a connection at a time.
+        """What to read now, longest due first; one resource of each connection.
 
         A long list is due again at the end of each chunk, behind all others that are due.
         """
@@ -72,12 +73,13 @@ class Cursors:
             select(SyncCursor.connection_id, SyncCursor.resource)
             .where(self._is_claimable(), ~at_work.exists())
             .order_by(SyncCursor.due_at)
-            .limit(limit)
+            .limit(limit * RESOURCES)
         )
+        first: dict[UUID, str] = {}
         with self._single.connect() as database:
-            return [
-                (connection_id, resource) for connection_id, resource in database.execute(found)
-            ]
+            for connection_id, resource in database.execute(found):
+                first.setdefault(connection_id, resource)
+        return list(first.items())[:limit]
 
     def claim(self, connection_id: UUID, resource: str) -> Claimed | None:
         """The right to read this one; None where it is not due, or somebody else's."""

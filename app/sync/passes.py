@@ -134,10 +134,12 @@ class Pass:
         return end if end and (self.since is None or end > self.since) else self.highest
 
     def _walked(self, *, grown: int) -> "Pass":
-        per_page = max(1, self.total // self.pages)
-        again = min(self.pages, self.page + ceil(grown / per_page))
+        at_least = max(1, self.total // self.pages)  # records on a page
+        again = min(self.pages, self.page + ceil(grown / at_least))
         page = again if grown > 0 else self.page - 1  # below page 1 is FIRST_LOOK: it is over
-        return replace(self, page=page, seen=max(0, self.total - page * per_page))
+        return replace(
+            self, page=page, seen=max(0, self.total - page * ceil(self.total / self.pages))
+        )
 
 
 def iso(moment: datetime) -> str:

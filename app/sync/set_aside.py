@@ -13,6 +13,7 @@ from app.clock import Clock
 from app.db import single_reads
 from app.sync.models import SetAside
 from app.sync.owner import Owner
+from app.sync.resources.fields import MOST_ID
 
 RETRY_SECONDS, LONGEST_SECONDS = 300.0, 24 * 3600.0  # doubles with each try
 AT_ONCE = 50
@@ -41,7 +42,7 @@ class Aside:
     ) -> None:
         """Forget those that are `well`, by name; remember the `bad` ones with their reasons."""
         tries = select(SetAside.record_id, SetAside.tries).where(_of(owner))
-        known = dict(database.execute(tries).tuples().all())
+        known = {name: tried for name, tried in database.execute(tries)}
         over = known.keys() & set(well) - bad.keys()
         if over:
             database.execute(delete(SetAside).where(_of(owner), SetAside.record_id.in_(over)))
@@ -73,8 +74,9 @@ class Aside:
 def name_of(record: Any) -> str:
     """Katana's id as text; a hash of the record where it has none that can be used."""
     found = record.get("id", record.get("variant_id")) if isinstance(record, dict) else None
-    if type(found) in (int, str) and str(found).isascii() and str(found).isdigit():
-        return str(int(str(found)[:20]))
+    text = str(found) if type(found) in (int, str) else ""
+    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MOST_ID:
+        return str(int(text))
 
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
