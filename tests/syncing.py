@@ -1,5 +1,6 @@
 """Drives sync in this process: passes by hand, and the copy beside the sandbox's own truth."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +15,7 @@ from app import sync
 from app.db import Model, db
 from app.sandbox.factories import FACTORIES
 from app.sync.copy import Copied, Customer, Order, OrderRow, Product, StockLevel, Variant, shown
+from app.sync.cursors import POLL_SECONDS
 from app.sync.feed import Change
 from app.sync.models import SetAside, SyncCursor
 from tests.clocks import HeldClock
@@ -21,6 +23,7 @@ from tests.connected import Connected
 from tests.until import until
 
 MOST_CHUNKS = 500
+SETTLE_SECONDS = 20
 
 
 class Syncing:
@@ -192,6 +195,15 @@ class Syncing:
             assert copy[name] == records, _differences(name, copy[name], records)
             keys = {key if isinstance(key, tuple) else (key, 0) for key in records}
             assert replayed[name] == keys, f"the feed of {name} gives another copy"
+
+    def settle(self) -> None:
+        """Go on until the copy is in step: what is newest at Katana, several pages leave out."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while self.copy() != self.truth() and time.monotonic() < deadline:
+            time.sleep(0.2)
+            self.pass_time(POLL_SECONDS)
+            self.run()
+        self.assert_in_step()
 
     def lists(self, path: str) -> int:
         """How often Katana was asked for this list."""

@@ -140,7 +140,31 @@ def test_what_moves_between_two_pages_makes_no_other_record_be_skipped(
     clock.move(POLL_SECONDS)
     ada.run()
 
-    ada.assert_in_step()
+    ada.settle()
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_full_overlap_is_left_out_once_katanas_clock_has_left_it_behind(
+    ada: Syncing, clock: HeldClock
+) -> None:
+    """However many records the last minute before the position has: one request, and no more."""
+    ada.run()
+    ada.connected.sandbox.grow("sales_orders", 3 * SMALL_PAGE)
+    ada.settle()
+    with ada.app.app_context():  # two minutes later
+        cursor = db.session.get(models.SyncCursor, (ada.connected.id, "sales_orders"))
+        cursor.until = cursor.position + 2 * OVERLAP
+        db.session.commit()
+    ada.again("sales_orders")
+    asked = ada.lists("/sales_orders")
+
+    for _ in range(3):
+        ada.again("sales_orders")
+
+    assert ada.lists("/sales_orders") == asked + 3
+    ada.connected.sandbox.happen("new_order")
+    ada.again("sales_orders")
+    ada.settle()
 
 
 @pytest.mark.parametrize("what", ["delete", "change"])

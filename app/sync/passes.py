@@ -32,6 +32,7 @@ OVERLAP = timedelta(seconds=60)
 SETTLE = timedelta(seconds=2)
 #: How often a whole list is read again, to find what vanished without being marked as deleted.
 WHOLE_AFTER = timedelta(days=1)
+INSTANT = timedelta(milliseconds=1)  # the least difference between two of Katana's moments
 FIRST_LOOK = 0
 MOST = 2**31 - 1  # what a column holds
 
@@ -68,7 +69,7 @@ class Pass:
             seen=0,
             is_whole=whole,
             mark=cursor.mark + 1 if whole else cursor.mark,
-            since=None if whole or cursor.position is None else cursor.position - OVERLAP,
+            since=None if whole else _since(cursor),
             until=None,
             highest=None,
             started_at=now,
@@ -140,6 +141,21 @@ class Pass:
         return replace(
             self, page=page, seen=max(0, self.total - page * ceil(self.total / self.pages))
         )
+
+
+def _since(cursor: SyncCursor) -> datetime | None:
+    """Where a pass begins: some time before the position.
+
+    An overlap that fills more than a page would be read at every pass for no news. Once Katana's
+    clock has left it behind, nothing can be committed in it any more, and it is left out.
+    """
+    position = cursor.position
+    if position is None:
+        return None
+
+    left_behind = cursor.pages > 1 and cursor.until and cursor.until >= position + OVERLAP
+    left_out = cursor.since is not None and cursor.since > position
+    return position + INSTANT if left_behind or left_out else position - OVERLAP
 
 
 def iso(moment: datetime) -> str:
