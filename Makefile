@@ -23,12 +23,12 @@ help:  ## List these targets
 
 .PHONY: run
 run: $(TO_RUN)  ## Start the app; without Katana credentials also the sandbox
-	@$(BIN)/python -m app.start
+	@$(BIN)/python -m app.operations.start
 
 # SIGTERM reaches gunicorn, and make ends after it.
 .PHONY: serve
 serve: $(TO_RUN)  ## Serve it for real: migrations, then gunicorn; takes no sandbox
-	@exec $(BIN)/python -m app.serve
+	@exec $(BIN)/python -m app.operations.serve
 
 .PHONY: test
 test: $(TO_TEST)  ## Run every test this machine can run, except the long ones
@@ -67,7 +67,7 @@ format: $(TO_TEST)  ## Format the code and fix what lint can fix
 dev: $(TO_TEST)  ## Prepare the virtual environment for tests and checks
 
 .env: | $(TO_RUN)  ## Write .env with fresh secrets, for a server of your own
-	@$(BIN)/python -m app.start --env-only
+	@$(BIN)/python -m app.operations.start --env-only
 
 # uv resolves for every platform at once, which pip cannot; it is needed here only.
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \

@@ -18,7 +18,7 @@ from gunicorn import glogging
 def _logs() -> ModuleType:
     # Loaded by its path: were the package `app` imported here, workers that come after a reload
     # (SIGHUP) would go on with the old code.
-    spec = importlib.util.spec_from_file_location("logs", "app/logs.py")
+    spec = importlib.util.spec_from_file_location("logs", "app/operations/logs.py")
     logs = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(logs)
     return logs

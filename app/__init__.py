@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import cli, config, connections, db, logs, sync, web
-from app.clock import Clock
+from app import connections, pages, sync
+from app.database import db
+from app.database.clock import Clock
 from app.katana.client import new_session
+from app.operations import commands, logs
+from app.settings import config
 
 
 def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> Flask:
@@ -30,6 +33,6 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
         parts, session = connections.build(settings, db.db.engine, clock), new_session()
         connections.init_app(app, parts)
         sync.init_app(app, sync.build(settings, db.db.engine, session, parts, clock))
-    web.init_app(app, settings, session)
-    cli.init_app(app, settings)
+    pages.init_app(app, settings, session)
+    commands.init_app(app, settings)
     return app

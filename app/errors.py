@@ -22,8 +22,8 @@
             ├── ApiRefused       any other refusal: our request was wrong
             └── ApiUnavailable   no answer, or no usable one
 
-The classes know nothing of HTTP statuses of our own: `web/error_pages.py` gives those. Their texts
-hold methods, paths, statuses and Katana's error codes, never a body, a header or a token.
+These classes carry no HTTP status; `pages/error_pages.py` maps each to one. Their texts contain
+methods, paths, statuses and Katana's error codes, never a body, a header or a token.
 """
 
 

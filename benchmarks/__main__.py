@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from app.config import ROOT
+from app.settings.config import ROOT
 from benchmarks import machine, report
 from benchmarks.question import ANSWER, QUESTIONS
 from benchmarks.results import Answer

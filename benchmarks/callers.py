@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 
-from app.config import ROOT
+from app.settings.config import ROOT
 from benchmarks.peers import Peer, peer
 
 START_AFTER_SECONDS = 0.05  # after the line that begins a round: by then everybody has read it

@@ -31,11 +31,12 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 
 from app import connections, create_app
-from app.clock import DatabaseTime
-from app.config import ROOT
+from app.accounts.models import User
 from app.connections import grants
-from app.db import db
-from app.models import Connection, Status, User
+from app.connections.models import Connection, Status
+from app.database.clock import DatabaseTime
+from app.database.db import db
+from app.settings.config import ROOT
 
 MONTH_SECONDS = 30 * 24 * 3600
 SCATTER = 1021  # a prime: rows that follow each other lie far apart in time

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app import config
+from app.settings import config
 from benchmarks.question import Task
 from benchmarks.results import Answer, Bar, Chart, Table
 from tests.actors import Maker, WireBrowser

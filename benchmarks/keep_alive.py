@@ -17,12 +17,12 @@ import psutil
 from sqlalchemy import select, text
 
 from app import connections
-from app.clock import SystemClock
-from app.config import ROOT
-from app.connections.idle import Idle
-from app.connections.keep_alive import Outcome
-from app.db import db
-from app.models import Connection
+from app.connections.fleet.idle import Idle
+from app.connections.fleet.keep_alive import Outcome
+from app.connections.models import Connection
+from app.database.clock import SystemClock
+from app.database.db import db
+from app.settings.config import ROOT
 from benchmarks import databases
 from benchmarks.peers import Pair
 from benchmarks.peers.this_app import ThisApp

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.connections.events import signal
-from app.models import EventKind
+from app.connections.models import EventKind
 from benchmarks.measuring import percentile
 from benchmarks.peers import Pair
 from benchmarks.peers.this_app import ThisApp

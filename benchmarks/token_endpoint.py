@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from app.config import ROOT
+from app.settings.config import ROOT
 from benchmarks.databases import token
 
 LIFE_SECONDS = 12 * 3600

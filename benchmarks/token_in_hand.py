@@ -5,9 +5,9 @@ from contextlib import ExitStack, contextmanager
 
 from sqlalchemy import Engine, bindparam, create_engine, select
 
-from app.clock import SystemClock
 from app.connections.leases import seen_columns
-from app.models import Connection
+from app.connections.models import Connection
+from app.database.clock import SystemClock
 from benchmarks import databases
 from benchmarks.measuring import Measured, seconds_per_call
 from benchmarks.peers import Pair, Peer, peer

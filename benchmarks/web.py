@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from app.config import ROOT
+from app.settings.config import ROOT
 from benchmarks.measuring import percentile
 from tests.servers import START_SECONDS, STOP_SECONDS
 

@@ -4,6 +4,8 @@ conftest.py    the fixtures
 actors.py      who uses the app: makers, in this process or over the network
 pages.py       a page as they see it
 sandbox.py     Katana as they see it, and what Katana has seen
+partner.py     an app in a test's hands, and a sandbox whose clock stands still
+receivers.py   where a webhook's deliveries arrive
 servers.py     real servers on real sockets
 rig.py         app and Katana shared by a module's tests, which sweep them for secrets
 mutants.py     a guard taken out, to see a test notice

@@ -6,9 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam
 
-from app.clock import SystemClock
-from app.db import Timestamp
-from app.elapsed import monotonic
+from app.database.clock import SystemClock, monotonic
+from app.database.columns import Timestamp
 
 
 class HeldClock:

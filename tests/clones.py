@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app import config
+from app.settings import config
 
-PARTS = ("app", "migrations", "templates")
+PARTS = ("app", "sandbox", "migrations", "templates")
 FILES = (".env.example", "Makefile", "gunicorn.conf.py", "wsgi.py")
 LOCKS = ("requirements.txt", "requirements-dev.txt")
 #: Of this machine, and no part of the repository.
@@ -83,7 +83,7 @@ class Clone:
             watchdog.cancel()
 
     def _command(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        return (sys.executable, "-m", "app.start", *arguments)
+        return (sys.executable, "-m", "app.operations.start", *arguments)
 
     def _environ(self, more: dict[str, str]) -> dict[str, str]:
         ours = {n: v for n, v in os.environ.items() if n not in config.SETTINGS}

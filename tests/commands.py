@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from app.config import ROOT
+from app.settings.config import ROOT
 
 END_SECONDS = 60
 

@@ -19,9 +19,9 @@ from hypothesis import settings
 from playwright.sync_api import Browser, Page
 
 from app import create_app
-from app.clock import Clock, SystemClock
-from app.config import ROOT
-from app.db import db
+from app.database.clock import Clock, SystemClock
+from app.database.db import db
+from app.settings.config import ROOT
 from tests.actors import REPLACED, ClientBrowser, Maker, WireBrowser
 from tests.browsers import find_chromium, running_chromium
 from tests.clones import Clone

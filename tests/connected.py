@@ -11,17 +11,18 @@ from uuid import UUID
 from flask import Flask
 from sqlalchemy import select, update
 
-from app.clock import Clock, SystemClock
-from app.config import Settings, load
+from app.accounts.models import User
 from app.connections import grants
 from app.connections.incidents import Incidents
 from app.connections.leases import Leases
 from app.connections.lifecycle import Lifecycle
+from app.connections.models import Connection, ConnectionEvent, EventKind
 from app.connections.refresh import Refresh
 from app.connections.vault import Vault
-from app.db import db
+from app.database.clock import Clock, SystemClock
+from app.database.db import db
 from app.katana.oauth import KatanaLogin, new_code_verifier
-from app.models import Connection, ConnectionEvent, EventKind, User
+from app.settings.config import Settings, load
 from tests.sandbox import Family, Sandbox
 
 

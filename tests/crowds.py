@@ -6,10 +6,11 @@ from uuid import UUID, uuid4
 from flask import Flask
 from sqlalchemy import insert
 
+from app.accounts.models import User
 from app.connections import grants
+from app.connections.models import Connection, Status
 from app.connections.vault import Vault
-from app.db import db
-from app.models import Connection, Status, User
+from app.database.db import db
 
 LONG_AGO = timedelta(days=30)
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.connections.leases import Leases
+from app.connections.models import EventKind, Reason
 from app.connections.refresh import Refresh
 from app.connections.seen import Held, Lease, Seen
 from app.errors import ConnectError
 from app.katana.oauth import Grant, KatanaLogin
-from app.models import EventKind, Reason
 from tests.clocks import HeldClock
 from tests.connected import Connected
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from app.config import ROOT
+from app.settings.config import ROOT
 from tests.clones import LEFT_OUT
 
 

@@ -1,4 +1,4 @@
-"""nginx as the README sets it up, on loopback, with a certificate of an authority of its own."""
+"""nginx as docs/running.md sets it up, on loopback, with its own certificate authority."""
 
 import os
 import pwd
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import trustme
 
-from app.config import ROOT
+from app.settings.config import ROOT
 from tests.servers import reserved_port
 from tests.until import until
 
@@ -82,7 +82,7 @@ def running(executable: str, nginx: Nginx, servers: Sequence[str]) -> Iterator[N
     # Started by root, its workers would be of an account that may not read the folder.
     user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
     config = nginx.folder / "nginx.conf"
-    readme = _of_readme(nginx, servers)
+    readme = _from_docs(nginx, servers)
     config.write_text(AROUND.format(user=user, folder=nginx.folder, readme=readme))
     process = subprocess.Popen(
         (executable, "-e", nginx.folder / "error.log", "-c", config, "-g", "daemon off;")
@@ -95,9 +95,9 @@ def running(executable: str, nginx: Nginx, servers: Sequence[str]) -> Iterator[N
         process.wait(STOP_SECONDS)
 
 
-def _of_readme(nginx: Nginx, servers: Sequence[str]) -> str:
-    """The README's own block, with this machine's places in it; each must be there to be put in."""
-    (block,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / "README.md").read_text())
+def _from_docs(nginx: Nginx, servers: Sequence[str]) -> str:
+    """The block of docs/running.md, with this machine's paths in place of its own."""
+    (block,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / "docs" / "running.md").read_text())
     for theirs, ours in {
         "listen 443 ssl;": f"listen 127.0.0.1:{nginx.port} ssl;",
         "your-app.example;": "localhost;",
@@ -106,7 +106,7 @@ def _of_readme(nginx: Nginx, servers: Sequence[str]) -> str:
         "/var/log/nginx/": f"{nginx.folder}/",
         "server 127.0.0.1:8000;": " ".join(f"server {server};" for server in servers),
     }.items():
-        assert theirs in block, f"the README's nginx block has no {theirs}"
+        assert theirs in block, f"the nginx block of docs/running.md has no {theirs}"
         block = block.replace(theirs, ours)
     return str(block)
 

@@ -16,16 +16,16 @@ from typing import Any
 from uuid import UUID
 
 from app import create_app
-from app.clock import SystemClock
-from app.config import load
 from app.connections.incidents import Incidents
 from app.connections.leases import Leases
 from app.connections.refresh import Refresh
 from app.connections.seen import Held, Lease, Seen
 from app.connections.vault import Vault
-from app.db import db
+from app.database.clock import SystemClock
+from app.database.db import db
 from app.errors import AnswerLost, ConnectError
 from app.katana.oauth import Grant, KatanaLogin
+from app.settings.config import load
 
 #: Where a process can be struck, in the order of a refresh.
 STEPS = (

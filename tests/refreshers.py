@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from uuid import UUID
 
-from app.config import ROOT
+from app.settings.config import ROOT
 
 END_SECONDS = 90
 

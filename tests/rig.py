@@ -17,8 +17,8 @@ from flask import Flask
 from sqlalchemy import delete
 
 from app import create_app
-from app.db import db
-from app.models import RateLimit, User
+from app.accounts.models import RateLimit, User
+from app.database.db import db
 from tests.actors import Maker
 from tests.cookies import opened
 from tests.pages import Page

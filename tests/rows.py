@@ -3,8 +3,8 @@
 from flask import Flask
 from sqlalchemy import func, select
 
-from app.db import db
-from app.models import ConnectAttempt, Connection
+from app.connections.models import ConnectAttempt, Connection
+from app.database.db import db
 
 
 def attempts(app: Flask) -> int:

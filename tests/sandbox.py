@@ -17,7 +17,7 @@ from tests.servers import serving
 from tests.until import until
 
 if TYPE_CHECKING:
-    from app.sandbox.clock import Clock
+    from sandbox.clock import Clock
 
 TIMEOUT = 30
 SECRET_FIELDS = {
@@ -151,7 +151,7 @@ class Sandbox:
 
     def ledger(self) -> Ledger:
         """What the sandbox has seen until now."""
-        seen = self._http.get(f"{self.url}/ledger", timeout=TIMEOUT).json()
+        seen = self._read("/ledger")
         return Ledger(
             families=[_family(family) for family in seen["families"]],
             requests=[_only_known(Request, request) for request in seen["requests"]],
@@ -207,12 +207,49 @@ class Sandbox:
         """Add many `sales_orders` or `customers`, written evenly over the last days."""
         self._control("/grow", resource=resource, count=count, days=days, **details)
 
+    def webhooks(self) -> list[dict[str, Any]]:
+        """The webhooks of all factories, without their tokens, oldest first."""
+        seen: list[dict[str, Any]] = self._read("/ledger")["webhooks"]
+        return seen
+
+    def change_webhooks(self, do: str, webhook: int | None = None) -> None:
+        """Let somebody at Katana `disable`, `enable` or `delete` one webhook, or all."""
+        self._control("/webhooks", do=do, webhook=webhook)
+
+    def add_foreign_webhook(self, factory: str, url: str = "") -> int:
+        """Register a webhook of another app at a factory, and say its id."""
+        webhook: int = self._control("/webhooks/foreign", factory=factory, url=url)["id"]
+        return webhook
+
+    def deliver(self, *, webhook: int | None = None, **body: Any) -> None:
+        """Post `payload` (as JSON) or `text` to a webhook; `signature` is right, wrong or none."""
+        self._control("/deliver", webhook=webhook, **body)
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """The latest deliveries with their attempts and states, oldest first."""
+        seen: list[dict[str, Any]] = self._read("/deliveries")["deliveries"]
+        return seen
+
+    def hurry_deliveries(self) -> None:
+        """Let each delivery that waits for its time, such as a retry's, be posted now."""
+        self._control("/deliveries/hurry")
+
+    def wait_until_delivered(self) -> None:
+        """Return once no delivery waits to be posted; retries that are not due yet do wait."""
+        until(
+            lambda: self._read("/deliveries")["totals"]["waiting"] == 0,
+            lambda: f"deliveries wait: {self.deliveries()[-3:]}",
+        )
+
     def truth(self, factory: str) -> dict[str, Any]:
         """Every record of a factory by list, deleted ones with their `deleted_at`."""
-        answer = self._http.get(f"{self.url}/truth/{factory}", timeout=TIMEOUT)
+        return self._read(f"/truth/{factory}")
+
+    def _read(self, path: str) -> dict[str, Any]:
+        answer = self._http.get(f"{self.url}{path}", timeout=TIMEOUT)
         answer.raise_for_status()
-        records: dict[str, Any] = answer.json()
-        return records
+        seen: dict[str, Any] = answer.json()
+        return seen
 
     def _control(self, path: str, **body: object) -> dict[str, Any]:
         answer = self._http.post(f"{self.url}{path}", json=body, timeout=TIMEOUT)
@@ -228,7 +265,7 @@ class Sandbox:
 @contextmanager
 def running_sandbox(redirect_uri: str, clock: "Clock | None" = None) -> Iterator[Sandbox]:
     """A sandbox of its own on a free port, with one client whose callback is `redirect_uri`."""
-    from app.sandbox import create_sandbox  # a fork that has none has its other tests
+    from sandbox import create_sandbox
 
     client_id, client_secret = f"client-{token_hex(4)}", token_hex(32)
     patience = Patience()
@@ -250,10 +287,10 @@ def running_sandbox(redirect_uri: str, clock: "Clock | None" = None) -> Iterator
 
 def _overhear(secrets: set[str]) -> Callable[[Response], Response]:
     def listen(response: Response) -> Response:
-        if request.path.startswith("/oauth/"):
+        if request.path.startswith(("/oauth/", "/v1/webhooks")):
             given = response.get_json(silent=True) or {}
-            passed = {**request.form.to_dict(), **given}
-            secrets.update(str(value) for name, value in passed.items() if name in SECRET_FIELDS)
+            for passed in (request.form.to_dict(), given, *given.get("data", ())):
+                secrets.update(str(passed[name]) for name in SECRET_FIELDS & passed.keys())
         return response
 
     return listen

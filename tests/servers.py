@@ -17,7 +17,7 @@ import requests
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from app.config import ROOT
+from app.settings.config import ROOT
 from tests.until import until
 
 START_SECONDS = 30

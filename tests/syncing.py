@@ -12,12 +12,12 @@ from flask import Flask
 from sqlalchemy import select
 
 from app import sync
-from app.db import Model, db
-from app.sandbox.factories import FACTORIES
+from app.database.db import Model, db
 from app.sync.copy import Copied, Customer, Order, OrderRow, Product, StockLevel, Variant, shown
 from app.sync.cursors import POLL_SECONDS
 from app.sync.feed import Change
 from app.sync.models import SetAside, SyncCursor
+from sandbox.factories import FACTORIES
 from tests.clocks import HeldClock
 from tests.connected import Connected
 from tests.until import until

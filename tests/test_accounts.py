@@ -7,11 +7,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
-from app.clock import SystemClock
-from app.db import db
-from app.models import User, UserSession
-from app.web import known_browsers, passwords
-from app.web.counters import DatabaseCounters
+from app.accounts import known_browsers, passwords
+from app.accounts.counters import DatabaseCounters
+from app.accounts.models import User, UserSession
+from app.database.clock import SystemClock
+from app.database.db import db
 from tests.actors import ClientBrowser, Maker
 from tests.conftest import MakeApp
 from tests.pages import Page

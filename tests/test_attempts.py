@@ -10,13 +10,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app.clock import Clock, SystemClock
+from app.accounts.models import User, UserSession
 from app.connections.attempts import LIFE_SECONDS, LIVE_AT_MOST, Attempt, Attempts, hash_of
+from app.connections.models import ConnectAttempt
 from app.connections.vault import Vault
-from app.db import db
+from app.database.clock import Clock, SystemClock
+from app.database.db import db
 from app.errors import AttemptRefused, SealBroken
-from app.models import ConnectAttempt, User, UserSession
-from app.reading import TokenKey
+from app.settings.parsing import TokenKey
 from tests.clocks import HeldClock
 
 THREADS = 20

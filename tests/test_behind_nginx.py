@@ -29,7 +29,7 @@ def executable() -> str:
     """The nginx of this machine."""
     found = find_nginx()
     if found is None:
-        pytest.skip("nginx is not installed: the setup of the README is not tried")
+        pytest.skip("nginx is not installed: the setup of docs/running.md is not tested")
     return found
 
 

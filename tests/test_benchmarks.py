@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 import requests
 
-from app.config import ROOT
+from app.settings.config import ROOT
 from benchmarks import databases, report
 from benchmarks.charts import svg
 from benchmarks.databases import Databases

@@ -11,13 +11,13 @@ from flask import Flask
 from flask.cli import with_appcontext
 from sqlalchemy import literal, text
 
-from app.cli import people
-from app.cli.settings import DatabaseCommand
-from app.config import load
-from app.connections.overview import BATCH
-from app.db import db
+from app.connections.fleet.overview import BATCH
+from app.connections.models import EventKind, Reason, Status
+from app.database.db import db
 from app.katana.oauth import KatanaLogin, new_code_verifier
-from app.models import EventKind, Reason, Status
+from app.operations.commands import people
+from app.operations.commands.settings import DatabaseCommand
+from app.settings.config import load
 from tests.clones import Clone
 from tests.commands import END_SECONDS, ended, flask, on_a_terminal, run
 from tests.conftest import MakeApp

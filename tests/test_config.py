@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from app.config import ROOT, SECRET_KEY_CHARACTERS, SETTINGS, for_flask, load, read_environment
 from app.errors import ConfigurationError
-from app.reading import KEY_BYTES, TokenKey
+from app.settings.config import (
+    ROOT,
+    SECRET_KEY_CHARACTERS,
+    SETTINGS,
+    for_flask,
+    load,
+    read_environment,
+)
+from app.settings.parsing import KEY_BYTES, TokenKey
 
 CANARY = "canary"  # part of every wrong value below: no message may repeat one
 KEY = bytes(range(KEY_BYTES))

@@ -4,8 +4,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app.db import db
-from app.models import ConnectionEvent, EventKind
+from app.connections.models import ConnectionEvent, EventKind
+from app.database.db import db
 from tests.actors import ClientBrowser, Maker
 from tests.callbacks import query
 from tests.conftest import MakeApp

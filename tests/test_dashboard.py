@@ -9,9 +9,10 @@ from flask import Flask, jsonify
 from flask import Response as Answer
 from sqlalchemy import select, update
 
-from app.db import db
-from app.models import Connection, Reason, User
-from app.web import display
+from app.accounts.models import User
+from app.connections.models import Connection, Reason
+from app.database.db import db
+from app.pages import display
 from tests.actors import ClientBrowser, Maker
 from tests.conftest import MakeApp, MakeMaker
 from tests.pages import Page

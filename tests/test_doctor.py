@@ -16,16 +16,16 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text, update
 
-from app.cli import doctor
-from app.cli.doctor import in_time
-from app.cli.doctor.database import NETWORK_DISKS, filesystem
-from app.cli.doctor.findings import Finding, Level, ok
 from app.connections.incidents import REFUSALS
+from app.connections.models import Connection
 from app.connections.vault import Vault
-from app.db import Model, db
-from app.models import Connection
-from app.probe import HEADER, proof
-from app.reading import LOOPBACK_HOSTS, TokenKey
+from app.database.db import Model, db
+from app.operations import doctor
+from app.operations.doctor import in_time
+from app.operations.doctor.database import NETWORK_DISKS, filesystem
+from app.operations.doctor.findings import Finding, Level, ok
+from app.operations.probe import HEADER, proof
+from app.settings.parsing import LOOPBACK_HOSTS, TokenKey
 from tests.clones import Clone
 from tests.commands import ended, flask, run
 from tests.conftest import MakeApp

@@ -1,6 +1,6 @@
-"""What the README's "Make it yours" says, done to a copy: what is left still works.
+"""Does the steps of docs/make-it-yours.md on a copy, and checks that the result still works.
 
-The steps and the files come from the README itself, so neither can change without the other.
+The steps and the files are read from that page, so neither can change without the other.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config import ROOT
+from app.settings.config import ROOT
 from tests.clones import LEFT_OUT
 
 FORK = ROOT / "tests" / "fork"
@@ -27,10 +27,9 @@ ALL = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 
 
 def steps() -> dict[str, str]:
-    """What each step of the README says, by its name."""
-    text = (ROOT / "README.md").read_text()
-    text = text[text.index("## Make it yours") :]
-    return dict(re.findall(r"(?m)^\d\. \*\*(\w+)\*\*: (.*)$", text[: text.index("\n## ", 1)]))
+    """The text of each step of docs/make-it-yours.md, by its name."""
+    text = (ROOT / "docs" / "make-it-yours.md").read_text()
+    return dict(re.findall(r"(?m)^\d\. \*\*(\w+)\*\*: (.*)$", text))
 
 
 def named(step: str) -> list[str]:
@@ -88,7 +87,7 @@ def replace_dashboard(fork: Fork) -> None:
     """Products in place of orders and stock."""
     kept = ("app/katana/records.py", "tests/actors.py")
     fork.remove(*(file for file in named("Dashboard") if file not in kept))
-    fork.put("dashboard.py", "app/web")
+    fork.put("dashboard.py", "app/pages")
     fork.put("dashboard.html", "templates")
     fork.change("tests/actors.py", 'LIVE = "[^"]+"', 'LIVE = "Leather saddle"')
     fork.change("tests/actors.py", r"frozenset\(\)", 'frozenset({"dashboard"})')
@@ -96,12 +95,12 @@ def replace_dashboard(fork: Fork) -> None:
 
 def replace_accounts(fork: Fork) -> None:
     """An address is all that signing in needs."""
-    kept = ("app/web/security.py", "app/web/sessions.py", "tests/actors.py")
+    kept = ("app/pages/security.py", "app/accounts/sessions.py", "tests/actors.py")
     kept += ("templates/base.html", "templates/landing.html", "tests/journeys.py")
     fork.remove(*(file for file in named("Accounts") if file not in kept))
-    fork.put("accounts.py", "app/web")
+    fork.put("views.py", "app/accounts")
     fork.put("sign_in.html", "templates")
-    fork.change("app/web/security.py", r'\s+"accounts.sign_up\w*",', "")
+    fork.change("app/pages/security.py", r'\s+"accounts.sign_up\w*",', "")
     for page in ("templates/base.html", "templates/landing.html"):
         fork.change(page, r"\n.*accounts\.sign_up.*", "")
     fork.change("tests/actors.py", '"/sign-up"', '"/sign-in"')
@@ -114,10 +113,10 @@ def replace_accounts(fork: Fork) -> None:
 
 def remove_sandbox(fork: Fork) -> None:
     """Katana alone."""
-    kept = ("app/cli/__init__.py", "tests/actors.py")
+    kept = ("app/operations/commands/__init__.py", "tests/actors.py")
     fork.remove(*(file for file in named("Sandbox") if file not in kept))
-    fork.change("app/cli/__init__.py", r", sandbox, ", ", ")
-    fork.change("app/cli/__init__.py", r", sandbox\.sandbox\)", ")")
+    fork.change("app/operations/commands/__init__.py", r", sandbox, ", ", ")
+    fork.change("app/operations/commands/__init__.py", r", sandbox\.sandbox\)", ")")
     fork.change("tests/actors.py", '"accounts"}', '"accounts", "sandbox"}')
 
 
@@ -138,22 +137,11 @@ def fork(tmp_path: Path) -> Fork:
     return fork
 
 
-def test_the_map_lists_every_file() -> None:
-    """What is at the top of `app/`, and in the two parts that a fork keeps."""
-    text = (ROOT / "README.md").read_text()
-    listed = re.findall(r"(?m)^ +([\w.]+/?)  ", text[text.index("\n## Map") :].split("```")[1])
-    kept = (ROOT / "app", ROOT / "app/connections", ROOT / "app/katana")
-    there = {path.name for folder in kept for path in folder.glob("*.py")} - {"__init__.py"}
-    folders = {f"{path.name}/" for path in (ROOT / "app").iterdir() if path.is_dir()}
-
-    assert set(listed) - {"__init__.py"} == there | folders - {"__pycache__/"}
-
-
 def test_every_step_is_tried() -> None:
-    """The README's steps are the ones below, and every file that it names is there."""
+    """The steps of the page are the ones below, and every file that it names exists."""
     assert list(steps()) == list(STEPS)
     missing = [name for step in STEPS for name in named(step) if not (ROOT / name).exists()]
-    assert not missing, f"the README names what is not there: {', '.join(missing)}"
+    assert not missing, f"docs/make-it-yours.md names files that do not exist: {', '.join(missing)}"
 
 
 def test_a_fork_passes_the_tests_that_are_left(fork: Fork) -> None:
@@ -189,7 +177,7 @@ def test_without_the_sandbox_a_start_asks_for_a_client_id(fork: Fork) -> None:
     (fork.path / "instance").mkdir()
     (fork.path / "instance" / "sandbox.env").write_text("KATANA_CLIENT_ID=sandbox-1\n")
 
-    ended = fork.ended("app.start")
+    ended = fork.ended("app.operations.start")
 
     assert ended.returncode == 1
     assert "KATANA_CLIENT_ID" in ended.stderr

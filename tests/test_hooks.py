@@ -13,13 +13,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app.config import ROOT
+from app.accounts.models import User
 from app.connections import current, events
 from app.connections.events import Event, signal
-from app.db import db
+from app.connections.models import Connection, EventKind
+from app.database.db import db
 from app.errors import ReconnectNeeded, TryAgainLater
 from app.katana.oauth import Grant, KatanaLogin
-from app.models import Connection, EventKind, User
+from app.settings.config import ROOT
 from tests.clocks import HeldClock
 from tests.commands import run
 from tests.connected import Connected, MakeConnected, refresh
@@ -178,8 +179,8 @@ def test_a_receiver_has_an_app_context_wherever_it_happened(
 
 
 def blocks_of_the_readme() -> list[str]:
-    """The Python in README.md."""
-    return re.findall(r"(?s)```python\n(.*?)```", (ROOT / "README.md").read_text())
+    """The Python in docs/make-it-yours.md."""
+    return re.findall(r"(?s)```python\n(.*?)```", (ROOT / "docs" / "make-it-yours.md").read_text())
 
 
 def block(word: str) -> str:
@@ -189,7 +190,7 @@ def block(word: str) -> str:
 
 
 def test_the_example_of_a_hook_works(ada: Connected, clock: HeldClock, sandbox: Sandbox) -> None:
-    """README.md: the user whom a connection needs is handed to the queue."""
+    """docs/make-it-yours.md: the user whom a connection needs is handed to the queue."""
     fork: dict[str, Any] = {}
     exec(block("reconnect_needed"), fork)
     sandbox.kill()
@@ -202,7 +203,7 @@ def test_the_example_of_a_hook_works(ada: Connected, clock: HeldClock, sandbox: 
 
 
 def test_the_example_of_using_the_api_works(ada: Connected) -> None:
-    """README.md: a fork gets at Katana's data with the connection of its user."""
+    """docs/make-it-yours.md: a fork gets at Katana's data with the connection of its user."""
     fork: dict[str, Any] = {"user_id": ada.user_id}
 
     with ada.app.app_context():
@@ -212,7 +213,7 @@ def test_the_example_of_using_the_api_works(ada: Connected) -> None:
 
 
 def test_the_example_of_using_the_api_works_for_a_stranger_to_katana(app: Flask) -> None:
-    """README.md: it asks nothing for a user who has not connected."""
+    """docs/make-it-yours.md: it asks nothing for a user who has not connected."""
     fork: dict[str, Any] = {"user_id": 0}
 
     with app.app_context():
@@ -222,7 +223,7 @@ def test_the_example_of_using_the_api_works_for_a_stranger_to_katana(app: Flask)
 
 
 def test_every_example_is_run() -> None:
-    """A new Python example in README.md gets its test here."""
+    """A new Python example in docs/make-it-yours.md gets its test here."""
     tested: list[Callable[..., None]] = [
         test_the_example_of_a_hook_works,
         test_the_example_of_using_the_api_works,

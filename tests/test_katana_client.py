@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config import load
 from app.errors import (
     ApiBusy,
     ApiError,
@@ -25,6 +24,7 @@ from app.errors import (
 )
 from app.katana.client import ANSWER_BYTES, BUSY_SECONDS, KatanaApi, new_session
 from app.katana.oauth import KatanaLogin, new_code_verifier
+from app.settings.config import load
 from tests.sandbox import Sandbox
 from tests.wire import Peer, Wire, answer, answering, wire
 

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config import KatanaSettings, load
 from app.errors import (
     AnswerLost,
     ClientRefused,
@@ -34,6 +33,7 @@ from app.katana.oauth import (
     KatanaLogin,
     new_code_verifier,
 )
+from app.settings.config import KatanaSettings, load
 from tests.wire import Heard, Peer, Wire, answer, answering, wire
 
 CODE = "canary-code-71"

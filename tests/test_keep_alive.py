@@ -11,15 +11,15 @@ from flask import Flask
 from sqlalchemy import text, update
 
 from app import connections, create_app
-from app.connections.idle import BATCH
+from app.connections.fleet.idle import BATCH
+from app.connections.fleet.keep_alive import PUT_OFF_IN_A_ROW, Outcome
 from app.connections.incidents import REFUSALS
-from app.connections.keep_alive import PUT_OFF_IN_A_ROW, Outcome
 from app.connections.leases import LONGEST_LEASE_SECONDS
+from app.connections.models import Connection, Reason, Status
 from app.connections.refresh import SENDS
 from app.connections.vault import Vault
-from app.db import db
-from app.models import Connection, Reason, Status
-from app.reading import TokenKey
+from app.database.db import db
+from app.settings.parsing import TokenKey
 from tests.clocks import HeldClock
 from tests.commands import Ended, ended, flask, on_a_terminal, run
 from tests.connected import Connected, MakeConnected

@@ -3,12 +3,12 @@
 import pytest
 from flask import Flask
 
-from app.config import load
-from app.connections.resealing import Resealing
-from app.connections.sealed import BATCH, SealedTokens
+from app.connections.fleet.resealing import Resealing
+from app.connections.fleet.sealed import BATCH, SealedTokens
 from app.connections.vault import Place, Vault, sealed_by
-from app.db import db
-from app.reading import TokenKey
+from app.database.db import db
+from app.settings.config import load
+from app.settings.parsing import TokenKey
 from tests.commands import ended, flask, on_a_terminal, run
 from tests.conftest import MakeApp
 from tests.connected import Connected, MakeConnected

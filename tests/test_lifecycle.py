@@ -14,15 +14,16 @@ import pytest
 from sqlalchemy import delete, literal
 from sqlalchemy.engine import make_url
 
+from app.accounts.models import User
 from app.connections import events, lifecycle
 from app.connections.attempts import hash_of
 from app.connections.events import Event, signal
 from app.connections.lifecycle import NAME_CHARACTERS, TRIES, Lifecycle, Revocation
+from app.connections.models import EventKind, Reason, Status
 from app.connections.vault import Place, Vault
-from app.db import db
+from app.database.db import db
 from app.errors import NotConnected, SealBroken
 from app.katana.oauth import Grant, KatanaLogin
-from app.models import EventKind, Reason, Status, User
 from tests.connected import Connected, MakeConnected, refresh
 from tests.wire import wire
 

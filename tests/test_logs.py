@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from app import logs
+from app.operations import logs
 from tests.actors import Maker
 from tests.commands import run
 from tests.conftest import MakeApp, MakeMaker

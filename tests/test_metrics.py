@@ -20,10 +20,10 @@ from sqlalchemy import Engine, text
 
 from app import connections, errors
 from app.connections.events import Event, signal
-from app.db import db
-from app.models import EventKind, Reason
-from app.web.gauges import read
-from app.web.metrics import OUTCOMES, outcome_of
+from app.connections.models import EventKind, Reason
+from app.database.db import db
+from app.operations.gauges import read
+from app.operations.metrics import OUTCOMES, outcome_of
 from tests.actors import Maker
 from tests.conftest import MakeApp, MakeMaker
 from tests.connected import Connected

@@ -20,9 +20,10 @@ from flask import Flask
 from sqlalchemy import Engine, delete, insert, inspect, literal_column, select
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from app.config import ROOT
-from app.db import Model, db
-from app.models import Connection, ConnectionEvent, User
+from app.accounts.models import User
+from app.connections.models import Connection, ConnectionEvent
+from app.database.db import Model, db
+from app.settings.config import ROOT
 
 FOLDER = ROOT / "migrations"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

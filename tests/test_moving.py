@@ -13,9 +13,9 @@ from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from app import connections
-from app.db import Model, db
+from app.connections.models import Connection
+from app.database.db import Model, db
 from app.errors import NotConnected
-from app.models import Connection
 from tests.commands import run
 from tests.conftest import MakeApp
 from tests.connected import Connected

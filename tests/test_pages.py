@@ -9,12 +9,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from app import config
-from app.db import db
+from app.database.db import db
 from app.errors import ConnectError, TryAgainLater
-from app.web import explanations
-from app.web.error_pages import explain
-from app.web.security import FROM_ELSEWHERE, PUBLIC
+from app.pages import explanations
+from app.pages.error_pages import explain
+from app.pages.security import FROM_ELSEWHERE, PUBLIC
+from app.settings import config
 from tests.actors import LIVE, ClientBrowser, Maker
 from tests.conftest import MakeApp
 from tests.locks import locked
@@ -49,7 +49,7 @@ def test_a_page_is_closed_unless_it_is_listed(app: Flask, client: FlaskClient) -
         answer.close()
         sent_away = (answer.status_code, answer.location) == (303, "/sign-in")
         assert sent_away is (rule.endpoint not in PUBLIC), (
-            f"{rule.rule}: list {rule.endpoint} in PUBLIC in app/web/security.py if it is for all"
+            f"{rule.rule}: list {rule.endpoint} in PUBLIC in app/pages/security.py if it is for all"
         )
     for rule in rules(app, "POST"):
         refused = client.post(path(rule)).status_code == 401

@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine, create_engine, text
 
-from app import pool
-from app.db import db
+from app.database import pool
+from app.database.db import db
 
 pytestmark = pytest.mark.one_database("postgresql")
 

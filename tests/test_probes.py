@@ -15,8 +15,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.web import questions
-from app.web.questions import Question
+from app.operations import questions
+from app.operations.questions import Question
 from tests.conftest import MakeApp
 
 WAIT_SECONDS = 30

@@ -8,10 +8,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, literal
 
-from app import elapsed
-from app.clock import SystemClock
 from app.connections.incidents import REFUSALS
 from app.connections.leases import LONGEST_LEASE_SECONDS, Leases
+from app.connections.models import Connection, EventKind, Reason, Status
 from app.connections.pauses import (
     PATIENCE_SECONDS,
     REFUSED_SECONDS,
@@ -21,6 +20,8 @@ from app.connections.pauses import (
 )
 from app.connections.seen import Held, Lease, Seen
 from app.connections.vault import Vault
+from app.database import clock as app_clock
+from app.database.clock import SystemClock
 from app.errors import (
     NotConnected,
     ReconnectNeeded,
@@ -28,7 +29,6 @@ from app.errors import (
     TryAgainLater,
 )
 from app.katana.oauth import UNSTATED_LIFE_SECONDS, Grant, KatanaLogin
-from app.models import Connection, EventKind, Reason, Status
 from tests.clocks import HeldClock
 from tests.connected import Connected, MakeConnected, Parts, refresh
 from tests.wire import answer, answering, wire
@@ -702,7 +702,7 @@ def test_a_host_that_was_suspended_does_not_send(
     real = time.clock_gettime
 
     def suspend() -> None:
-        slept = {elapsed._GOES_ON: 120}
+        slept = {app_clock._COUNTS_WHILE_SUSPENDED: 120}
         monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + slept.get(clock, 0))
 
     class Suspended(Leases):

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from app.connections.leases import LONGEST_LEASE_SECONDS
+from app.connections.models import Reason, Status
 from app.errors import ReconnectNeeded
-from app.models import Reason, Status
 from tests.clocks import LaterClock
 from tests.connected import Connected, MakeConnected, Parts, refresh
 from tests.refresher import STEPS

@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.connections.grants import usable_seconds
 from app.connections.leases import Leases
+from app.connections.models import Connection, EventKind
 from app.connections.seen import Held, Lease
-from app.db import db, single_statements
-from app.models import Connection, EventKind
+from app.database.db import db, single_statements
 from tests.clocks import HeldClock
 from tests.connected import Connected, MakeConnected, Parts, refresh
 from tests.until import until

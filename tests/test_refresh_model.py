@@ -26,9 +26,9 @@ from hypothesis.stateful import (
 )
 
 from app.connections.leases import LONGEST_LEASE_SECONDS
-from app.db import db
+from app.connections.models import Connection, Status
+from app.database.db import db
 from app.errors import ReconnectNeeded, TryAgainLater
-from app.models import Connection, Status
 from tests.clocks import HeldClock
 from tests.connected import Connected, fingerprint, refresh
 from tests.holders import Holder

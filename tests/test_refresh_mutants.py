@@ -99,8 +99,8 @@ MUTANTS = [
     ),
     Mutant(
         "a host that was suspended is late",
-        "app/elapsed.py",
-        "return time.clock_gettime(_GOES_ON)",
+        "app/database/clock.py",
+        "return time.clock_gettime(_COUNTS_WHILE_SUSPENDED)",
         "return time.monotonic()",
         "tests/test_refresh.py::test_a_host_that_was_suspended_does_not_send",
     ),
@@ -185,7 +185,7 @@ MUTANTS = [
     ),
     Mutant(
         "moments are the database's",
-        "app/clock.py",
+        "app/database/clock.py",
         "        return DatabaseTime(literal(float(plus), Float))",
         "        from datetime import UTC, datetime\n\n"
         "        from sqlalchemy import bindparam\n\n"
@@ -197,8 +197,8 @@ MUTANTS = [
     Mutant(
         "nobody asks the clock of this machine",
         INCIDENTS,
-        "from app.clock import Clock\n",
-        "from time import time\n\nfrom app.clock import Clock\n",
+        "from app.database.clock import Clock\n",
+        "from time import time\n\nfrom app.database.clock import Clock\n",
         "tests/test_repository.py::test_no_worker_judges_by_its_own_clock",
     ),
     Mutant(
@@ -273,14 +273,14 @@ MUTANTS = [
     ),
     Mutant(
         "who comes second to a row gets a row count",
-        "app/config.py",
+        "app/settings/config.py",
         "default_transaction_isolation=read",
         "cursor_tuple_fraction=0.1 -c application_name=read",
         "tests/test_refresh_database.py",
     ),
     Mutant(
         "nothing is kept in a session of the database",
-        "app/config.py",
+        "app/settings/config.py",
         '            "prepare_threshold": None,\n',
         "",
         "tests/test_refresh_database.py",

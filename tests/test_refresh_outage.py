@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from flask import Flask
 
+from app.connections.models import Status
 from app.errors import TryAgainLater
-from app.models import Status
 from tests.clocks import HeldClock
 from tests.connected import Connected, refresh
 from tests.sandbox import Sandbox

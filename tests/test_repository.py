@@ -19,34 +19,28 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from app.config import ROOT, SETTINGS
+from app.settings.config import ROOT, SETTINGS
 
-#: What every part may stand on.
-BELOW = {"db", "errors", "clock", "config", "elapsed", "reading"}
-#: What each part of the app may import of the others. What is not named here joins everything
-#: (create_app) or stands in front of it (the launcher).
+#: What the core stands on: settings, database, errors. They import no other part.
+BELOW = {"settings", "database", "errors"}
+#: Which parts of the app each part may import. create_app() joins them all.
 MAY_IMPORT = {
     "errors": set(),
-    "logs": set(),
-    "reading": set(),
-    "config": {"errors", "reading"},
-    "elapsed": set(),
-    "pool": {"elapsed"},
-    "db": {"errors", "pool"},
-    "clock": {"db", "elapsed", "errors"},
-    "models": BELOW,
+    "settings": {"errors"},
+    "database": {"errors"},
+    # The core: imports nothing of the example around it.
     "katana": BELOW,
-    "connections": {"katana", "models"} | BELOW,
-    "web": {"probe", "logs", "connections", "katana", "models"} | BELOW,
-    "cli": {"probe", "logs", "connections", "katana", "models"} | BELOW,
-    "processes": {"config"},
-    "sandbox": set(),
+    "connections": {"katana", "accounts"} | BELOW,
+    # The example that a fork replaces, and what runs it.
+    "accounts": BELOW,
+    "pages": {"accounts", "operations", "connections", "katana"} | BELOW,
+    "operations": {"accounts", "connections", "katana"} | BELOW,
 }
 
 TOP_LEVEL = {
-    *("app", "migrations", "templates", "tests", "benchmarks"),
+    *("app", "sandbox", "migrations", "templates", "tests", "benchmarks"),
     *("requirements.in", "requirements.txt", "requirements-dev.in", "requirements-dev.txt"),
-    *("README.md", "CHANGELOG.md", "LICENSE"),
+    *("README.md", "docs", "CHANGELOG.md", "LICENSE"),
     *(".env.example", ".gitignore", ".github", ".ci"),
     *("Makefile", "pyproject.toml", "gunicorn.conf.py", "wsgi.py"),
 }
@@ -159,10 +153,11 @@ def test_no_worker_judges_by_its_own_clock(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules("app"), ids=str)
 def test_imports_go_one_way(path: Path) -> None:
-    """Pages know connections, connections know Katana and the tables; never the other way round."""
+    """Pages know connections, connections know Katana and the database; never the reverse."""
     part = path.with_suffix("").parts[1]
     allowed = MAY_IMPORT.get(part)
     imported = {name.split(".")[1] for name in imported_names(path) if name.startswith("app.")}
+    imported.discard("create_app")  # the whole, which a launcher starts
 
     wrong = set() if allowed is None else imported - allowed - {part}
 
@@ -173,14 +168,22 @@ def test_imports_go_one_way(path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("path", modules("app"), ids=str)
+@pytest.mark.parametrize("path", modules("sandbox"), ids=str)
+def test_the_sandbox_imports_nothing_from_the_app(path: Path) -> None:
+    """It stands in for Katana over HTTP only, and is deleted by removing its folder."""
+    shared = {name for name in imported_names(path) if name.split(".")[0] == "app"}
+
+    assert not shared, f"{path} imports {', '.join(sorted(shared))}: reach the app over HTTP."
+
+
+@pytest.mark.parametrize("path", [*modules("app"), *modules("sandbox")], ids=str)
 def test_what_the_app_imports_is_a_direct_requirement(path: Path) -> None:
     """A package that the app imports is not left to another package to bring along."""
     listed = direct("requirements.in").keys()
     distributions = packages_distributions()
 
     imported = {name.split(".")[0] for name in imported_names(path)}
-    foreign = imported - {"app"} - sys.stdlib_module_names
+    foreign = imported - {"app", "sandbox"} - sys.stdlib_module_names
 
     unlisted = {
         name
@@ -197,7 +200,9 @@ def test_what_the_app_imports_is_a_direct_requirement(path: Path) -> None:
 def test_no_requirement_is_idle() -> None:
     """What nothing imports is not installed, but for what is loaded by its name."""
     by_name = {"gunicorn", "psycopg", "redis"}  # redis for a fork with RATELIMIT_STORAGE_URI
-    imported = {name for path in modules("app") for name in imported_names(path)}
+    imported = {
+        name for path in [*modules("app"), *modules("sandbox")] for name in imported_names(path)
+    }
     distributions = packages_distributions()
     used = {
         canonicalize_name(owner)
@@ -215,7 +220,7 @@ def test_every_setting_is_in_the_example() -> None:
     example = list(dotenv_values(ROOT / ".env.example"))
 
     assert example == list(SETTINGS), (
-        "Make .env.example and SETTINGS in app/config.py list the same names in the same order: "
+        "SETTINGS in app/settings/config.py and .env.example must list the same names in order: "
         f"{sorted(set(example) ^ set(SETTINGS)) or 'only the order differs'}."
     )
 
@@ -248,7 +253,7 @@ def test_no_secret_has_a_default(name: str) -> None:
     example = dotenv_values(ROOT / ".env.example")[name]
 
     assert not example, f"Leave {name} empty in .env.example."
-    assert not SETTINGS[name], f"Leave {name} empty in app/config.py."
+    assert not SETTINGS[name], f"Leave {name} empty in app/settings/config.py."
 
 
 def test_no_file_tells_where_it_was_written() -> None:
@@ -272,6 +277,44 @@ def test_the_top_level_stays_small() -> None:
         f"Move {', '.join(sorted(names - TOP_LEVEL))} into a folder where it belongs, "
         "or add it to TOP_LEVEL in this file with a reason in the commit."
     )
+
+
+def test_the_readme_is_short() -> None:
+    """The README is read in five minutes; the rest is in docs/."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+
+    assert len(lines) <= 130, "Move the details into a page of docs/."
+
+
+def test_the_map_names_every_part() -> None:
+    """The map in the README names each part of the app."""
+    parts = {f"{path.parent.name}/" for path in (ROOT / "app").glob("*/__init__.py")}
+    map_ = (ROOT / "README.md").read_text().partition("\n## Map\n")[2].split("```")[1]
+
+    assert parts <= set(re.findall(r"\w+/", map_)), "Name the new folder in README.md, '## Map'."
+
+
+@pytest.mark.parametrize(
+    "page",
+    sorted(path.relative_to(ROOT) for path in [*ROOT.glob("docs/*.md"), ROOT / "README.md"]),
+    ids=str,
+)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """A link to a file or to a heading of this repository exists."""
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", (ROOT / page).read_text()):
+        file, _, heading = link.partition("#")
+        target = (ROOT / page).parent / file if file else ROOT / page
+        if not target.exists() or (heading and heading not in _anchors(target)):
+            broken.append(link)
+
+    assert not broken, f"{page} links to {', '.join(broken)}, which does not exist."
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings of a Markdown page, as GitHub names them in links."""
+    headings = re.findall(r"(?m)^#+ (.+)$", page.read_text())
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])

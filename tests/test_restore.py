@@ -6,9 +6,9 @@ from sqlalchemy import update
 
 from app import connections
 from app.connections.incidents import REFUSALS
-from app.db import db
+from app.connections.models import Connection, Reason, Status
+from app.database.db import db
 from app.errors import ReconnectNeeded
-from app.models import Connection, Reason, Status
 from tests.commands import run
 from tests.connected import Connected, MakeConnected
 

@@ -23,9 +23,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from app.db import db
-from app.models import User, UserSession
-from app.web import passwords
+from app.accounts import passwords
+from app.accounts.models import User, UserSession
+from app.database.db import db
 from tests.actors import Maker
 from tests.pages import Page
 from tests.rig import Rig

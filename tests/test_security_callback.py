@@ -20,7 +20,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import pytest
 from flask import Flask
 
-from app.db import db
+from app.database.db import db
 from tests.actors import Maker
 from tests.callbacks import callback, query
 from tests.pages import Page

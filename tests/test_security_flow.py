@@ -21,9 +21,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import select, update
 
-from app.clock import SystemClock
-from app.db import db
-from app.models import ConnectAttempt
+from app.connections.models import ConnectAttempt
+from app.database.clock import SystemClock
+from app.database.db import db
 from tests.actors import Maker
 from tests.callbacks import query
 from tests.cookies import opened

@@ -27,11 +27,11 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from app import connections
-from app.clock import SystemClock
 from app.connections import grants
-from app.db import db
+from app.connections.models import Connection, ConnectionEvent, Status
+from app.database.clock import SystemClock
+from app.database.db import db
 from app.katana.oauth import TOKEN_CHARACTERS, UNSTATED_LIFE_SECONDS
-from app.models import Connection, ConnectionEvent, Status
 from tests.actors import ClientBrowser, Maker
 from tests.callbacks import callback, query
 from tests.conftest import MakeApp

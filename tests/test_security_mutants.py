@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from app.config import ROOT
+from app.settings.config import ROOT
 from tests.guards import GUARDS
 from tests.mutants import Mutant, assert_in_place, assert_noticed
 
 HERE = f"tests/{Path(__file__).name}"
 #: What a fork replaces, and brings guards of its own for.
 REPLACED = {
-    *("app/web/dashboard.py", "templates/dashboard.html"),
-    *("app/web/accounts.py", "app/web/account_forms.py", "app/web/passwords.py"),
+    *("app/pages/dashboard.py", "templates/dashboard.html"),
+    *("app/accounts/views.py", "app/accounts/forms.py", "app/accounts/passwords.py"),
     *("templates/sign_in.html", "templates/sign_up.html"),
 }
 KEPT = [mutant for mutant in GUARDS if mutant.file not in REPLACED]

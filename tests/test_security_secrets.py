@@ -30,18 +30,18 @@ from sqlalchemy import create_engine, event, select, text, update
 from sqlalchemy.engine import make_url
 
 from app import connections, create_app
-from app.clock import SystemClock
-from app.config import ROOT, SETTINGS, load
 from app.connections import grants, keyring
 from app.connections.attempts import Attempt
-from app.connections.sealed import SealedValue
+from app.connections.fleet.sealed import SealedValue
+from app.connections.models import Connection
 from app.connections.vault import Vault
-from app.db import Model, db
+from app.database.clock import SystemClock
+from app.database.db import Model, db
 from app.errors import ConfigurationError
 from app.katana.oauth import Grant
-from app.models import Connection
-from app.reading import TokenKey
-from app.web.katana_answer import KatanaAnswer
+from app.pages.katana_answer import KatanaAnswer
+from app.settings.config import ROOT, SETTINGS, load
+from app.settings.parsing import TokenKey
 from tests.actors import ClientBrowser, Maker, WireBrowser
 from tests.clocks import HeldClock
 from tests.clones import Clone
@@ -320,11 +320,15 @@ def test_s39_nothing_turns_a_holder_inside_out() -> None:
         if name in {"pickle", "shelve", "marshal", "asdict", "astuple"}
     ]
 
-    without_secrets = {"cli/doctor/__init__.py", "connections/events.py", "probe.py"}
+    without_secrets = {
+        "operations/doctor/__init__.py",
+        "connections/events.py",
+        "operations/probe.py",
+    }
     assert not [
         told
         for told in found
-        if not told.startswith("app/sandbox/")
+        if not told.startswith("sandbox/")
         and told.split(":")[0].removeprefix("app/") not in without_secrets
     ], "See whether a secret can be in it; if none can, name the file here."
 

@@ -22,9 +22,9 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import func, select, update
 
 from app import create_app
-from app.clock import SystemClock
-from app.db import db
-from app.models import UserSession
+from app.accounts.models import UserSession
+from app.database.clock import SystemClock
+from app.database.db import db
 from tests.actors import ClientBrowser, Maker
 from tests.callbacks import callback
 from tests.cookies import opened

@@ -21,8 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import delete, func, select
 
-from app.db import db
-from app.models import Connection, ConnectionEvent, User, UserSession
+from app.accounts.models import User, UserSession
+from app.connections.models import Connection, ConnectionEvent
+from app.database.db import db
 from tests.actors import Maker
 from tests.rig import Rig
 from tests.rows import attempts, connection

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import update
 
-from app.clock import SystemClock
-from app.db import db
-from app.models import RateLimit
-from app.web import known_browsers
-from app.web.known_browsers import ACCOUNTS
+from app.accounts import known_browsers
+from app.accounts.known_browsers import ACCOUNTS
+from app.accounts.models import RateLimit
+from app.database.clock import SystemClock
+from app.database.db import db
 from tests.actors import Maker
 from tests.pages import Page
 from tests.rig import Jar, Rig

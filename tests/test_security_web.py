@@ -26,9 +26,9 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import text
 
 from app import create_app
-from app.config import ROOT
-from app.db import db
-from app.web.security import FROM_ELSEWHERE
+from app.database.db import db
+from app.pages.security import FROM_ELSEWHERE
+from app.settings.config import ROOT
 from tests.actors import Maker
 from tests.callbacks import query
 from tests.journeys import sign_up

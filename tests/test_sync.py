@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import event
 
 from app import create_app, sync
-from app.db import db
+from app.database.db import db
 from app.katana import client
 from app.sync import copy, models
 from app.sync.copy import Order, OrderRow, StockLevel

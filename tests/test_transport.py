@@ -14,7 +14,7 @@ import pytest
 import trustme
 from requests import Session
 
-from app.elapsed import monotonic
+from app.database.clock import monotonic
 from app.katana.transport import NeverSent, NoAnswer, Stale, harden
 from tests.wire import Peer, Script, answer, answering, wire
 

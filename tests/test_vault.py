@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.connections.vault import FORMAT, Place, Vault, sealed_by
 from app.errors import SealBroken
-from app.reading import TokenKey
+from app.settings.parsing import TokenKey
 
 CANARY = "canary-3f1c9b"
 OLD = TokenKey("k1", bytes(range(32)))

@@ -25,16 +25,16 @@ from dataclasses import dataclass
 from flask import Flask, current_app
 from sqlalchemy import Engine
 
-from app.clock import Clock, SystemClock
-from app.config import Settings
 from app.connections.attempts import Attempts
+from app.connections.fleet.upkeep import Upkeep
 from app.connections.incidents import Incidents
 from app.connections.leases import Leases, lease_seconds
 from app.connections.lifecycle import Lifecycle
 from app.connections.refresh import Refresh
-from app.connections.upkeep import Upkeep
 from app.connections.vault import Vault
+from app.database.clock import Clock, SystemClock
 from app.katana.oauth import KatanaLogin
+from app.settings.config import Settings
 
 
 @dataclass(frozen=True)

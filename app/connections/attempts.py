@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from app.clock import Clock
+from app.connections.models import ConnectAttempt
 from app.connections.vault import Place, Vault
-from app.db import db
+from app.database.clock import Clock
+from app.database.db import db
 from app.errors import AttemptRefused
 from app.katana.oauth import new_code_verifier
-from app.models import ConnectAttempt
 
 LIFE_SECONDS = 600
 LIVE_AT_MOST = 50  # per browser session; the oldest give way

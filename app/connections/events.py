@@ -11,9 +11,9 @@ from blinker import Namespace
 from flask import current_app, has_app_context
 from sqlalchemy import Insert, insert, select
 
-from app.clock import Clock
-from app.db import db
-from app.models import ConnectionEvent, EventKind
+from app.connections.models import ConnectionEvent, EventKind
+from app.database.clock import Clock
+from app.database.db import db
 
 logger = logging.getLogger(__name__)
 

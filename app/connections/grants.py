@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from app.clock import Clock
 from app.connections.pauses import jitter
 from app.connections.vault import Place, Vault
+from app.database.clock import Clock
 from app.katana.oauth import Grant
 
 MARGIN_SHARE = 0.1  # of a token's life: renewed ahead by one to two of these ...

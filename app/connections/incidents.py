@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine, Select, func, select
 
-from app.clock import Clock
-from app.db import single_statements
-from app.models import Connection
+from app.connections.models import Connection
+from app.database.clock import Clock
+from app.database.db import single_statements
 
 REFUSALS = 5  # different connections, none renewed in between, ...
 WITHIN_SECONDS = 3600  # ... within this time

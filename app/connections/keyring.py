@@ -15,9 +15,9 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections import current
-from app.connections.sealed import SealedTokens
+from app.connections.fleet.sealed import SealedTokens
 from app.connections.vault import Vault
-from app.db import db
+from app.database.db import db
 from app.errors import ConfigurationError, SealBroken
 
 TRIED = 50  # connections, at each end

@@ -24,11 +24,11 @@ from sqlalchemy import (
     update,
 )
 
-from app.clock import Clock
 from app.connections import events, saving
+from app.connections.models import Connection, EventKind, Reason, Status
 from app.connections.seen import Held, Lease, Seen, seen_columns
-from app.db import single_reads, single_statements
-from app.models import Connection, EventKind, Reason, Status
+from app.database.clock import Clock
+from app.database.db import single_reads, single_statements
 
 LONGEST_LEASE_SECONDS = 60  # a dead holder blocks nobody longer
 SHORTEST_LEASE_SECONDS = 20  # time for Katana's answer, and to save it

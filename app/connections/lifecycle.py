@@ -9,15 +9,15 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.clock import Clock
 from app.connections import events, grants, orphans
 from app.connections.attempts import hash_of
 from app.connections.events import Event
+from app.connections.models import Connection, EventKind, Status
 from app.connections.vault import Vault
-from app.db import db
+from app.database.clock import Clock
+from app.database.db import db
 from app.errors import LoginError, NotConnected, SealBroken
 from app.katana.oauth import Grant, KatanaLogin
-from app.models import Connection, EventKind, Status
 
 NAME_CHARACTERS = 200
 TRIES = 5  # each fails only where another tab comes between looking and storing

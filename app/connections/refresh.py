@@ -34,12 +34,12 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.clock import Clock
 from app.connections import events, grants, orphans
 from app.connections.alone import Alone
 from app.connections.events import Event
 from app.connections.incidents import PROBE_SECONDS, Incidents
 from app.connections.leases import Leases
+from app.connections.models import EventKind, Reason, Status
 from app.connections.pauses import (
     BROKEN_SEAL_SECONDS,
     PATIENCE_SECONDS,
@@ -56,6 +56,7 @@ from app.connections.pauses import (
 from app.connections.seen import Held, Lease, Seen
 from app.connections.vault import Vault
 from app.connections.waiting import Waiting
+from app.database.clock import Clock
 from app.errors import (
     AnswerLost,
     ClientRefused,
@@ -67,7 +68,6 @@ from app.errors import (
     TryAgainLater,
 )
 from app.katana.oauth import ANSWER_SECONDS, Grant, KatanaLogin
-from app.models import EventKind, Reason, Status
 
 SENDS = 2  # by one caller: the second confirms a refusal, or repeats a send in doubt
 SAVE_SECONDS = 5  # of the lease, for the statement after the answer

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Update, and_, case, null, or_, select, update
 
-from app.clock import Clock
+from app.connections.models import Connection, Status
 from app.connections.seen import Held, Lease
-from app.models import Connection, Status
+from app.database.clock import Clock
 
 
 def save(

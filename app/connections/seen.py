@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from app.clock import Clock
-from app.models import Connection, Reason, Status
+from app.connections.models import Connection, Reason, Status
+from app.database.clock import Clock
 
 
 @dataclass(frozen=True)

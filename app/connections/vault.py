@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.errors import SealBroken
-from app.reading import TokenKey
+from app.settings.parsing import TokenKey
 
 FORMAT = 1
 NONCE_BYTES = 12

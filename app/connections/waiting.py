@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 from uuid import UUID
 
-from app.clock import Clock
+from app.database.clock import Clock
 
 
 @dataclass

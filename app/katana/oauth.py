@@ -16,7 +16,6 @@ from authlib.common.security import generate_token
 from authlib.integrations.requests_client import OAuth2Session
 from requests import Response
 
-from app.config import KatanaSettings
 from app.errors import (
     AnswerLost,
     ClientRefused,
@@ -27,6 +26,7 @@ from app.errors import (
 )
 from app.katana import retry_after
 from app.katana.transport import NeverSent, NoAnswer, harden
+from app.settings.config import KatanaSettings
 
 SCOPE = "offline_access"
 ANSWER_SECONDS = 10.0  # from the request's leaving to the last byte of its answer

@@ -27,11 +27,11 @@ from flask import Flask, current_app
 from requests import Session
 from sqlalchemy import Engine
 
-from app.clock import Clock, SystemClock
-from app.config import Settings
 from app.connections import Connections, events
 from app.connections.events import Event
+from app.database.clock import Clock, SystemClock
 from app.katana.client import KatanaApi
+from app.settings.config import Settings
 from app.sync import outbox, webhook  # noqa: F401  their tables are the database's too
 from app.sync.accounts import Accounts
 from app.sync.budget import Budget

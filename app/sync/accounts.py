@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, Engine, select, update
 from sqlalchemy import Connection as Database
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.clock import Clock
-from app.db import single_statements
-from app.models import Connection, Status
+from app.connections.models import Connection, Status
+from app.database.clock import Clock
+from app.database.db import single_statements
 from app.sync.cursors import Claimed, is_of, keep
 from app.sync.models import SyncAccount, SyncCursor
 from app.sync.owner import Owner

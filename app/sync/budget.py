@@ -11,9 +11,9 @@ from uuid import UUID
 
 from sqlalchemy import Engine, Update, case, or_, select, update
 
-from app.clock import Clock
 from app.connections.pauses import jitter
-from app.db import single_statements
+from app.database.clock import Clock
+from app.database.db import single_statements
 from app.errors import ApiBusy
 from app.katana.client import Meter
 from app.katana.rate_limit import WINDOW_SECONDS, Allowance

@@ -20,8 +20,9 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from app.db import Model, Timestamp
-from app.models import Connection
+from app.connections.models import Connection
+from app.database.columns import Timestamp
+from app.database.db import Model
 from app.sync.models import SyncAccount, SyncCursor, connection_key
 
 SCALE = 6  # decimal places; Katana gives five for quantities

@@ -14,10 +14,10 @@ from sqlalchemy import ColumnElement, Engine, and_, case, func, or_, select, upd
 from sqlalchemy import Connection as Database
 from sqlalchemy.orm import Session, aliased
 
-from app.clock import Clock
+from app.connections.models import Connection, Status
 from app.connections.pauses import jitter
-from app.db import single_statements
-from app.models import Connection, Status
+from app.database.clock import Clock
+from app.database.db import single_statements
 from app.sync.models import SyncAccount, SyncCursor
 from app.sync.passes import SETTLE, Pass
 from app.sync.webhook import Webhook, WebhookState

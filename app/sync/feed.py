@@ -16,8 +16,8 @@ from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
-from app.clock import Clock
-from app.db import single_statements
+from app.database.clock import Clock
+from app.database.db import single_statements
 from app.sync.models import ChangeKind, ChangeRow, Feed
 
 BATCH = 500

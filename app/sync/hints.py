@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Engine, and_, case, delete, select, update
 from sqlalchemy import Connection as Database
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.clock import Clock
+from app.database.clock import Clock
 from app.sync.cursors import Claimed, is_of, keep
 from app.sync.models import SyncCursor, SyncHint
 

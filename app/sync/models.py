@@ -11,7 +11,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Model, Timestamp
+from app.database.columns import Timestamp
+from app.database.db import Model
 
 CONNECTION = "connections.id"
 

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from app.clock import Clock
 from app.connections.lifecycle import Lifecycle
+from app.database.clock import Clock
 from app.errors import (
     ApiBusy,
     ApiError,

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, and_, delete, insert, select, update
 from sqlalchemy import Connection as Database
 
-from app.clock import Clock
-from app.db import single_reads
+from app.database.clock import Clock
+from app.database.db import single_reads
 from app.sync.models import SetAside
 from app.sync.owner import Owner
 from app.sync.resources.fields import MOST_ID

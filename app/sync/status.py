@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import Engine, func, select
 
-from app.clock import Clock
-from app.db import single_reads
-from app.models import Connection
+from app.connections.models import Connection
+from app.database.clock import Clock
+from app.database.db import single_reads
 from app.sync.models import SetAside, SyncAccount, SyncCursor
 
 

@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Model, Timestamp
+from app.database.columns import Timestamp
+from app.database.db import Model
 from app.sync.models import connection_key
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.elapsed import monotonic
+from app.database.clock import monotonic
 from app.errors import NotConnected
 from app.worker import Job, Key
 

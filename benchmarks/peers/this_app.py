@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from app import connections, create_app
 from app.connections import grants
-from app.db import db
-from app.models import Connection
+from app.connections.models import Connection
+from app.database.db import db
 from benchmarks import databases
 from benchmarks.peers import Pair
 

@@ -4,10 +4,10 @@ from flask import Blueprint, render_template
 from flask_login import current_user  # type: ignore[import-untyped]
 
 from app.connections import lifecycle
-from app.db import db
+from app.connections.models import Status
+from app.database.db import db
 from app.errors import ConnectError
-from app.models import Status
-from app.web import live
+from app.pages import live
 
 bp = Blueprint("dashboard", __name__)
 

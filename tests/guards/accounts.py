@@ -3,14 +3,14 @@
 from tests.mutants import Mutant
 
 TESTS = "tests/test_security_accounts.py"
-ACCOUNTS = "app/web/accounts.py"
-PASSWORDS = "app/web/passwords.py"
-FORMS = "app/web/account_forms.py"
+ACCOUNTS = "app/accounts/views.py"
+PASSWORDS = "app/accounts/passwords.py"
+FORMS = "app/accounts/forms.py"
 
 GUARDS = [
     Mutant(
         "nothing of the session before is left",
-        "app/web/sessions.py",
+        "app/accounts/sessions.py",
         "    session.clear()  # last",
         "    # last",
         f"{TESTS}::test_s08_the_token_from_before_signing_in_is_worth_nothing_after",
@@ -20,7 +20,7 @@ GUARDS = [
         ACCOUNTS,
         'bp = Blueprint("accounts", __name__)\n',
         'bp = Blueprint("accounts", __name__)\n'
-        "from app.web.security import csrf\n"
+        "from app.pages.security import csrf\n"
         "\n"
         "csrf.exempt(bp)\n",
         f"{TESTS}::test_s08_nobody_is_signed_in_by_another_sites_form",
@@ -62,7 +62,7 @@ GUARDS = [
     ),
     Mutant(
         "a form holds 64 KiB",
-        "app/config.py",
+        "app/settings/config.py",
         "FORM_BYTES = 64 * 1024",
         "FORM_BYTES = 16 * 1024 * 1024",
         f"{TESTS}::test_s60_what_is_endless_is_refused_before_it_is_hashed",
@@ -120,7 +120,7 @@ GUARDS = [
     ),
     Mutant(
         "what is no form needs a token too",
-        "app/web/security.py",
+        "app/pages/security.py",
         "    csrf.init_app(app)\n",
         '    app.config["WTF_CSRF_CHECK_DEFAULT"] = False\n'
         "    csrf.init_app(app)\n"

@@ -4,9 +4,9 @@ from tests.mutants import Change, Mutant
 
 CALLBACK = "tests/test_security_callback.py"
 ISSUER = "tests/test_security_issuer.py"
-CONNECT = "app/web/connect.py"
-ANSWER = "app/web/katana_answer.py"
-SECURITY = "app/web/security.py"
+CONNECT = "app/pages/connect.py"
+ANSWER = "app/pages/katana_answer.py"
+SECURITY = "app/pages/security.py"
 OAUTH = "app/katana/oauth.py"
 
 GUARDS = [
@@ -76,7 +76,7 @@ GUARDS = [
     ),
     Mutant(
         "junk meets a limit",
-        "app/web/throttle.py",
+        "app/accounts/throttle.py",
         "return limiter.limit(JUNK_CALLBACKS, key_func=_visitor, deduct_when=_refused)(view)",
         "return view",
         (
@@ -147,7 +147,7 @@ GUARDS = [
     ),
     Mutant(
         "an error that nobody knows has words too",
-        "app/web/refusals.py",
+        "app/pages/refusals.py",
         'return KNOWN.get(error or "", UNKNOWN)',
         'return KNOWN[error or ""]',
         f"{CALLBACK}::test_s16_an_error_is_told_in_our_words",
@@ -176,7 +176,7 @@ GUARDS = [
     ),
     Mutant(
         "signing in leads to the dashboard",
-        "app/web/accounts.py",
+        "app/accounts/views.py",
         'redirect(url_for("dashboard.dashboard"), 303)',
         'redirect(request.values.get("next") or url_for("dashboard.dashboard"), 303)',
         f"{CALLBACK}::test_s23_nobody_is_sent_elsewhere",

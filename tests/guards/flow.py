@@ -5,7 +5,7 @@ from tests.mutants import Change, Mutant
 FLOW = "tests/test_security_flow.py"
 OAUTH = "app/katana/oauth.py"
 ATTEMPTS = "app/connections/attempts.py"
-SECURITY = "app/web/security.py"
+SECURITY = "app/pages/security.py"
 
 #: A verifier is sealed to the session of its attempt, as if that were not looked up by it as well.
 VERIFIER_OF_ANYBODY = Change(ATTEMPTS, "state_hash, str(user_session_id))", 'state_hash, "")')
@@ -38,7 +38,7 @@ GUARDS = [
         also=(
             VERIFIER_OF_ANYBODY,
             Change(
-                "app/web/sessions.py",
+                "app/accounts/sessions.py",
                 ".where(UserSession.token_hash == _hash_of(token)))",
                 ".where(UserSession.token_hash == token))",
             ),
@@ -117,7 +117,7 @@ GUARDS = [
     ),
     Mutant(
         "what is begun is kept on the server",
-        "app/web/connect.py",
+        "app/pages/connect.py",
         "        attempt = parts.attempts.begin(current_user.session_id)\n",
         "        attempt = parts.attempts.begin(current_user.session_id)\n"
         "        session[attempt.state] = attempt.code_verifier\n",
@@ -127,7 +127,7 @@ GUARDS = [
         ),
         also=(
             Change(
-                "app/web/connect.py",
+                "app/pages/connect.py",
                 "render_template, request,",
                 "render_template, request, session,",
             ),

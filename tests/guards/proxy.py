@@ -4,7 +4,7 @@ from tests.mutants import Mutant
 
 TESTS = "tests/test_security_proxy.py"
 THROTTLE_TESTS = "tests/test_security_throttle.py"
-SECURITY = "app/web/security.py"
+SECURITY = "app/pages/security.py"
 FACTORY = "app/__init__.py"
 
 GUARDS = [
@@ -31,7 +31,7 @@ GUARDS = [
     ),
     Mutant(
         "of the addresses the one that our proxy adds counts",
-        "app/web/throttle.py",
+        "app/accounts/throttle.py",
         'ip_address(request.remote_addr or "")',
         'ip_address(request.headers.get("X-Forwarded-For", "").partition(",")[0])',
         (

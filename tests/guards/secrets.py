@@ -4,7 +4,7 @@ from tests.mutants import Change, Mutant
 
 SECRETS = "tests/test_security_secrets.py"
 CALLBACK = "tests/test_security_callback.py"
-CONFIG = "app/config.py"
+CONFIG = "app/settings/config.py"
 VAULT = "app/connections/vault.py"
 
 GUARDS = [
@@ -45,7 +45,7 @@ GUARDS = [
     ),
     Mutant(
         "a value that has moved is not overwritten",
-        "app/connections/resealing.py",
+        "app/connections/fleet/resealing.py",
         "column(old.place.column) == old.sealed)",
         "True)",
         "tests/test_keys.py::test_a_refresh_in_between_wins",
@@ -80,14 +80,14 @@ GUARDS = [
     ),
     Mutant(
         "the oldest tokens are tried too",
-        "app/connections/sealed.py",
+        "app/connections/fleet/sealed.py",
         "for order in (renewed.desc(), renewed)",
         "for order in (renewed.desc(),)",
         f"{SECRETS}::test_s42_a_key_that_was_taken_away_too_early_is_asked_for",
     ),
     Mutant(
         "a grant that cannot be stored is not written elsewhere",
-        "app/web/connect.py",
+        "app/pages/connect.py",
         "    connected = parts.lifecycle.connect(current_user.id, grant, answer.state)\n",
         "    try:\n"
         "        connected = parts.lifecycle.connect(current_user.id, grant, answer.state)\n"
@@ -126,7 +126,7 @@ GUARDS = [
     ),
     Mutant(
         "the sweep finds what a test did not look for",
-        "app/web/connect.py",
+        "app/pages/connect.py",
         "    if grant.scope not in {None, SCOPE}:\n",
         '    logger.debug("granted %s", grant.access_token)\n'
         "    if grant.scope not in {None, SCOPE}:\n",

@@ -3,8 +3,8 @@
 from tests.mutants import Mutant
 
 TESTS = "tests/test_security_sessions.py"
-SESSIONS = "app/web/sessions.py"
-CONFIG = "app/config.py"
+SESSIONS = "app/accounts/sessions.py"
+CONFIG = "app/settings/config.py"
 THIS_ONE = ".where(UserSession.token_hash == _hash_of(token))"
 
 GUARDS = [
@@ -52,7 +52,7 @@ GUARDS = [
     ),
     Mutant(
         "of two session cookies neither is believed",
-        "app/web/security.py",
+        "app/pages/security.py",
         "    app.before_request(refuse_two_sessions)\n",
         "",
         f"{TESTS}::test_s53_of_two_session_cookies_neither_is_believed",
@@ -66,7 +66,7 @@ GUARDS = [
     ),
     Mutant(
         "scripts do not see a known browser",
-        "app/web/known_browsers.py",
+        "app/accounts/known_browsers.py",
         "        httponly=True,\n",
         "",
         f"{TESTS}::test_s53_s56_every_cookie_is_kept_from_scripts_and_never_remembered",
@@ -87,7 +87,7 @@ GUARDS = [
     ),
     Mutant(
         "no link signs anybody out",
-        "app/web/accounts.py",
+        "app/accounts/views.py",
         '@bp.post("/sign-out")',
         '@bp.route("/sign-out", methods=["GET", "POST"])',
         f"{TESTS}::test_s54_nobody_is_signed_out_by_a_link_or_a_forged_form",
@@ -155,7 +155,7 @@ GUARDS = [
     ),
     Mutant(
         "the new secret key signs for known browsers",
-        "app/web/known_browsers.py",
+        "app/accounts/known_browsers.py",
         '[*current_app.config["SECRET_KEY_FALLBACKS"], current_app.config["SECRET_KEY"]]',
         '[current_app.config["SECRET_KEY"], *current_app.config["SECRET_KEY_FALLBACKS"]]',
         f"{TESTS}::test_s58_a_new_secret_key_keeps_browsers_known_for_as_long_as_the_old_one_is_named",

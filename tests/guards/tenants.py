@@ -3,8 +3,8 @@
 from tests.mutants import Mutant
 
 TESTS = "tests/test_security_tenants.py"
-DASHBOARD = "app/web/dashboard.py"
-CONNECT = "app/web/connect.py"
+DASHBOARD = "app/pages/dashboard.py"
+CONNECT = "app/pages/connect.py"
 LIFECYCLE = "app/connections/lifecycle.py"
 TABLES = "migrations/versions/20261123_first_tables.py"
 

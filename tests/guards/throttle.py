@@ -3,8 +3,8 @@
 from tests.mutants import Mutant
 
 TESTS = "tests/test_security_throttle.py"
-THROTTLE = "app/web/throttle.py"
-COUNTERS = "app/web/counters.py"
+THROTTLE = "app/accounts/throttle.py"
+COUNTERS = "app/accounts/counters.py"
 
 GUARDS = [
     Mutant(
@@ -37,35 +37,35 @@ GUARDS = [
     ),
     Mutant(
         "a browser is known to its own account",
-        "app/web/known_browsers.py",
+        "app/accounts/known_browsers.py",
         "_names().get(account, (None, 0))",
         "next(iter(_names().values()), (None, 0))",
         f"{TESTS}::test_s62_a_known_browser_is_known_to_its_own_account",
     ),
     Mutant(
         "a browser is known for thirty days",
-        "app/web/known_browsers.py",
+        "app/accounts/known_browsers.py",
         "return name if time.time() < since + SECONDS else None",
         "return name",
         f"{TESTS}::test_s62_a_browser_is_not_known_for_ever",
     ),
     Mutant(
         "a browser is known to all who use it",
-        "app/web/known_browsers.py",
+        "app/accounts/known_browsers.py",
         "dict(names[:ACCOUNTS])",
         "dict(names[:1])",
         f"{TESTS}::test_s62_one_browser_of_several_people_is_known_to_each",
     ),
     Mutant(
         "a browser that many use keeps a small cookie",
-        "app/web/known_browsers.py",
+        "app/accounts/known_browsers.py",
         "dict(names[:ACCOUNTS])",
         "dict(names)",
         f"{TESTS}::test_s62_a_browser_is_not_known_to_ever_more",
     ),
     Mutant(
         "what makes a browser known goes over https alone",
-        "app/web/known_browsers.py",
+        "app/accounts/known_browsers.py",
         '        secure=current_app.config["SESSION_COOKIE_SECURE"],\n',
         "",
         "tests/test_accounts.py::test_what_makes_a_browser_known_goes_over_https_alone",
@@ -128,12 +128,12 @@ GUARDS = [
     ),
     Mutant(
         "a token is asked for before a try is counted",
-        "app/web/accounts.py",
+        "app/accounts/views.py",
         '@bp.post("/sign-in")\n'
         "@throttle.sign_ins\n"
         "def sign_in_submit() -> tuple[str, int] | Response:\n"
         '    """Sign in, ',
-        "from app.web.security import csrf\n\n\n"
+        "from app.pages.security import csrf\n\n\n"
         '@bp.post("/sign-in")\n'
         "@csrf.exempt\n"
         "@throttle.sign_ins\n"

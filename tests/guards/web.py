@@ -3,8 +3,8 @@
 from tests.mutants import Mutant
 
 TESTS = "tests/test_security_web.py"
-SECURITY = "app/web/security.py"
-CONFIG = "app/config.py"
+SECURITY = "app/pages/security.py"
+CONFIG = "app/settings/config.py"
 FACTORY = "app/__init__.py"
 GUNICORN = "gunicorn.conf.py"
 
@@ -122,7 +122,7 @@ GUARDS = [
     ),
     Mutant(
         "health has no details",
-        "app/web/health.py",
+        "app/operations/health.py",
         'if probe.is_proof(request.headers.get(probe.HEADER), current_app.config["SECRET_KEY"]):',
         "if True:",
         f"{TESTS}::test_s77_health_has_no_details",
@@ -143,14 +143,14 @@ GUARDS = [
     ),
     Mutant(
         "what is typed is a value, not SQL",
-        "app/web/accounts.py",
+        "app/accounts/views.py",
         "select(User.id, User.password_hash).where(User.email == email)",
         "select(User.id, User.password_hash).where(db.text(f\"email = '{email}'\"))",
         f"{TESTS}::test_s79_quotes_are_text",
     ),
     Mutant(
         "a SQLite file is its owner's alone",
-        "app/db.py",
+        "app/database/db.py",
         "        keep_private(db.engine)\n",
         "",
         f"{TESTS}::test_s79_a_sqlite_file_is_its_owners_alone",
@@ -171,14 +171,14 @@ GUARDS = [
     ),
     Mutant(
         "a line of the log cannot be forged",
-        "app/logs.py",
+        "app/operations/logs.py",
         "        record.message = _printable(record.message)\n",
         "",
         f"{TESTS}::test_s80_what_matters_is_told_and_nothing_forges_a_line",
     ),
     Mutant(
         "an error's own words stay inside",
-        "app/web/error_pages.py",
+        "app/pages/error_pages.py",
         "    return _page(DATABASE_AWAY)\n",
         "    return _page(replace(DATABASE_AWAY, text=str(error)))\n",
         f"{TESTS}::test_s81_what_fails_fails_closed",

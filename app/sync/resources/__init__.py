@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.db import Model
+from app.database.db import Model
 from app.sync.copy import Copied
 
 

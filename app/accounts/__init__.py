@@ -1,0 +1,1 @@
+"""REPLACE: users, sign-in, browser sessions, passwords, throttling, known browsers."""

@@ -1,0 +1,76 @@
+"""Counters for Flask-Limiter in the database: what one worker counts, all workers know."""
+
+import time
+from typing import Any
+
+from limits.storage import Storage
+from sqlalchemy import ColumnElement, case, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.accounts.models import RateLimit
+from app.database.clock import SystemClock
+from app.database.db import db, single_statements
+
+KEPT_SECONDS = 60  # after its window a counter may still be asked for
+
+
+class DatabaseCounters(Storage):
+    """The rows of `rate_limits`, as `database://`.
+
+    Each call is a transaction of its own on a connection of its own, so that it commits nothing of
+    the request's. It holds nothing either: the engine is that of the app at work.
+    """
+
+    STORAGE_SCHEME = ["database"]  # noqa: RUF012  the base class declares it so
+    base_exceptions = SQLAlchemyError
+    _now = staticmethod(SystemClock().database_time)
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Count, and return the count, in one statement: no two workers get the same number."""
+        insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[
+            db.engine.dialect.name
+        ]
+        over = RateLimit.expires_at <= self._now()
+        count = insert(RateLimit).values(key=key, hits=amount, expires_at=self._now(expiry))
+        counted = count.on_conflict_do_update(
+            index_elements=[RateLimit.key],
+            set_={
+                "hits": case((over, amount), else_=RateLimit.hits + amount),
+                "expires_at": case((over, self._now(expiry)), else_=RateLimit.expires_at),
+            },
+        )
+        hits = int(self._run(counted.returning(RateLimit.hits)))
+        if hits == amount:  # a window begins: a good moment to sweep
+            self._run(delete(RateLimit).where(RateLimit.expires_at < self._now(-KEPT_SECONDS)))
+        return hits
+
+    def get(self, key: str) -> int:
+        """The count of the current window."""
+        return int(self._run(select(RateLimit.hits).where(self._current(key))) or 0)
+
+    def get_expiry(self, key: str) -> float:
+        """When the current window ends, in seconds since 1970."""
+        end = self._run(select(RateLimit.expires_at).where(self._current(key)))
+        return float(end.timestamp()) if end else time.time()
+
+    def check(self) -> bool:
+        """Whether the database answers."""
+        return bool(self._run(select(1)))
+
+    def reset(self) -> int | None:
+        """Forget every count."""
+        self._run(delete(RateLimit))
+        return None
+
+    def clear(self, key: str) -> None:
+        """Forget one count."""
+        self._run(delete(RateLimit).where(RateLimit.key == key))
+
+    def _current(self, key: str) -> ColumnElement[bool]:
+        return (RateLimit.key == key) & (RateLimit.expires_at > self._now())
+
+    def _run(self, statement: Any) -> Any:
+        with single_statements(db.engine).connect() as connection:
+            result = connection.execute(statement)
+            return result.scalar() if result.returns_rows else None

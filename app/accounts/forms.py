@@ -1,0 +1,53 @@
+"""The forms to sign up and to sign in."""
+
+import re
+from typing import ClassVar
+
+from wtforms import EmailField, Field, Form, PasswordField
+from wtforms.validators import InputRequired, ValidationError
+
+from app.accounts import passwords
+from app.accounts.models import normal_email
+
+EMAIL_CHARACTERS = 254
+# Something, an @, something with a dot: whether mail arrives there, only sending some would tell.
+EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s.\x00-\x1f\x7f]+(\.[^@\s.\x00-\x1f\x7f]+)+")
+
+
+class AccountForm(Form):
+    """An e-mail address and a password."""
+
+    template: ClassVar[str]
+
+    email = EmailField(
+        "E-mail address",
+        filters=[normal_email],
+        validators=[InputRequired("Enter your e-mail address.")],
+    )
+    password = PasswordField("Password", validators=[InputRequired("Enter your password.")])
+
+    def validate_email(self, field: Field) -> None:
+        """Refuse what cannot be an e-mail address."""
+        if len(field.data) > EMAIL_CHARACTERS or not EMAIL.fullmatch(field.data):
+            raise ValidationError("Enter an e-mail address like name@example.com.")
+
+    def refuse(self, field: Field, sentence: str) -> None:
+        """Say next to `field` why the form was not taken."""
+        field.errors = (*field.errors, sentence)
+
+
+class SignInForm(AccountForm):
+    """For somebody who has an account. Its password is not judged, only compared."""
+
+    template = "sign_in.html"
+
+
+class SignUpForm(AccountForm):
+    """For somebody who has none yet."""
+
+    template = "sign_up.html"
+
+    def validate_password(self, field: Field) -> None:
+        """Refuse a password that is easily guessed."""
+        if sentence := passwords.fault(field.data, self.email.data or ""):
+            raise ValidationError(sentence)

@@ -1,0 +1,51 @@
+"""The tables of the accounts: users, browser sessions, rate limits."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database.columns import Timestamp
+from app.database.db import Model
+
+
+def normal_email(email: str | None) -> str:
+    """The one way in which an e-mail address is stored and compared."""
+    return (email or "").strip().lower()
+
+
+class User(Model):
+    """Somebody with an account here. Most forks replace this table with their own."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: As `normal_email` writes it: one mailbox, one account.
+    email: Mapped[str] = mapped_column(String(254), unique=True)
+    #: Argon2id in its text form, salt and costs included.
+    password_hash: Mapped[str] = mapped_column(String(256))
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+
+
+class UserSession(Model):
+    """One signed-in browser. Deleting the row signs it out, copied cookies included."""
+
+    __tablename__ = "user_sessions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: SHA-256 of the random value in the cookie: reading this table opens no session.
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+    last_seen_at: Mapped[datetime] = mapped_column(Timestamp)
+    expires_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
+
+
+class RateLimit(Model):
+    """How often something was tried in the current window. Shared by all workers and hosts."""
+
+    __tablename__ = "rate_limits"
+
+    key: Mapped[str] = mapped_column(String(300), primary_key=True)
+    hits: Mapped[int]
+    expires_at: Mapped[datetime] = mapped_column(Timestamp, index=True)

@@ -1,0 +1,133 @@
+"""Browser sessions: who is signed in, from signing in to signing out.
+
+The rest of the app knows only `current_user`, with `id`, `email` and `session_id`. The cookie holds
+a random value, the database its hash. Flask's signed cookie alone would know no sign-out: a copy of
+it stays good for ever.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+
+from flask import Flask, Request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask_login import (  # type: ignore[import-untyped]
+    LoginManager,
+    UserMixin,
+    current_user,
+    login_user,
+)
+from itsdangerous import BadSignature
+from sqlalchemy import delete, insert, select, update
+
+from app.accounts.audit import Audit, tell
+from app.accounts.models import User, UserSession
+from app.database.clock import SystemClock
+from app.database.db import db
+
+IDLE_SECONDS = 24 * 3600
+LONGEST_SECONDS = 14 * 24 * 3600
+SEEN_EVERY_SECONDS = 300  # so that not every page load writes
+
+now = SystemClock().database_time
+
+
+@dataclass(frozen=True)
+class SignedIn(UserMixin):  # type: ignore[misc]
+    """A user in one browser session."""
+
+    id: int
+    email: str
+    session_id: int
+    token: str = field(repr=False)
+
+    def get_id(self) -> str:
+        """What stands in the cookie."""
+        return self.token
+
+
+class AgelessCookies(SecureCookieSessionInterface):
+    """Flask's cookie, without the question how old it is.
+
+    Each worker would answer that by its own clock, and one that is late takes a cookie of today for
+    one of tomorrow and refuses it. How long a session lasts stands in its row.
+    """
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """What stands in the cookie; nothing where we have not signed it."""
+        signing = self.get_signing_serializer(app)
+        if signing is None:
+            return None
+
+        try:
+            return self.session_class(signing.loads(request.cookies[self.get_cookie_name(app)]))
+        except (KeyError, BadSignature):
+            return self.session_class()
+
+
+def init_app(app: Flask) -> None:
+    """Let `current_user` tell who is signed in."""
+    app.session_interface = AgelessCookies()
+    logins = LoginManager()
+    # It would compare headers that anybody can send; the row in `user_sessions` is the protection.
+    logins.session_protection = None
+    logins.user_loader(_signed_in)
+    # No context processor: an error page must come out while the database is away.
+    logins.init_app(app, add_context_processor=False)
+    app.jinja_env.globals["current_user"] = current_user
+
+
+def begin(user_id: int) -> None:
+    """Sign this browser in: a new session in which nothing of the one before is left."""
+    end()
+    token = secrets.token_urlsafe(32)
+    db.session.execute(delete(UserSession).where(UserSession.expires_at < now()))
+    db.session.execute(
+        insert(UserSession).values(
+            token_hash=_hash_of(token),
+            user_id=user_id,
+            created_at=now(),
+            last_seen_at=now(),
+            expires_at=now(LONGEST_SECONDS),
+        )
+    )
+    db.session.commit()
+    login_user(_signed_in(token))
+    tell(Audit.SIGNED_IN, user_id)
+
+
+def end() -> None:
+    """Sign this browser out, and with it every copy of its cookie."""
+    token = session.get("_user_id", "")
+    ending = delete(UserSession).returning(UserSession.user_id)
+    user_id = db.session.scalar(ending.where(UserSession.token_hash == _hash_of(token)))
+    db.session.commit()
+    session.clear()  # last: whoever the database could not sign out can try again
+    if user_id:
+        tell(Audit.SIGNED_OUT, user_id)
+
+
+def _signed_in(token: str) -> SignedIn | None:
+    row = db.session.execute(
+        select(
+            User.id,
+            User.email,
+            UserSession.id.label("session_id"),
+            (UserSession.last_seen_at < now(-SEEN_EVERY_SECONDS)).label("unseen"),
+        )
+        .join(User, User.id == UserSession.user_id)
+        .where(
+            UserSession.token_hash == _hash_of(token),
+            UserSession.last_seen_at > now(-IDLE_SECONDS),
+            UserSession.expires_at > now(),
+        )
+    ).one_or_none()
+    if row and row.unseen:
+        seen = update(UserSession).where(UserSession.id == row.session_id)
+        db.session.execute(seen.values(last_seen_at=now()))
+    db.session.commit()  # a page may go on to ask Katana, with no transaction open
+    return SignedIn(row.id, row.email, row.session_id, token) if row else None
+
+
+def _hash_of(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

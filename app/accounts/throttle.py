@@ -1,0 +1,120 @@
+"""How often the same thing may be tried: passwords, sign-ups, connects, callbacks.
+
+Each limit stands at its view, behind what `security.py` asks of every request: a forged form uses
+up nobody's tries.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+from math import ceil
+from typing import Any
+
+from flask import Flask, Response, request
+from flask_limiter import Limiter
+from flask_login import current_user  # type: ignore[import-untyped]
+from werkzeug.wrappers import Response as AnyResponse
+
+from app.accounts import known_browsers
+from app.accounts.counters import DatabaseCounters
+from app.accounts.models import normal_email
+from app.settings.config import Settings
+
+# Wrong passwords. The first limit stops whoever sits at one address, the second a crowd of them,
+# the third whoever goes through many accounts. A browser in which the account signed in lately has
+# the first to itself and does not meet the others: guessing keeps no owner out.
+ACCOUNT_HERE = "10 per 5 minutes"
+ACCOUNT_ANYWHERE = "30 per 5 minutes; 100 per hour"
+ADDRESS = "30 per minute"
+# New accounts; and refused ones, since each of those asks whether an address has an account.
+SIGN_UPS = "60 per minute; 300 per hour"
+REFUSED_SIGN_UPS = "20 per 5 minutes"
+# Nobody presses a button as often as this.
+CONNECTS = "1000 per hour"
+JUNK_CALLBACKS = "120 per minute"
+
+View = Callable[..., Any]
+
+limiter = Limiter(key_func=lambda: _address())
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Make the limits hold for `app`, across all its workers."""
+    (own,) = DatabaseCounters.STORAGE_SCHEME
+    app.config["RATELIMIT_STORAGE_URI"] = settings.ratelimit_storage_uri or f"{own}://"
+    limiter.init_app(app)
+
+
+def sign_ins(view: View) -> View:
+    """Limit wrong passwords."""
+    here = limiter.limit(ACCOUNT_HERE, key_func=_account_here, deduct_when=_refused)
+    anywhere, address = (
+        limiter.limit(limit, key_func=key, deduct_when=_refused, exempt_when=_is_known)
+        for limit, key in ((ACCOUNT_ANYWHERE, _account), (ADDRESS, _address))
+    )
+    return here(anywhere(address(view)))
+
+
+def sign_ups(view: View) -> View:
+    """Limit new accounts."""
+    refused = limiter.limit(REFUSED_SIGN_UPS, key_func=_address, deduct_when=_refused)
+    return limiter.limit(SIGN_UPS, key_func=_address)(refused(view))
+
+
+def connects(view: View) -> View:
+    """Limit attempts to connect."""
+    return limiter.limit(CONNECTS, key_func=_visitor)(view)
+
+
+def callbacks(view: View) -> View:
+    """Limit callbacks that nobody began; one visitor's junk stops no other."""
+    return limiter.limit(JUNK_CALLBACKS, key_func=_visitor, deduct_when=_refused)(view)
+
+
+def remember(response: AnyResponse) -> AnyResponse:
+    """Let the account in the form be known in this browser from now on."""
+    known_browsers.remember(response, _account())
+    return response
+
+
+def seconds_left() -> int:
+    """How long the limit that was just met still holds."""
+    limit = limiter.current_limit
+    # Not its reset_at, which is up to a second later.
+    return max(1, ceil(limit.window[0] - time.time())) if limit else 60
+
+
+def _is_known() -> bool:
+    return known_browsers.name_for(_account()) is not None
+
+
+def _refused(response: Response) -> bool:
+    return response.status_code in {400, 401, 422}
+
+
+def _account_here() -> str:
+    return f"{_account()}@{known_browsers.name_for(_account()) or _address()}"
+
+
+def _account() -> str:
+    # Hashed: this table need not tell who has an account.
+    email = normal_email(request.form.get("email"))
+    return hashlib.sha256(email.encode()).hexdigest()[:32]
+
+
+def _visitor() -> str:
+    return f"user-{current_user.id}" if current_user.is_authenticated else _address()
+
+
+def _address() -> str:
+    """The visitor's address; of IPv6 the network, since one household has 2^64 addresses."""
+    try:
+        address = ip_address(request.remote_addr or "")
+    except ValueError:
+        return "nowhere"
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ip_network((address, 64), strict=False))

@@ -1,0 +1,1 @@
+"""All connections at once: overview, keep-alive, verification, keys."""

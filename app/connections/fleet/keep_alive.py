@@ -1,0 +1,158 @@
+"""Renew what nobody has used for long, so that no refresh token grows too old to be taken.
+
+Any number of hosts may do this at once, beside live traffic: the lease decides who sends. What is
+interrupted has renewed some and left the rest as it was.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import chain
+from threading import Lock
+from uuid import UUID
+
+from app.connections.fleet.idle import Idle
+from app.connections.incidents import PROBE_SECONDS
+from app.connections.leases import Leases
+from app.connections.models import Status
+from app.connections.pauses import PATIENCE_SECONDS, WORTH_WAITING_SECONDS
+from app.connections.refresh import SENDS, Refresh
+from app.connections.seen import Seen
+from app.database.clock import Clock
+from app.errors import NotConnected, SealBroken, TryAgainLater
+
+WORTH_WAITING = timedelta(seconds=WORTH_WAITING_SECONDS)
+AHEAD = 100  # this many are handed to the threads ahead: none waits while one of them is slow
+PUT_OFF_IN_A_ROW = 20  # after so many without a success, Katana is in trouble: leave the rest
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """What became of one connection."""
+
+    RENEWED = "renewed"
+    ELSEWHERE = "renewed or disconnected by somebody else meanwhile"
+    ENDED = "must be connected again by their users"
+    PUT_OFF = "not renewed by Katana now"
+    PAUSING = "pausing after earlier failures"
+    FAILED = "failed here, see the log"
+    LEFT = "left for the next time"
+
+
+class KeepAlive:
+    """Renews connections that are not in use."""
+
+    def __init__(self, leases: Leases, idle: Idle, refresh: Refresh, clock: Clock) -> None:
+        self._leases = leases
+        self._idle = idle
+        self._refresh = refresh
+        self._clock = clock
+
+    def run(
+        self, before: datetime, in_flight: int, stopped: Callable[[], bool]
+    ) -> Iterator[Outcome]:
+        """What becomes of each connection that was last renewed before a moment.
+
+        At most `in_flight` are renewed at once. Once `stopped()`, those under way are finished and
+        no more begun. Raises TryAgainLater where Katana renews none: asking for the rest would be
+        in vain, and one probe now and then is enough.
+        """
+        streak = _Streak()
+
+        def keep(seen: Seen) -> Outcome:
+            if stopped() or streak.too_long:
+                return Outcome.LEFT
+
+            return streak.noted(self._keep(seen))
+
+        begun: deque[Future[Outcome]] = deque()
+        with ThreadPoolExecutor(in_flight) as executor:
+            for seen in chain.from_iterable(self._idle.batches(before)):
+                # Each thread works for the caller's app, and its lines carry the caller's id.
+                begun.append(executor.submit(copy_context().run, keep, seen))
+                if len(begun) > in_flight + AHEAD:
+                    yield begun.popleft().result()
+                if stopped() or streak.too_long:
+                    break
+            while begun:
+                yield begun.popleft().result()
+        if streak.too_long and not stopped():
+            raise TryAgainLater(PROBE_SECONDS)
+
+    def renew(self, connection_id: UUID) -> Outcome:
+        """Renew this one now. Raises NotConnected."""
+        return self._keep(self._look(connection_id))
+
+    def _keep(self, seen: Seen) -> Outcome:
+        try:
+            return self._settle(seen)
+        except NotConnected:
+            return Outcome.ELSEWHERE
+        except SealBroken as error:
+            logger.error("connection %s: %s", seen.id, error)
+        except Exception:  # whatever it is, it must not keep the others from being renewed
+            logger.exception("connection %s: not renewed", seen.id)
+        return Outcome.FAILED
+
+    def _settle(self, seen: Seen) -> Outcome:
+        """Renew it; where the first send leaves open what is true, send once more."""
+        now = self._rested(seen)
+        if now.pausing:
+            return Outcome.PAUSING
+
+        for _ in range(SENDS):
+            if self._refresh.renew(now):
+                return Outcome.RENEWED
+
+            now = self._rested(self._look(seen.id))
+            if now.working > PATIENCE_SECONDS:
+                return Outcome.PAUSING  # whoever held the lease must have died
+            if now.leased or now.refreshed_at > seen.refreshed_at:
+                return Outcome.ELSEWHERE
+            if now.status is Status.RECONNECT_NEEDED:
+                return Outcome.ENDED
+            if now.pausing:
+                break
+        return Outcome.PUT_OFF
+
+    def _rested(self, seen: Seen) -> Seen:
+        """What is seen after a short pause; a longer one is not waited for."""
+        if not timedelta(0) < seen.pausing <= WORTH_WAITING:
+            return seen
+
+        self._clock.sleep(seen.pausing.total_seconds())
+        return self._look(seen.id)
+
+    def _look(self, connection_id: UUID) -> Seen:
+        seen = self._leases.look(connection_id)
+        if seen is None:
+            raise NotConnected
+
+        return seen
+
+
+class _Streak:
+    """How many in a row Katana has not renewed, whichever thread asked."""
+
+    def __init__(self) -> None:
+        self._length = 0
+        self._lock = Lock()
+
+    @property
+    def too_long(self) -> bool:
+        """Whether to leave the rest alone."""
+        return self._length >= PUT_OFF_IN_A_ROW
+
+    def noted(self, outcome: Outcome) -> Outcome:
+        """`outcome` itself. One that Katana had no part in neither adds nor ends."""
+        with self._lock:
+            if outcome is Outcome.PUT_OFF:
+                self._length += 1
+            elif outcome in {Outcome.RENEWED, Outcome.ENDED}:
+                self._length = 0
+        return outcome

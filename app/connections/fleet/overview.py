@@ -1,0 +1,87 @@
+"""Every connection in one line, for whoever looks after them. No token is read."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine, func, select
+
+from app.accounts.models import User
+from app.connections.models import Connection, Reason, Status
+from app.database.db import single_statements
+
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Line:
+    """One connection."""
+
+    email: str
+    factory_name: str | None
+    status: Status
+    reason: Reason | None
+    refreshed_at: datetime
+    renew_at: datetime
+    next_attempt_at: datetime | None
+
+    @property
+    def next_renewal(self) -> datetime | None:
+        """When it is renewed at the next use, or when that is tried again; None if never."""
+        if self.status is Status.RECONNECT_NEEDED:
+            return None
+
+        return max(self.renew_at, self.next_attempt_at or self.renew_at)
+
+
+class Overview:
+    """The connections as they are now."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = single_statements(engine)
+
+    def lines(self, status: Status | None = None) -> Iterator[Line]:
+        """All of them, or those with this status, by e-mail address.
+
+        They are read in batches when they are asked for, and no statement is open in between.
+        """
+        following = (
+            select(
+                User.email,
+                Connection.factory_name,
+                Connection.status,
+                Connection.reason,
+                Connection.refreshed_at,
+                Connection.renew_at,
+                Connection.next_attempt_at,
+            )
+            .join(Connection, Connection.user_id == User.id)
+            .order_by(User.email)
+            .limit(BATCH)
+        )
+        if status:
+            following = following.where(Connection.status == status)
+        statement = following
+        while True:
+            with self._engine.connect() as connection:
+                lines = [Line(*row) for row in connection.execute(statement)]
+            if not lines:
+                return
+
+            yield from lines
+            statement = following.where(User.email > lines[-1].email)
+
+    def overdue_since(self) -> datetime | None:
+        """When the most overdue refresh that has failed became due; None where none has failed."""
+        overdue = select(func.min(Connection.renew_at)).where(
+            Connection.status == Status.ACTIVE, Connection.failures > 0
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(overdue).scalar_one()
+
+    def counts(self) -> Mapping[Status, int]:
+        """How many have each status."""
+        counted = select(Connection.status, func.count()).group_by(Connection.status)
+        with self._engine.connect() as connection:
+            found = {status: number for status, number in connection.execute(counted)}
+        return {status: found.get(status, 0) for status in Status}

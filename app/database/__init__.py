@@ -1,0 +1,1 @@
+"""The database: session and engine, column types, connection pool, clock."""

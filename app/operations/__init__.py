@@ -1,0 +1,1 @@
+"""Starts, serves, watches and repairs the app: launchers, health, metrics, doctor, commands."""

@@ -1,0 +1,63 @@
+"""The flask commands, also while the settings are wrong."""
+
+import click
+from flask import Flask
+from flask.cli import AppGroup, FlaskGroup
+from gunicorn.errors import AppImportError  # type: ignore[import-untyped]
+
+from app.errors import ConfigurationError
+from app.operations import doctor
+from app.operations.commands import connections, keys, moving, sandbox, upkeep, worker
+from app.settings.config import Settings
+
+
+def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
+    """Add the commands to `flask`; they find `settings` with `app.cli.settings.current()`."""
+    app.extensions["settings"] = settings
+    connections.connections.add_command(upkeep.keep_alive)
+    connections.connections.add_command(upkeep.verify_before_use)
+    connections.connections.add_command(moving.move)
+    commands = (connections.connections, keys.keys, doctor.doctor, sandbox.sandbox, worker.worker)
+    for command in commands:
+        app.cli.add_command(command)
+
+
+def is_asked() -> bool:
+    """Whether a `flask` command is at work, and no server."""
+    return click.get_current_context(silent=True) is not None
+
+
+def without_settings(error: ConfigurationError) -> Flask:
+    """What `flask` works on while the settings are wrong: `keys new` and `doctor` need none.
+
+    Raises AppImportError where no `flask` command asks, so that no server starts: gunicorn prints
+    its text without a traceback, and does not try again. Raises the same text as a command's own
+    failure where one like `flask run` or `flask db` would work on this app.
+    """
+    asking = click.get_current_context(silent=True)
+    if asking is None:
+        raise AppImportError(str(error)) from error
+
+    if not isinstance(asking.command, FlaskGroup):
+        raise click.ClickException(str(error))
+
+    app = Flask(__name__)
+    app.cli = _Explaining(error)
+    init_app(app, error)
+    return app
+
+
+class _Explaining(AppGroup):
+    """For a command that it lacks, such as an extension's, it says what is wrong."""
+
+    def __init__(self, error: ConfigurationError) -> None:
+        super().__init__()
+        self.error = error
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
+        """The command `name`."""
+        command = super().get_command(ctx, name)
+        if command is None:
+            raise click.ClickException(str(self.error))
+
+        return command

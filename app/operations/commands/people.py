@@ -1,0 +1,70 @@
+"""Whom a command is about: a user and their connection, by any of their names."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import click
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from app.accounts.models import User, normal_email
+from app.connections.models import Connection
+from app.database.db import db
+
+NUMBER_DIGITS = 9  # what a number in the database can hold for sure
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user, and their connection where there is one."""
+
+    user: User
+    connection: Connection | None
+
+    def connected(self) -> Connection:
+        """Their connection. Raises a ClickException where there is none."""
+        if self.connection is None:
+            raise click.ClickException("This user is not connected to Katana.")
+
+        return self.connection
+
+
+def find(who: str) -> Person:
+    """Whoever has this e-mail address, this number, or the connection with this id.
+
+    Raises a ClickException where there is nobody, and BadParameter where it is nothing of these.
+    """
+    found = (
+        select(User, Connection)
+        .outerjoin(Connection, Connection.user_id == User.id)
+        .where(_named(who.strip()))
+    )
+    # A session of its own, closed at once: nothing stays open while Katana is asked.
+    with Session(db.engine) as session:
+        row = session.execute(found).one_or_none()
+    if row is None:
+        raise click.ClickException("There is no such user or connection here.")
+
+    return Person(*row)
+
+
+def _named(who: str) -> ColumnElement[bool]:
+    if "@" in who and _is_text(who):
+        return User.email == normal_email(who)
+    if who.isascii() and who.isdigit() and len(who) <= NUMBER_DIGITS:
+        return User.id == int(who)
+    try:
+        return Connection.id == UUID(who)
+    except ValueError:
+        raise click.BadParameter(
+            "give an e-mail address, the number of a user, or the id of a connection."
+        ) from None
+
+
+def _is_text(who: str) -> bool:
+    """Whether a database takes it: Python passes on bytes that are no UTF-8, as half letters."""
+    try:
+        who.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,33 @@
+"""flask sandbox: start the stand-in for Katana. To be deleted together with `sandbox/`."""
+
+import os
+import sys
+from urllib.parse import urlsplit
+
+import click
+from flask.cli import with_appcontext
+
+from app.operations.commands import settings
+from app.settings.config import ROOT
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8001, show_default=True, help="0: any."
+)
+@with_appcontext
+def sandbox(port: int) -> None:
+    """Start the sandbox, with this app's client id, secret and redirect URI."""
+    katana = settings.current().katana
+    if urlsplit(katana.authorize_url).port != port:
+        click.echo(f"KATANA_AUTHORIZE_URL and its like do not lead to port {port}.", err=True)
+    client = {
+        "KATANA_CLIENT_ID": katana.client_id,
+        "KATANA_CLIENT_SECRET": katana.client_secret,
+        "KATANA_REDIRECT_URI": katana.redirect_uri,
+        "KATANA_AUDIENCE": katana.audience,
+    }
+    os.chdir(ROOT)
+    # In this very process: whoever ends the command ends the sandbox.
+    command = (sys.executable, "-m", "sandbox", "--port", str(port))
+    os.execve(sys.executable, command, os.environ | client)  # noqa: S606  no shell is needed

@@ -1,0 +1,57 @@
+"""The settings, and the commands that cannot do without them."""
+
+from typing import Any
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup, ScriptInfo
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.errors import ConfigurationError
+from app.operations import logs
+from app.settings.config import Settings
+
+
+def current() -> Settings:
+    """The settings of the current app."""
+    return _checked(current_app)
+
+
+class DatabaseCommand(click.Command):
+    """Needs the settings and the database, and says so in a sentence where it lacks either."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """What the command returns."""
+        _checked(ctx.ensure_object(ScriptInfo).load_app())
+        try:
+            with logs.carrying(f"{self.name}-{logs.new_id()}"):
+                return super().invoke(ctx)
+        except SQLAlchemyError as error:
+            if _interrupted(error):
+                raise click.Abort from None
+
+            # Its class alone: its text holds the statement, and what was to be stored.
+            raise click.ClickException(
+                f"The database failed ({type(error).__name__}): `flask doctor` tells more."
+            ) from None
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether it began with Ctrl-C, which may leave a statement, and so its end, half done."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+class DatabaseGroup(AppGroup):
+    """Its commands are such commands."""
+
+    command_class = DatabaseCommand
+
+
+def _checked(app: Flask) -> Settings:
+    settings: Settings | ConfigurationError = app.extensions["settings"]
+    if isinstance(settings, ConfigurationError):
+        raise click.ClickException(str(settings))
+
+    return settings

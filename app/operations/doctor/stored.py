@@ -1,0 +1,83 @@
+"""Whether what is stored can be used: the keys, and the state of the connections."""
+
+from collections.abc import Iterator, Sequence
+
+from app.connections.fleet.sealed import KeyInUse, SealedValue
+from app.errors import SealBroken
+from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
+
+OVERDUE_DAYS = 8  # `flask connections keep-alive` renews after 7
+
+
+def keys(examined: Examined) -> Iterator[Finding]:
+    """Every key that a stored token needs is there, is the first, and opens what it has sealed."""
+    uses = examined.connections.upkeep.sealed.keys_in_use()
+    yield _needed(examined, uses)
+    yield _opening(examined, uses)
+
+
+def _needed(examined: Examined, uses: Sequence[KeyInUse]) -> Finding:
+    first, *others = (key.kid for key in examined.settings.token_keys)
+    known = {first, *others}
+    missing = [f"{use.kid or '?'} ({use.values})" for use in uses if use.kid not in known]
+    old = [use.kid for use in uses if use.kid in others]
+    if missing:
+        return fault(
+            "keys",
+            f"Tokens do not open, for want of these keys: {', '.join(missing)}.",
+            "Add them to TOKEN_ENCRYPTION_KEYS again, behind the first.",
+        )
+    if old:
+        return warning(
+            "keys",
+            f"Tokens are still sealed by older keys: {', '.join(map(str, old))}.",
+            "Run `flask keys rotate`.",
+        )
+    return ok("keys", f"No token needs another key than {first}.")
+
+
+def _opening(examined: Examined, uses: Sequence[KeyInUse]) -> Finding:
+    """One of each key and some more are tried."""
+    sealed = examined.connections.upkeep.sealed
+    known = {key.kid for key in examined.settings.token_keys}
+    examples = sealed.of([use.example for use in uses if use.kid in known])
+    tried = {value for value in (*examples, *next(sealed.batches(), ())) if value.kid in known}
+    broken = {value.connection_id for value in tried if not _opens(examined, value)}
+    if broken:
+        return fault(
+            "opening",
+            f"Tokens do not open, though their key is there: connection {min(broken)}"
+            + (f" and {len(broken) - 1} more of those tried." if len(broken) > 1 else "."),
+            "See whether a key was replaced under its old name, or a row was copied.",
+        )
+    return ok("opening", f"Of the stored tokens {len(tried)} were tried, and they open.")
+
+
+def _opens(examined: Examined, value: SealedValue) -> bool:
+    try:
+        examined.connections.vault.open(value.sealed, value.place)
+    except SealBroken:
+        return False
+    return True
+
+
+def connections(examined: Examined) -> Iterator[Finding]:
+    """None waits for long, and Katana does not refuse all."""
+    upkeep = examined.connections.upkeep
+    told = ", ".join(f"{count} {status}" for status, count in upkeep.overview.counts().items())
+    oldest = upkeep.idle.oldest()
+    waited = (upkeep.idle.moment(0) - oldest).days if oldest else 0
+    if upkeep.incidents.under_way():
+        yield warning(
+            "connections",
+            f"{told}. Katana refuses many in a row: none is ended, and one a minute is tried.",
+            "Ask Katana's status page or the partner team; it resumes by itself.",
+        )
+    elif waited > OVERDUE_DAYS:
+        yield warning(
+            "connections",
+            f"{told}. The oldest was last renewed {waited} days ago.",
+            "Let `flask connections keep-alive` run, once a day or with --watch.",
+        )
+    else:
+        yield ok("connections", f"{told}. The oldest was last renewed {waited} days ago.")

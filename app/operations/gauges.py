@@ -1,0 +1,63 @@
+"""What the database tells Prometheus of the connections, when Prometheus asks."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import partial
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.connections.fleet.upkeep import Upkeep
+from app.operations.questions import Question
+
+
+class Gauges(Collector):
+    """True for all hosts at once; each is read by one look at an index."""
+
+    def __init__(self, upkeep: Upkeep) -> None:
+        self._read = Question(partial(read, upkeep))
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: the database is asked when somebody wants to know."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges; while the database does not answer, that alone."""
+        up = GaugeMetricFamily("katana_database_up", "Whether the database answers.")
+        try:
+            yield from self._read.answer()
+            up.add_metric([], 1)
+        except (SQLAlchemyError, TimeoutError):
+            up.add_metric([], 0)
+        yield up
+
+
+def read(upkeep: Upkeep) -> Sequence[Metric]:
+    by_status = GaugeMetricFamily("katana_connections", "Connections by status.", labels=["status"])
+    for status, number in upkeep.overview.counts().items():
+        by_status.add_metric([status], number)
+    overdue, unrenewed = upkeep.overview.overdue_since(), upkeep.idle.oldest()
+    now = upkeep.idle.moment(0)
+    return [
+        by_status,
+        GaugeMetricFamily(
+            "katana_oldest_overdue_refresh_age_seconds",
+            "How long the most overdue refresh that has failed has been due.",
+            _seconds(overdue, now),
+        ),
+        GaugeMetricFamily(
+            "katana_oldest_refresh_age_seconds",
+            "How long ago the active connection that has waited longest was last renewed.",
+            _seconds(unrenewed, now),
+        ),
+        GaugeMetricFamily(
+            "katana_incident",
+            "Whether Katana refuses so many connections in a row that none is ended.",
+            int(upkeep.incidents.under_way()),
+        ),
+    ]
+
+
+def _seconds(since: datetime | None, now: datetime) -> float:
+    return max((now - since).total_seconds(), 0) if since else 0

@@ -1,0 +1,126 @@
+"""What Prometheus sees: the page, and the counters on it.
+
+The counters are those of this host: each worker process counts for itself, and whichever is asked
+adds them up. They hang on the same signals that a fork can use. The gauges are read from the
+database when they are asked for, so they are true for all hosts at once.
+"""
+
+import hmac
+import os
+
+from flask import Blueprint, Flask, abort, current_app, request
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from app import connections
+from app.connections.events import Event, connected, reconnect_needed, refresh_failed, refreshed
+from app.connections.models import EventKind, Reason
+from app.operations.gauges import Gauges
+from app.settings.config import Settings
+
+#: What can become of a refresh; the words are those of the log.
+OUTCOMES = (
+    "ok",
+    "recovered",
+    "overtaken",
+    "not_sent",
+    "answer_lost",
+    "no_access_token",
+    "login_busy",
+    "request_refused",
+    "client_refused",
+    "grant_refused",
+    "incident",
+    "seal_broken",
+    "ended",  # Katana has ended the grant: its user must connect again
+    "lost",  # an answer was lost, and the grant with it: the same
+)
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+bp = Blueprint("metrics", __name__)
+
+
+@bp.get("/metrics")
+def metrics() -> tuple[bytes, int, dict[str, str]]:
+    """Everything, in Prometheus' text format, for whoever knows the token."""
+    measured: Metrics | None = current_app.extensions["metrics"]
+    if measured is None:
+        abort(404)
+
+    if not measured.may_be_read_with(request.authorization.token if request.authorization else ""):
+        return b"", 401, {"WWW-Authenticate": "Bearer"}
+
+    return measured.text(), 200, {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Count from now on, if there is a token to read the counts with."""
+    token = settings.metrics_token
+    with app.app_context():
+        upkeep = connections.current().upkeep
+    app.extensions["metrics"] = Metrics(token, Gauges(upkeep)) if token else None
+
+
+class Metrics:
+    """The counters of this process, and the way to all others."""
+
+    def __init__(self, token: str, gauges: Gauges) -> None:
+        self._token = token
+        self._stored = CollectorRegistry()
+        self._stored.register(gauges)
+        self._own = CollectorRegistry()
+        self._refreshes = Counter(
+            "katana_refreshes", "Refreshes by outcome.", ["outcome"], registry=self._own
+        )
+        self._refresh_seconds = Histogram(
+            "katana_refresh_duration_seconds",
+            "How long refreshes took, from the claim until the outcome was stored.",
+            buckets=SECONDS,
+            registry=self._own,
+        )
+        self._connect_seconds = Histogram(
+            "katana_connect_duration_seconds",
+            "How long Katana took to give the grants of new connections.",
+            buckets=SECONDS,
+            registry=self._own,
+        )
+        self._takeovers = Counter(
+            "katana_lease_takeovers",
+            "Refreshes that took over from one that had died or hung.",
+            registry=self._own,
+        )
+        for outcome in OUTCOMES:  # a rate can only be told from a counter that was there before
+            self._refreshes.labels(outcome)
+        connected.connect(self._count_connect)
+        for signal in (refreshed, refresh_failed, reconnect_needed):
+            signal.connect(self._count_refresh)
+
+    def may_be_read_with(self, token: str | None) -> bool:
+        """Whether this is the token."""
+        return hmac.compare_digest((token or "").encode(), self._token.encode())
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        counted = self._own
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        return generate_latest(counted) + generate_latest(self._stored)
+
+    def _count_connect(self, event: Event) -> None:
+        self._connect_seconds.observe(event.duration_seconds or 0)
+
+    def _count_refresh(self, event: Event) -> None:
+        self._refreshes.labels(outcome_of(event)).inc()
+        self._refresh_seconds.observe(event.duration_seconds or 0)
+        if event.took_over:
+            self._takeovers.inc()
+
+
+def outcome_of(event: Event) -> str:
+    """What became of a refresh, as one of OUTCOMES."""
+    if event.kind is EventKind.RECONNECT_NEEDED:
+        return "lost" if event.detail == Reason.ANSWER_LOST else "ended"
+
+    return event.detail or "ok"

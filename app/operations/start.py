@@ -1,0 +1,164 @@
+"""Starts everything on one machine, for `make run`: settings, migrations, the sandbox, the app."""
+
+import argparse
+import base64
+import os
+import re
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from app.errors import ConfigurationError
+from app.operations.processes import Server, Servers, end_at_signals, require_free_port
+from app.operations.serve import migrate
+from app.settings import config, parsing
+
+ENV = config.ROOT / ".env"
+SANDBOX = config.ROOT / "sandbox" / "__main__.py"  # a fork may do without it
+SANDBOX_ENV = config.INSTANCE / "sandbox.env"
+SANDBOX_ORIGIN = "http://127.0.0.1:8001"
+WORKER = Server("The worker", ("flask", "worker"), {}, quiet=True)
+
+
+def main() -> None:
+    """Run until Ctrl-C or a signal to end; whatever fails leaves by one sentence and status 1."""
+    end_at_signals()
+    arguments = _arguments()
+    try:
+        write_env()
+        if not arguments.env_only:
+            run()
+    except KeyboardInterrupt:
+        print("\nStopped.")
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}.")
+
+
+def write_env() -> None:
+    """Write .env with fresh secrets, readable by its owner alone, unless there is one."""
+    if ENV.exists():
+        return
+
+    key = base64.urlsafe_b64encode(secrets.token_bytes(parsing.KEY_BYTES)).decode()
+    text = (config.ROOT / ".env.example").read_text()
+    text = re.sub(r"(?m)^SECRET_KEY=$", f"SECRET_KEY={secrets.token_hex(32)}", text)
+    text = re.sub(r"(?m)^TOKEN_ENCRYPTION_KEYS=$", f"TOKEN_ENCRYPTION_KEYS=k1:{key}", text)
+    _write_private(ENV, text)
+    print("Wrote .env with fresh secrets.", flush=True)
+
+
+def run() -> None:
+    """Serve the app, and the sandbox while there is no client id, until one of them ends."""
+    environ = _environment()
+    settings = config.load(environ)
+    app = _app(settings)
+    sandbox = _sandbox(settings) if _is_sandboxed(environ) else None
+    require_free_port(app)
+    # The app comes last and is ended first: a refresh under way still gets the sandbox's answer.
+    with Servers() as servers:
+        if sandbox:
+            require_free_port(sandbox)
+            servers.start(sandbox)
+        migrate(environ)
+        servers.start(WORKER)
+        servers.start(app)
+        servers.wait_for_answers()
+        _say_where(settings, sandbox)
+        servers.wait_for_an_end()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m app.operations.start", description=__doc__)
+    parser.add_argument("--env-only", action="store_true", help="write .env and end")
+    return parser.parse_args()
+
+
+def _environment() -> dict[str, str]:
+    config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
+    if SANDBOX.exists() and "KATANA_CLIENT_ID" not in config.read_environment():
+        _write_private(SANDBOX_ENV, _sandbox_settings())
+
+    return config.read_environment(sandbox=SANDBOX.exists())
+
+
+def _sandbox_settings() -> str:
+    return f"""\
+# The sandbox in Katana's place, for as long as KATANA_CLIENT_ID is set nowhere else.
+KATANA_CLIENT_ID=sandbox-{secrets.token_hex(8)}
+KATANA_CLIENT_SECRET={secrets.token_hex(32)}
+KATANA_AUTHORIZE_URL={SANDBOX_ORIGIN}/authorize
+KATANA_ACCESS_TOKEN_URL={SANDBOX_ORIGIN}/oauth/token
+KATANA_REVOKE_URL={SANDBOX_ORIGIN}/oauth/revoke
+KATANA_API_BASE_URL={SANDBOX_ORIGIN}/v1
+"""
+
+
+def _write_private(path: Path, text: str) -> None:
+    # Private from its first byte: a chmod afterwards would leave a moment to read it.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def _is_sandboxed(environ: Mapping[str, str]) -> bool:
+    return environ["KATANA_CLIENT_ID"] == dotenv_values(SANDBOX_ENV).get("KATANA_CLIENT_ID")
+
+
+def _sandbox(settings: config.Settings) -> Server:
+    katana = settings.katana
+    url = urlsplit(katana.authorize_url)
+    host, port = url.hostname or "127.0.0.1", url.port or 80
+    return Server(
+        name="The sandbox",
+        command=("sandbox", "--host", host, "--port", str(port)),
+        environ={
+            "KATANA_CLIENT_ID": katana.client_id,
+            "KATANA_CLIENT_SECRET": katana.client_secret,
+            "KATANA_REDIRECT_URI": katana.redirect_uri,
+            "KATANA_AUDIENCE": katana.audience,
+        },
+        host=host,
+        port=port,
+        remedy="change the port in all four URLs of instance/sandbox.env",
+        quiet=True,  # it would name its address a second time
+    )
+
+
+def _app(settings: config.Settings) -> Server:
+    host, port = _where_to_listen(settings.katana.redirect_uri)
+    return Server(
+        name="The app",
+        command=("gunicorn", "wsgi:app", "--log-level", "warning"),
+        environ={"GUNICORN_BIND": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"},
+        host=host,
+        port=port,
+        remedy="change the port in KATANA_REDIRECT_URI in .env",
+    )
+
+
+def _where_to_listen(redirect_uri: str) -> tuple[str, int]:
+    uri = urlsplit(redirect_uri)
+    # Behind a tunnel or a proxy, the address that users see is not the one to listen on.
+    if uri.scheme != "http" or uri.hostname not in parsing.LOOPBACK_HOSTS:
+        return "127.0.0.1", 8000
+
+    return uri.hostname, uri.port or 80
+
+
+def _say_where(settings: config.Settings, sandbox: Server | None) -> None:
+    uri = urlsplit(settings.katana.redirect_uri)
+    print(f"\n  Open {uri.scheme}://{uri.netloc}")
+    if sandbox:
+        ledger = f"http://{sandbox.host}:{sandbox.port}"
+        print(f"  The sandbox stands in for Katana; its ledger is at {ledger}")
+    print("  Ctrl-C ends everything.\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Connect to Katana: the way there, the way back, and disconnecting."""
+
+import logging
+
+from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
+from flask_login import current_user  # type: ignore[import-untyped]
+from werkzeug.exceptions import MethodNotAllowed, Unauthorized
+from werkzeug.wrappers import Response
+
+from app.accounts import throttle
+from app.connections import current, lifecycle
+from app.connections.lifecycle import Connected, Revocation
+from app.errors import AttemptRefused, ConnectError
+from app.katana.oauth import SCOPE
+from app.pages import live
+from app.pages.katana_answer import NAMES, KatanaAnswer, read
+from app.pages.refusals import refusal
+from app.pages.security import csrf
+
+DELETED = "Disconnected. This app deleted its keys"
+GOODBYES = {
+    Revocation.REVOKED: f"{DELETED}, and Katana confirmed that access is revoked.",
+    Revocation.NOT_OFFERED: (
+        f"{DELETED} to your Katana and can no longer reach it. "
+        "Nothing was changed in Katana itself."
+    ),
+    Revocation.FAILED: f"{DELETED}. Katana did not confirm that access is revoked.",
+    None: "Katana was not connected any more.",
+}
+
+logger = logging.getLogger(__name__)
+bp = Blueprint("connect", __name__, url_prefix="/katana")
+
+
+@bp.post("/connect")
+@throttle.connects
+def connect() -> Response:
+    """Send the user to Katana, to approve."""
+    parts = current()
+    try:
+        attempt = parts.attempts.begin(current_user.session_id)
+    except AttemptRefused:  # signed out in another tab, since this request came in
+        raise Unauthorized from None
+    return redirect(parts.login.authorization_url(attempt.state, attempt.code_verifier), 303)
+
+
+@bp.post("/callback")
+@csrf.exempt  # type: ignore[untyped-decorator]
+@throttle.callbacks
+def callback_posted() -> Response:
+    """Turn a POST from Katana's page into a GET: only that brings the session's cookie along."""
+    read(request.form)
+    answer = {name: request.form[name] for name in NAMES if name in request.form}
+    return redirect(url_for("connect.callback", **answer), 303)  # type: ignore[arg-type]
+
+
+@bp.get("/callback")
+@throttle.callbacks
+def callback() -> Response:
+    """Take Katana's answer; no step is reached but past the one before."""
+    if request.method == "HEAD":  # Flask adds it to every GET, and a look must use up nothing
+        raise MethodNotAllowed(["GET", "POST"])
+
+    answer = read(request.args)
+    if not current_user.is_authenticated:
+        raise Unauthorized
+
+    try:
+        code_verifier = current().attempts.consume(answer.state, current_user.session_id)
+    except AttemptRefused:
+        if not lifecycle.finished(current_user.id, answer.state):
+            raise
+
+        return _to_dashboard()  # the page was loaded again, or the browser went back
+    return _finish(answer, code_verifier)
+
+
+@bp.post("/disconnect")
+def disconnect() -> Response:
+    """End the connection, and say what that did and what not."""
+    flash(GOODBYES[current().lifecycle.disconnect(current_user.id)])
+    return _to_dashboard()
+
+
+@bp.after_request
+def keep_the_url(response: Response) -> Response:
+    """Keep codes and states out of every Referer, and out of what a redirect says in words."""
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    if response.location:
+        response.set_data(b"")
+    return response
+
+
+def _finish(answer: KatanaAnswer, code_verifier: str) -> Response:
+    parts = current()
+    issuer = parts.login.settings.issuer
+    # Of a refusal too: who it is from decides what is said of Katana (RFC 9207 section 2.4).
+    if issuer and answer.iss != issuer:
+        raise AttemptRefused(f"a callback has {_who_issued(answer)} in place of KATANA_ISSUER")
+
+    if answer.code is None:
+        return _not_approved(answer.error)
+
+    grant = parts.login.exchange(answer.code, code_verifier)
+    if grant.scope not in {None, SCOPE}:
+        logger.warning("Katana granted another scope than %s", SCOPE)
+    connected = parts.lifecycle.connect(current_user.id, grant, answer.state)
+    flash(_welcome(connected))
+    return _to_dashboard()
+
+
+def _who_issued(answer: KatanaAnswer) -> str:
+    return "no iss" if answer.iss is None else "another iss"
+
+
+def _not_approved(error: str | None) -> Response:
+    why = refusal(error)
+    if why.ours:
+        logger.error("Katana's authorization page refused this app: %s", why.name)
+    page = make_response(render_template("not_approved.html", why=why), why.status)
+    # Over https the CSRF check wants to see where the form on this page comes from.
+    page.headers["Referrer-Policy"] = "strict-origin"
+    return page
+
+
+def _welcome(connected: Connected) -> str:
+    name, before = _factory_name(connected), connected.previous_factory
+    if name is None:
+        return "Connected to Katana."
+
+    if before and before != name:
+        return f"Connected to {name}. Before, this was {before}."
+
+    return f"Connected to {name}."
+
+
+def _factory_name(connected: Connected) -> str | None:
+    """What the account is called; None where Katana does not say, which costs nothing."""
+    try:
+        api = live.katana_api(connected.connection_id)
+        return live.name_factory(connected.connection_id, connected.connected_by, api)
+    except ConnectError as error:
+        logger.info("the name of a new connection's factory will be asked for later: %s", error)
+        return None
+
+
+def _to_dashboard() -> Response:
+    return redirect(url_for("dashboard.dashboard"), 303)

@@ -1,0 +1,61 @@
+"""The first page, and the dashboard: a user's own Katana, read live."""
+
+from flask import Blueprint, Response, make_response, render_template
+from flask_login import current_user  # type: ignore[import-untyped]
+
+from app.connections import events, lifecycle
+from app.connections.models import Status
+from app.database.db import db
+from app.errors import ConnectError, NotConnected, ReconnectNeeded
+from app.pages import error_pages, live
+from app.pages.explanations import Explanation
+from app.pages.overview import Overview, overview
+
+SHOWN = 10  # of what happened to the connection
+
+bp = Blueprint("dashboard", __name__)
+
+
+@bp.get("/")
+def landing() -> str:
+    """What this is."""
+    return render_template("landing.html")
+
+
+@bp.get("/dashboard")
+def dashboard() -> Response:
+    """The connection, what Katana shows through it, and what happened to it."""
+    seen, trouble = _ask_katana(current_user.id)
+    page = render_template(
+        "dashboard.html",
+        connection=lifecycle.find(current_user.id),  # read after asking, which may have changed it
+        overview=seen,
+        trouble=trouble,
+        history=events.history(current_user.id, limit=SHOWN + 1),  # and what came before them
+        shown=SHOWN,
+    )
+    response = make_response(page)
+    if trouble and trouble.retry_after:
+        response.status_code = 503
+        response.headers["Retry-After"] = str(trouble.retry_after)
+    return response
+
+
+def _ask_katana(user_id: int) -> tuple[Overview | None, Explanation | None]:
+    """What Katana shows, or why it shows nothing; neither where the row itself says that."""
+    connection = lifecycle.find(user_id)
+    if connection is None or connection.status is Status.RECONNECT_NEEDED:
+        return None, None
+
+    connection_id, connected_by = connection.id, connection.connected_by
+    nameless = connection.factory_name is None
+    db.session.rollback()  # no transaction is open while Katana is asked
+    api = live.katana_api(connection_id)
+    try:
+        if nameless:
+            live.name_factory(connection_id, connected_by, api)
+        return overview(api), None
+    except (NotConnected, ReconnectNeeded):
+        return None, None
+    except ConnectError as error:
+        return None, error_pages.explain(error)

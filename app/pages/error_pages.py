@@ -1,0 +1,119 @@
+"""Let every failure end in a page, and in the log where somebody has to look at it.
+
+None of these pages asks who is signed in: the database may be what failed.
+"""
+
+import logging
+from dataclasses import replace
+from math import ceil
+
+from flask import Flask, Response, make_response, render_template, request
+from flask_limiter import RateLimitExceeded
+from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
+
+from app.accounts import audit, throttle
+from app.accounts.audit import Audit
+from app.errors import ConnectError
+from app.operations import logs
+from app.pages.explanations import (
+    ANYTHING_ELSE,
+    DATABASE_AWAY,
+    FAILURES,
+    FORGED,
+    MINUTE,
+    STATUSES,
+    TWO_SESSIONS,
+    Explanation,
+)
+from app.pages.security import TwoSessions
+
+#: InternalError is what PostgreSQL says while it only reads, as in the middle of a failover.
+AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout)
+
+logger = logging.getLogger(__name__)
+
+
+def init_app(app: Flask) -> None:
+    """Show these pages for what goes wrong in `app`."""
+    app.register_error_handler(ConnectError, _failed)
+    app.register_error_handler(HTTPException, _refused)
+    app.register_error_handler(SecurityError, _wrong_host)
+    app.register_error_handler(CSRFError, _forged)
+    app.register_error_handler(TwoSessions, _two_sessions)
+    app.register_error_handler(RateLimitExceeded, _too_often)
+    for away in AWAY:
+        app.register_error_handler(away, _database_away)
+
+
+def explain(error: ConnectError) -> Explanation:
+    """What `error` is to a browser; it is logged as well."""
+    told = next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
+    level = logging.ERROR if told.ours else logging.WARNING
+    name = type(error).__name__
+    fields = audit.fields(Audit.FAILED, audit.known_user_id(), name)
+    logger.log(level, "%s: %s", name, error, extra=fields)
+    seconds = getattr(error, "retry_after", None)
+    return replace(told, retry_after=max(1, round(seconds))) if seconds else told
+
+
+def _failed(error: ConnectError) -> Response:
+    return _page(explain(error))
+
+
+def _refused(error: HTTPException) -> Response:
+    """Also what nobody foresaw: Flask hands that over as a 500, once it is in the log."""
+    cause = getattr(error, "original_exception", None)
+    if isinstance(cause, AWAY):  # after the view, where a try is counted, Flask asks no handler
+        return _database_away(cause)
+
+    told = STATUSES.get(error.code or 500, replace(ANYTHING_ELSE, status=error.code or 500))
+    page = _page(told)
+    if isinstance(error, MethodNotAllowed):
+        page.headers["Allow"] = ", ".join(error.valid_methods or ())
+    return page
+
+
+def _forged(_error: CSRFError) -> Response:
+    return _page(FORGED)
+
+
+def _two_sessions(_error: TwoSessions) -> Response:
+    logger.warning("a browser sent more than one session cookie")
+    return _page(TWO_SESSIONS)
+
+
+def _too_often(_error: RateLimitExceeded) -> Response:
+    audit.tell(Audit.THROTTLED, audit.known_user_id(), request.endpoint)
+    seconds = throttle.seconds_left()
+    wait = f"{ceil(seconds / MINUTE)} minutes" if seconds > MINUTE else "a minute"
+    signing_in = (request.endpoint or "").startswith("accounts.sign_in")
+    why = ", so that nobody gets in by guessing" if signing_in else ""
+    text = f"This app now waits a while{why}. Try again in {wait}."
+    told = replace(STATUSES[429], text=text, retry_after=seconds)
+    return _page(told)
+
+
+def _database_away(error: Exception) -> Response:
+    logger.error("the database does not answer: %s", type(error).__name__)
+    return _page(DATABASE_AWAY)
+
+
+def _wrong_host(error: SecurityError) -> Response:
+    # A page would hold links, and to what host? Flask builds none for one that it does not trust.
+    return Response(
+        "This app is not at this address.\n", 400, content_type="text/plain; charset=utf-8"
+    )
+
+
+def _page(told: Explanation) -> Response:
+    # By this the user's page and the lines of the log find each other.
+    reference = logs.request_id() if told.ours else None
+    html = render_template("error.html", told=told, reference=reference)
+    page = make_response(html, told.status)
+    page.headers["Referrer-Policy"] = "no-referrer"
+    if told.retry_after:
+        page.headers["Retry-After"] = str(told.retry_after)
+    return page

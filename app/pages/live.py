@@ -1,0 +1,47 @@
+"""Katana's API, asked while a page is being made."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from uuid import UUID
+
+from flask import Flask, current_app
+from requests import Session
+
+from app import connections
+from app.katana.client import KatanaApi
+from app.settings.config import Settings
+
+PAGE_SECONDS = 12.0  # for all that one page asks of Katana's API
+
+
+def init_app(app: Flask, settings: Settings, session: Session) -> None:
+    """Let pages reach Katana's API through `session`."""
+
+    def api(connection_id: UUID) -> KatanaApi:
+        token = partial(connections.current().refresh.fresh_access_token, connection_id)
+        until = time.monotonic() + PAGE_SECONDS
+        return KatanaApi(settings.katana.api_base_url, session, token, until)
+
+    app.extensions["katana_api"] = api
+
+
+def katana_api(connection_id: UUID) -> KatanaApi:
+    """Katana's API with a connection's access, for as long as a page may take.
+
+    Have no transaction open while you ask it.
+    """
+    api: Callable[[UUID], KatanaApi] = current_app.extensions["katana_api"]
+    return api(connection_id)
+
+
+def name_factory(connection_id: UUID, connected_by: str, api: KatanaApi) -> str | None:
+    """Ask what the account is called that the attempt `connected_by` connected, and remember it.
+
+    A page that asks for more goes on with the same `api`, so that all of it has one time to be done
+    in. Raises what the API raises.
+    """
+    name = api.factory().name
+    if name:
+        connections.current().lifecycle.name_factory(connection_id, connected_by, name)
+    return name or None

@@ -1,0 +1,130 @@
+"""What holds for every page: closed to strangers, no forged form, the security headers."""
+
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, current_app, redirect, request, url_for
+from flask_login import current_user  # type: ignore[import-untyped]
+from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
+from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
+from werkzeug.wrappers import Response as AnyResponse
+
+from app.settings.config import Settings
+
+#: The pages for everybody. Any other page, a fork's new one included, is for those signed in.
+PUBLIC = frozenset(
+    {
+        "static",
+        "dashboard.landing",
+        "accounts.sign_up",
+        "accounts.sign_up_submit",
+        "accounts.sign_in",
+        "accounts.sign_in_submit",
+        "accounts.sign_out",
+        # A POST from Katana's page carries no cookie; the GET judges a stranger itself.
+        "connect.callback",
+        "connect.callback_posted",
+        "health.up",
+        "health.ready",
+        # A token of its own lets Prometheus in, and nobody else.
+        "metrics.metrics",
+    }
+)
+#: Called from Katana's site by design; `state` is its protection.
+FROM_ELSEWHERE = frozenset({"connect.callback_posted"})
+YEAR_SECONDS = 365 * 24 * 3600
+
+csrf = CSRFProtect()
+
+
+class TwoSessions(BadRequest):
+    """A browser sent more than one session cookie."""
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Guard `app`: in the order in which a request meets it."""
+    app.before_request(refuse_two_sessions)
+    app.before_request(refuse_other_sites)
+    app.before_request(refuse_strangers)
+    csrf.init_app(app)
+    app.after_request(_headers(settings))
+
+
+def refuse_two_sessions() -> None:
+    """Of two session cookies one was planted, and a browser does not say which (RFC 6265bis 8.6).
+
+    A neighbour under the same name, or on another port of this machine, can set a cookie that goes
+    to one of our paths only: the user would connect their Katana to the neighbour's account there.
+    """
+    if len(request.cookies.getlist(current_app.config["SESSION_COOKIE_NAME"])) > 1:
+        raise TwoSessions
+
+
+def refuse_other_sites() -> None:
+    """A second lock beside the CSRF token: browsers say where a form was sent from."""
+    if request.method in {"GET", "HEAD"} or request.endpoint in FROM_ELSEWHERE:
+        return
+
+    if request.headers.get("Sec-Fetch-Site", _site_by_origin()) not in {"same-origin", "none"}:
+        raise Forbidden
+
+
+def _site_by_origin() -> str:
+    """What a browser that does not know Sec-Fetch-Site would say, as far as its Origin tells."""
+    origin = request.headers.get("Origin")
+    return "none" if origin is None or origin.partition("://")[2] == request.host else "cross-site"
+
+
+def refuse_strangers() -> AnyResponse | None:
+    """Only what is listed in PUBLIC is for everybody; what does not exist is nobody's."""
+    if request.endpoint in PUBLIC | {None} or current_user.is_authenticated:
+        return None
+
+    if request.method in {"GET", "HEAD"}:
+        return redirect(url_for("accounts.sign_in"), 303)
+
+    raise Unauthorized
+
+
+def _headers(settings: Settings) -> Callable[[Response], Response]:
+    fixed = _fixed_headers(settings)
+
+    def add_headers(response: Response) -> Response:
+        for name, value in fixed.items():
+            response.headers.setdefault(name, value)
+        if request.endpoint != "static" or response.status_code >= 400:
+            response.headers["Cache-Control"] = "no-store"
+            response.vary.add("Cookie")
+        return response
+
+    return add_headers
+
+
+def _fixed_headers(settings: Settings) -> Mapping[str, str]:
+    # Without Katana's origin Chromium stops the redirect that answers the Connect form.
+    policy = (
+        "default-src 'none'",
+        "style-src 'self'",
+        "img-src 'self'",
+        f"form-action 'self' {_origin(settings.katana.authorize_url)}",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+    headers = {
+        "Content-Security-Policy": "; ".join(policy),
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        # Not no-referrer: over https the CSRF check wants to see that a form came from here.
+        "Referrer-Policy": "same-origin",
+    }
+    if settings.https:
+        headers["Strict-Transport-Security"] = f"max-age={YEAR_SECONDS}; includeSubDomains"
+    return headers
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

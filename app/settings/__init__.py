@@ -1,0 +1,1 @@
+"""The settings: environment in, checked values out."""

@@ -1,0 +1,57 @@
+"""A strict local stand-in for Katana's login and API: a second app, reached over HTTP only.
+
+It imports nothing from the rest of `app`, keeps everything in memory, and listens on loopback
+only. Removing this folder, the `sandbox` command and the tests' fixture removes it altogether.
+"""
+
+from flask import Flask
+
+from sandbox import (
+    api,
+    controls,
+    happening_controls,
+    ledger_page,
+    login,
+    order_api,
+    page_security,
+    recording,
+    token_endpoint,
+    webhook_api,
+    webhook_controls,
+    webhook_logs,
+)
+from sandbox.clock import Clock, SystemClock
+from sandbox.state import Client, Sandbox
+
+
+def create_sandbox(
+    *,
+    client_id: str,
+    client_secret: str,
+    redirect_uri: str,
+    audience: str = "https://api.katanamrp.com",
+    clock: Clock | None = None,
+) -> Flask:
+    """Return a sandbox in which one client is registered, with one redirect URI."""
+    app = Flask(__name__)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+    client = Client(client_id, client_secret, redirect_uri, audience)
+    app.extensions["sandbox"] = Sandbox(client, clock or SystemClock())
+
+    page_security.init_app(app)
+    recording.init_app(app)
+    for part in (
+        ledger_page,
+        controls,
+        happening_controls,
+        login,
+        token_endpoint,
+        webhook_api,
+        order_api,
+        webhook_controls,
+        webhook_logs,
+        api,
+    ):
+        app.register_blueprint(part.bp)
+    return app

@@ -1,0 +1,56 @@
+"""The command `python -m sandbox`: serve the sandbox on a loopback address."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from sandbox import create_sandbox
+from sandbox.page_security import LOOPBACK_HOSTS
+
+_NEEDED = ("KATANA_CLIENT_ID", "KATANA_CLIENT_SECRET", "KATANA_REDIRECT_URI")
+
+
+class QuietRequestHandler(WSGIRequestHandler):
+    """Serves without an access log: the ledger is the log, and a query may hold a `state`."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Write nothing."""
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Serve until interrupted; return the exit status."""
+    options = _options(argv)
+    missing = [name for name in _NEEDED if not environ.get(name)]
+    if missing:
+        print(f"The sandbox needs {', '.join(missing)} in its environment.", file=sys.stderr)
+        return 2
+
+    app = create_sandbox(
+        client_id=environ["KATANA_CLIENT_ID"],
+        client_secret=environ["KATANA_CLIENT_SECRET"],
+        redirect_uri=environ["KATANA_REDIRECT_URI"],
+        audience=environ.get("KATANA_AUDIENCE") or "https://api.katanamrp.com",
+    )
+    server = make_server(
+        options.host, options.port, app, threaded=True, request_handler=QuietRequestHandler
+    )
+    print(f"Katana sandbox: http://{options.host}:{server.port}/ shows its ledger", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
+    return 0
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", choices=LOOPBACK_HOSTS)
+    parser.add_argument("--port", default=8001, type=int)
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""GET /v1/...: what a connected app may read, as Katana answers it."""
+
+import json
+from collections.abc import Sequence
+from math import ceil
+
+from flask import Blueprint, Response, g, jsonify, request
+
+from sandbox.filters import matching, whole_number_in_query
+from sandbox.limits import Allowance
+from sandbox.recording import bearer_token, note
+from sandbox.records import Kept
+from sandbox.refusals import ApiRefusal, api_refusal
+from sandbox.shapes import Record
+from sandbox.state import memory
+from sandbox.stock import Stock
+
+bp = Blueprint("api", __name__, url_prefix="/v1")
+
+_MOST_PER_PAGE = 250
+_ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+@bp.get("/factory")
+def factory() -> Response:
+    """Answer the one object that says whose account this is; it has no id."""
+    return jsonify(_stock().factory)
+
+
+@bp.route("/<path:name>", methods=_ALL_METHODS)
+def listing(name: str) -> Response:
+    """Answer one page of a list; what is not there is not found, whatever the method."""
+    lists = _stock().lists
+    if request.method != "GET" or name not in lists:
+        raise api_refusal(404)
+
+    page = page_of(matching(lists[name].ordered(memory().rules.list_order), request.args))
+    memory().schedule.listed(g.factory, name)
+    return page
+
+
+@bp.errorhandler(ApiRefusal)
+def refuse(refusal: ApiRefusal) -> Response:
+    """Answer a refusal in the shape that the rules choose."""
+    note(error=refusal.name)
+    return refusal.answer(memory().rules.error_shape)
+
+
+@bp.after_request
+def add_limit_headers(response: Response) -> Response:
+    """Tell what is left of the minute, with every answer."""
+    allowance: Allowance = g.get("allowance") or memory().limits.untouched(
+        memory().rules.requests_per_minute
+    )
+    response.headers["X-Ratelimit-Limit"] = str(allowance.limit)
+    response.headers["X-Ratelimit-Remaining"] = str(allowance.remaining)
+    in_seconds = memory().rules.ratelimit_reset == "s"
+    reset = allowance.reset_ms // 1000 if in_seconds else allowance.reset_ms
+    response.headers["X-Ratelimit-Reset"] = str(reset)
+    if allowance.exceeded:
+        response.headers["Retry-After"] = str(allowance.wait)
+    return response
+
+
+def count_request() -> str:
+    """Return the key of the factory that the bearer may read, and count the request.
+
+    :raise ApiRefusal: 401 for any token that is not good now, 429 over the limit.
+    """
+    family, is_good = memory().families.bearer(bearer_token())
+    if family is not None:
+        note(family=family.id)
+    if family is None or not is_good:
+        raise api_refusal(401)
+
+    g.allowance = memory().limits.count(family.id, memory().rules.requests_per_minute)
+    if g.allowance.exceeded:
+        raise api_refusal(429)
+    return family.factory
+
+
+def _stock() -> Stock:
+    """Return the records of the factory that the bearer may read; refuses as `count_request`."""
+    g.factory = count_request()
+    return memory().lives[g.factory].stock
+
+
+def page_of(records: Sequence[Kept | Record]) -> Response:
+    """Answer the page that is asked for; more than 250 items a page are silently cut to 250."""
+    limit = min(whole_number_in_query("limit", 50, request.args), _MOST_PER_PAGE)
+    page = whole_number_in_query("page", 1, request.args)
+    pages = max(1, ceil(len(records) / limit))
+    offset = (page - 1) * limit
+
+    shown = records[offset : offset + limit]
+    response = jsonify(data=[each.record if isinstance(each, Kept) else each for each in shown])
+    # Every value is a string, as seen on Katana's wire although its reference says otherwise.
+    response.headers["X-Pagination"] = json.dumps(
+        {
+            "total_records": str(len(records)),
+            "total_pages": str(pages),
+            "offset": str(offset),
+            "page": str(page),
+            "first_page": str(page == 1).lower(),
+            "last_page": str(page >= pages).lower(),
+        }
+    )
+    return response

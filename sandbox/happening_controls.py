@@ -1,0 +1,94 @@
+"""What happens in the factories, as buttons and as JSON, and each factory's whole truth."""
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+from flask import Blueprint, Response, jsonify
+from werkzeug.wrappers import Response as AnyResponse
+
+from sandbox import given
+from sandbox.announcing import announce
+from sandbox.asking import asked, done, refuse_politely
+from sandbox.factories import FACTORIES
+from sandbox.happenings import Wish, come_true, wish_from
+from sandbox.life import Happened, Life
+from sandbox.state import Memory, memory, sandbox
+
+bp = Blueprint("happening_controls", __name__)
+refuse_politely(bp)
+
+_MOST_GROWN = 500_000
+
+
+@bp.post("/happen")
+def happen() -> AnyResponse:
+    """Let something happen in a factory, now or after so many of its lists were read."""
+    wish = wish_from(asked())
+    wish = replace(wish, factory=_life(wish.factory).factory.key)
+    if not wish.after_lists:
+        return done({"happened": _happen(memory(), wish)})
+
+    change = partial(_happen, memory(), wish)
+    memory().schedule.after(wish.after_lists, str(wish.factory), wish.resource, change)
+    return done({"waiting": len(memory().schedule)})
+
+
+@bp.post("/grow")
+def grow() -> AnyResponse:
+    """Add many orders or customers at once, written evenly over the last `days`; none is told."""
+    told = asked()
+    life = _life(told.get("factory"))
+    many = given.whole_number("count", told.get("count"), low=1, high=_MOST_GROWN)
+    days = given.whole_number("days", told.get("days", 0), low=0, high=10_000)
+    now = sandbox().clock.now()
+    life.grow(str(told.get("resource", "sales_orders")), many, now - timedelta(days=days), now)
+    return done({"grown": many})
+
+
+@bp.get("/truth/<factory>")
+def truth(factory: str) -> Response:
+    """Answer every record of a factory, deleted ones with their `deleted_at`, oldest first."""
+    stock = _life(factory).stock
+    lists = {
+        name: [kept.record for kept in reversed(records.ordered())]
+        for name, records in stock.lists.items()
+    }
+    return jsonify(factory=stock.factory, **lists)
+
+
+def _happen(memory: Memory, wish: Wish) -> list[dict[str, object]]:
+    """Let a wish come true as often as it says, and tell the webhooks."""
+    life = memory.lives[str(wish.factory)]
+    happened: list[Happened] = []
+    for _ in range(wish.times):
+        now = memory.clock.now() - timedelta(seconds=wish.late)
+        came = come_true(wish, life, now)
+        for event in (event for each in came for event in each.events if wish.announce):
+            announce(memory, life.factory.key, event)
+        happened += came
+    return [_view(each) for each in happened]
+
+
+def _view(happened: Happened) -> dict[str, object]:
+    kept = happened.kept
+    return {
+        "resource": happened.resource,
+        "id": kept.id,
+        "serial": kept.serial,
+        "updated_at": kept.updated_at,
+        "deleted_at": kept.deleted_at,
+    }
+
+
+def _life(key: object) -> Life:
+    """Return the factory that is meant: that of the newest family unless one is named.
+
+    :raise LookupError: there is no such factory.
+    """
+    families = memory().families.all
+    chosen = key or (families[-1].factory if families else FACTORIES[0].key)
+    if not isinstance(chosen, str) or chosen not in memory().lives:
+        raise LookupError(f"There is no factory called {chosen!r}.")
+
+    return memory().lives[chosen]

@@ -1,0 +1,38 @@
+"""The rows of an order as they change, and what of the order follows from them."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from sandbox.records import Records
+from sandbox.shapes import Record
+
+
+def with_bought(order: Record, bought: Sequence[Record], variants: Records) -> Record:
+    """Return the fields of an order that has these rows; a price not told is the variant's."""
+    shape = order["sales_order_rows"][0]
+    rows = []
+    for place, fields in enumerate(bought):
+        variant = variants.find(fields["variant_id"]).record
+        row = shape | {"price_per_unit": variant["sales_price"]} | fields
+        total = _plain(Decimal(str(row["quantity"])) * Decimal(str(row["price_per_unit"])))
+        row |= {"id": order["id"] * 10 + place, "total": total, "total_in_base_currency": total}
+        rows.append(row | {"price_per_unit_in_base_currency": row["price_per_unit"]})
+    return _with_rows(rows)
+
+
+def one_more(order: Record, at: str) -> Record:
+    """Return an order's fields after one more piece of the first thing on it."""
+    first, *others = order["sales_order_rows"]
+    price, quantity = Decimal(str(first["price_per_unit"])), Decimal(str(first["quantity"])) + 1
+    row = {"quantity": _plain(quantity), "total": _plain(quantity * price), "updated_at": at}
+    return _with_rows([first | row | {"total_in_base_currency": row["total"]}, *others])
+
+
+def _with_rows(rows: list[Record]) -> Record:
+    """Return the fields of an order that follow from its rows."""
+    total = _plain(sum(Decimal(str(each["total"])) for each in rows))
+    return {"sales_order_rows": rows, "total": total, "total_in_base_currency": total}
+
+
+def _plain(number: Decimal | int) -> int | float:
+    return int(number) if number == int(number) else float(number)

@@ -1,0 +1,29 @@
+"""The records of Katana's API by their shape: which keys each has, and what most of them hold.
+
+The shapes are in `shapes.json`, with the keys and types of the examples in Katana's reference.
+There, null is either filled in for each record or the null that Katana shows.
+"""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sandbox.clock import iso
+
+Record = dict[str, Any]
+
+_SHAPES: dict[str, Record] = json.loads(Path(__file__).with_name("shapes.json").read_text("utf-8"))
+
+
+def shaped(kind: str, written: datetime | None = None, /, **filled: object) -> Record:
+    """Return a record of this kind, created and last changed at `written`.
+
+    :raise KeyError: the shape has no such key.
+    """
+    if written is not None:
+        filled |= {"created_at": iso(written), "updated_at": iso(written)}
+    if unknown := filled.keys() - _SHAPES[kind].keys():
+        raise KeyError(f"A {kind} has no {', '.join(sorted(unknown))}.")
+
+    return _SHAPES[kind] | filled

@@ -1,0 +1,157 @@
+"""What each invented factory has in Katana when the sandbox starts.
+
+Content follows from counting, not from chance, so every start shows the same factory; only the
+dates move along, so that its orders are always recent.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sandbox.factories import FACTORIES, Factory, Product
+from sandbox.orders import sales_orders
+from sandbox.records import Records
+from sandbox.shapes import Record, shaped
+
+_SAFETY_STOCK = 5
+
+
+@dataclass(frozen=True)
+class Stock:
+    """Everything that the API can tell about one factory."""
+
+    factory: Record
+    lists: dict[str, Records]
+
+
+def stock_of(factory: Factory, now: datetime) -> Stock:
+    """Return a factory's records, dated back from `now`."""
+    founded = now - timedelta(days=200)
+    customers = [_customer(factory, n, founded) for n in range(len(factory.customers))]
+    products = [_product(factory, n, founded) for n in range(len(factory.products))]
+    variants = [variant for product in products for variant in product["variants"]]
+    users = (_user(factory, n) for n in range(len(factory.people)))
+    inventory = (_inventory(factory, n, variant) for n, variant in enumerate(variants))
+    lists = {
+        "users": Records(users, newest_first=False),
+        "locations": Records([_location(factory, founded)], newest_first=False),
+        "customers": Records(customers),
+        "products": Records(products),
+        "variants": Records(variants),
+        "inventory": Records(inventory, key="variant_id", newest_first=False),
+        "sales_orders": Records(sales_orders(factory, customers, variants, now)),
+    }
+    return Stock(_account(factory), lists)
+
+
+def _account(factory: Factory) -> Record:
+    location = factory.first_id + 1
+    address = shaped("address", line_1="1 Workshop Lane", city=factory.city)
+    return shaped(
+        "factory",
+        legal_address=address | {"country": factory.country},
+        legal_name=factory.legal_name,
+        display_name=factory.display_name,
+        base_currency_code=factory.currency,
+        default_manufacturing_location_id=location,
+        default_purchases_location_id=location,
+        default_sales_location_id=location,
+    )
+
+
+def _user(factory: Factory, n: int) -> Record:
+    first, last = factory.people[n].split()
+    email = f"{first}@{factory.key}.example.com".lower()
+    return shaped("user", id=factory.first_id + 40 + n, firstName=first, lastName=last, email=email)
+
+
+def _location(factory: Factory, founded: datetime) -> Record:
+    address_id = factory.first_id + 2
+    return shaped(
+        "location",
+        founded,
+        id=factory.first_id + 1,
+        legal_name=factory.legal_name,
+        address_id=address_id,
+        address={"id": address_id} | shaped("address"),
+    )
+
+
+def _customer(factory: Factory, n: int, founded: datetime) -> Record:
+    return customer(factory, n, founded + timedelta(days=3 * n))
+
+
+def customer(factory: Factory, n: int, written: datetime) -> Record:
+    """Return the factory's customer number `n`; after the named ones, names come back numbered."""
+    turn, place = divmod(n, len(factory.customers))
+    name = factory.customers[place]
+    is_person = len(name.split()) == 2 and place % 2 == 0
+    first, last = name.split() if is_person else ("", "")
+    if turn:
+        name = f"{name} {turn + 1}"
+    mailbox = "".join(letter for letter in name.lower() if letter.isalnum())
+    return shaped(
+        "customer",
+        written,
+        id=customer_id_of(factory, n),
+        name=name,
+        first_name=first,
+        last_name=last,
+        company="" if is_person else name,
+        email=f"{mailbox}@example.com",
+        currency=factory.currency,
+    )
+
+
+def customer_id_of(factory: Factory, n: int) -> int:
+    """Return the id of customer number `n`; those of different factories never meet."""
+    if n < len(factory.customers):
+        return factory.first_id + 70 + n
+
+    return 20_000_000 + FACTORIES.index(factory) * 1_000_000 + n
+
+
+def _product(factory: Factory, n: int, founded: datetime) -> Record:
+    product, product_id = factory.products[n], factory.first_id + 100 + n
+    written = founded + timedelta(days=n)
+    config = {"id": product_id + 400, "product_id": product_id, "name": product.attribute}
+    return shaped(
+        "product",
+        written,
+        id=product_id,
+        name=product.name,
+        category_name=product.category,
+        variants=[_variant(product, m, product_id, written) for m in range(len(product.variants))],
+        configs=[config | {"values": [variant.value for variant in product.variants]}],
+    )
+
+
+def _variant(product: Product, m: int, product_id: int, written: datetime) -> Record:
+    variant = product.variants[m]
+    attribute = {"config_name": product.attribute, "config_value": variant.value}
+    return shaped(
+        "variant",
+        written,
+        id=product_id * 10 + m,
+        product_id=product_id,
+        sku=f"{product.sku}-{variant.suffix}",
+        sales_price=variant.price,
+        config_attributes=[attribute],
+    )
+
+
+def _inventory(factory: Factory, n: int, variant: Record) -> Record:
+    """Return the stock of a variant; quantities and money are strings, as Katana writes them."""
+    in_stock, committed = (7 * n + 4) % 23, (3 * n + 2) % 9
+    cost = variant["sales_price"] * 0.42
+    return shaped(
+        "inventory",
+        variant_id=variant["id"],
+        location_id=factory.first_id + 1,
+        safety_stock_level=f"{_SAFETY_STOCK:.5f}",
+        reorder_point=f"{_SAFETY_STOCK:.5f}",
+        average_cost=f"{cost:.10f}",
+        value_in_stock=f"{cost * in_stock:.10f}",
+        quantity_in_stock=f"{in_stock:.5f}",
+        quantity_committed=f"{committed:.5f}",
+        quantity_missing_or_excess=f"{in_stock - committed - _SAFETY_STOCK:.5f}",
+    )

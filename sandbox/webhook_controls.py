@@ -1,0 +1,87 @@
+"""What a person or a test does to webhooks at Katana's side, and deliveries made by hand."""
+
+import json
+from collections.abc import Mapping
+
+from flask import Blueprint, Response, jsonify
+from werkzeug.wrappers import Response as AnyResponse
+
+from sandbox import given
+from sandbox.announcing import deliver
+from sandbox.asking import asked, done, refuse_politely
+from sandbox.state import memory
+from sandbox.webhooks import Webhook
+
+bp = Blueprint("webhook_controls", __name__)
+refuse_politely(bp)
+
+_DEEDS = ("disable", "enable", "delete")
+
+
+@bp.post("/webhooks")
+def change() -> AnyResponse:
+    """Disable, enable or delete one webhook or all, as somebody may at Katana."""
+    told = asked()
+    deed = given.one_of("do", told.get("do"), _DEEDS)
+    webhooks = _chosen(told)
+    for webhook in webhooks:
+        if deed == "delete":
+            memory().webhooks.delete(webhook.id)
+        else:
+            memory().webhooks.change(webhook.id, {"enabled": deed == "enable"})
+    return done({"changed": [webhook.id for webhook in webhooks]})
+
+
+@bp.post("/webhooks/foreign")
+def add_foreign() -> AnyResponse:
+    """Register a webhook of another app at a factory, which an app must leave alone."""
+    told = asked()
+    factory = str(told.get("factory") or "")
+    if factory not in memory().lives:
+        raise LookupError(f"There is no factory called {factory!r}.")
+    fields = {
+        "url": str(told.get("url") or "https://another-app.example.com/katana"),
+        "subscribed_events": ["sales_order.created"],
+        "description": "Another app",
+    }
+    return done({"id": memory().webhooks.add(factory, "", fields).id})
+
+
+@bp.post("/deliver")
+def deliver_by_hand() -> AnyResponse:
+    """Post any body to a webhook: `payload` as JSON, or `text` as it is; `signature` as it says."""
+    told = asked()
+    webhook = _chosen(told)[0]
+    text = told["text"] if "text" in told else json.dumps(told.get("payload"))
+    signature = given.one_of(
+        "signature", told.get("signature", "right"), ("right", "wrong", "none")
+    )
+    sent = deliver(memory(), webhook, "by hand", str(text).encode(), signature)
+    return done({"delivery": sent.n})
+
+
+@bp.post("/deliveries/hurry")
+def hurry() -> AnyResponse:
+    """Let every delivery that waits for its time be posted now."""
+    return done({"hurried": memory().sender.hurry()})
+
+
+@bp.get("/deliveries")
+def deliveries() -> Response:
+    """Answer the latest deliveries, oldest first, and how many there are in each state."""
+    log = memory().deliveries
+    return jsonify(deliveries=[each.as_json() for each in log.all()], totals=log.totals())
+
+
+def _chosen(told: Mapping[str, object]) -> list[Webhook]:
+    """Return the webhook that is named, or all of them.
+
+    :raise LookupError: there is none.
+    """
+    named = told.get("webhook")
+    if named in (None, ""):
+        if not memory().webhooks.all():
+            raise LookupError("There is no webhook.")
+        return memory().webhooks.all()
+
+    return [memory().webhooks.find(given.whole_number("webhook", named, low=1, high=10**9))]
