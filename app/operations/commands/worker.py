@@ -6,8 +6,8 @@ from flask.cli import with_appcontext
 
 from app.operations.commands.settings import DatabaseCommand
 from app.operations.commands.stopping import stop_at_signals
-from app.worker import jobs
-from app.worker.loop import Worker
+from app.operations.worker import jobs
+from app.operations.worker.loop import Worker
 
 
 @click.command(cls=DatabaseCommand)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.clock import monotonic
 from app.errors import NotConnected
-from app.worker import Job, Key
+from app.operations.worker import Job, Key
 
 LOOK_SECONDS = 0.5  # between two looks for what is due, where nothing ends before
 DATABASE_AWAY_SECONDS = 5.0
