@@ -47,13 +47,14 @@ class Connected:
         environ: dict[str, str],
         name: str = "ada",
         clock: Clock | None = None,
+        factory: str | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.app = app
         self.sandbox = sandbox
         self.settings: Settings = load(environ)
         self.user_id = self._sign_up(name)
-        self.id: UUID = self.connect()
+        self.id: UUID = self.connect(factory)
         self.family_id = max(family.id for family in sandbox.ledger().families)
 
     def reconnect(self, factory: str | None = None) -> None:

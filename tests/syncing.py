@@ -85,6 +85,10 @@ class Syncing:
             db.session.expunge_all()
             return list(rows)
 
+    def rows_of_orders(self) -> int:
+        """How many orders are stored."""
+        return len(self.rows(Order))
+
     def shown(self, model: type[Copied]) -> list[Any]:
         """What a page would show."""
         with self.app.app_context():

@@ -15,7 +15,7 @@ from app.errors import NotConnected
 from app.operations.worker import Job, Key
 
 LOOK_SECONDS = 0.5  # between two looks for what is due, where nothing ends before
-DATABASE_AWAY_SECONDS = 5.0
+AFTER_FAILURE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +76,10 @@ class Worker:
                 return job.due(2 * self._threads)
         except SQLAlchemyError as error:
             logger.error("%s: the database failed (%s)", job.name, type(error).__name__)
-            self._next_look[job.name] = monotonic() + DATABASE_AWAY_SECONDS
-            return ()
+        except Exception:  # one job that fails must not keep the others from being done
+            logger.exception("%s cannot say what is due", job.name)
+        self._next_look[job.name] = monotonic() + AFTER_FAILURE_SECONDS
+        return ()
 
     def _do(self, job: Job, key: Key) -> None:
         try:
