@@ -14,7 +14,7 @@ from sqlalchemy import select
 from app import sync
 from app.database.db import Model, db
 from app.sync.copy import Copied, Customer, Order, OrderRow, Product, StockLevel, Variant, shown
-from app.sync.cursors import POLL_SECONDS
+from app.sync.due import POLL_SECONDS
 from app.sync.feed import Change
 from app.sync.models import SetAside, SyncCursor
 from sandbox.factories import FACTORIES

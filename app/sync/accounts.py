@@ -17,8 +17,7 @@ from app.database.clock import Clock
 from app.database.db import single_statements
 from app.sync.cursors import Claimed, is_of, keep
 from app.sync.models import SyncAccount, SyncCursor
-from app.sync.owner import Owner
-from app.sync.resources import Resource
+from app.sync.resources import Owner, Resource
 from app.sync.storing import Storing
 
 

@@ -16,34 +16,12 @@ from sqlalchemy import (
     String,
     select,
 )
-from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
 
 from app.connections.models import Connection
-from app.database.columns import Timestamp
+from app.database.columns import Amount, Timestamp
 from app.database.db import Model
 from app.sync.models import SyncAccount, SyncCursor, connection_key
-
-SCALE = 6  # decimal places; Katana gives five for quantities
-#: What a column holds at most; a record with more is set aside.
-MOST = Decimal(2**63 - 1).scaleb(-SCALE)
-
-
-class Amount(TypeDecorator[Decimal]):
-    """A quantity or a sum, exact and comparable on every database: millionths, as an integer.
-
-    SQLite has no decimals, and would keep a float.
-    """
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
-        return None if value is None else int(Decimal(value).scaleb(SCALE).to_integral_value())
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        return None if value is None else Decimal(value).scaleb(-SCALE)
 
 
 class Copied(Model):

@@ -10,24 +10,24 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Engine, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, and_, case, func, select, update
 from sqlalchemy import Connection as Database
 from sqlalchemy.orm import Session, aliased
 
-from app.connections.models import Connection, Status
+from app.connections.models import Connection
 from app.connections.pauses import jitter
 from app.database.clock import Clock
 from app.database.db import single_statements
+from app.sync import due
 from app.sync.models import SyncAccount, SyncCursor
-from app.sync.passes import SETTLE, Pass
-from app.sync.webhook import Webhook, WebhookState
+from app.sync.passes import Pass
 
 LEASE_SECONDS = 50.0  # renewed with each page; a dead worker's cursor is free within a minute
 RESOURCES = 8  # of one connection that may be due at the same time
-POLL_SECONDS = 60.0  # from pass to pass without a working webhook
-POLL_WITH_WEBHOOK_SECONDS = 300.0
-SECONDS_PER_PAGE = 10.0  # a long list without dates is read less often: others need the budget
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 3600.0  # back-off doubles with each failure
+
+
+Columns = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,12 @@ class Cursors:
         """
         other = aliased(SyncCursor)
         at_work = select(other.resource).where(
-            other.connection_id == SyncCursor.connection_id, other.lease_until > self._now()
+            other.connection_id == SyncCursor.connection_id,
+            other.lease_until > due.now(self._clock),
         )
         found = (
             select(SyncCursor.connection_id, SyncCursor.resource)
-            .where(self._is_claimable(), ~at_work.exists())
+            .where(due.is_claimable(self._clock), ~at_work.exists())
             .order_by(SyncCursor.due_at)
             .limit(limit * RESOURCES)
         )
@@ -83,7 +84,9 @@ class Cursors:
 
     def claim(self, connection_id: UUID, resource: str) -> Claimed | None:
         """The right to read this one; None where it is not due, or somebody else's."""
-        this_one = and_(is_of(connection_id), SyncCursor.resource == resource, self._is_claimable())
+        this_one = and_(
+            is_of(connection_id), SyncCursor.resource == resource, due.is_claimable(self._clock)
+        )
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
             # A row that another worker is just claiming is passed over, not waited for.
             free = select(SyncCursor.fence).where(this_one).with_for_update(skip_locked=True)
@@ -108,50 +111,45 @@ class Cursors:
             row = session.execute(seen.where(Connection.id == connection_id)).first()
         return Claimed(cursor, account, *row) if cursor and account and row else None
 
-    def advance(self, database: Database, held: Claimed, values: dict[str, Any]) -> bool:
-        """Set columns and renew the lease, first in a page's transaction; False where it is lost.
+    def hold(self, database: Database, held: Claimed) -> bool:
+        """Renew the lease, first in a page's transaction; False where it is lost.
 
-        The row stays locked until the commit, so that nobody else stores a page meanwhile.
+        The row stays locked until the commit, so that no other worker stores a page meanwhile.
         """
         keep(database, held.connection_id)
         lease = {"lease_until": self._clock.database_time(LEASE_SECONDS)}
-        advanced = update(SyncCursor).where(_is_held(held)).values(lease | values)
-        return database.execute(advanced).rowcount == 1
+        return (
+            database.execute(update(SyncCursor).where(_is_held(held)).values(lease)).rowcount == 1
+        )
 
-    def under_way(self, now: Pass, *, is_last: bool) -> dict[str, Any]:
+    def set(self, database: Database, held: Claimed, values: Columns) -> None:
+        """Set columns of a cursor that is still held."""
+        database.execute(update(SyncCursor).where(_is_held(held)).values(values))
+
+    def under_way(self, now: Pass, *, is_last: bool) -> Columns:
         """The columns of a pass that goes on; `is_last`: later, behind those that are due now."""
-        return now.columns() | _WELL | (self._released() if is_last else {})
+        later = {"due_at": self._clock.database_time(), **_NO_LEASE} if is_last else {}
+        return now.columns() | _WELL | later
 
-    def finished(self, held: Claimed, done: Pass, *, dated: bool) -> dict[str, Any]:
+    def finished(self, held: Claimed, done: Pass, *, dated: bool) -> Columns:
         """The columns of a pass that is over."""
         now = self._clock.database_time()
         position = max((at for at in (held.cursor.position, done.highest) if at), default=None)
         first = func.coalesce(SyncCursor.first_pass_at, now)
         whole = {"whole_at": now, "first_pass_at": first} if done.is_whole else {}
         over = {"position": position, "read_at": done.started_at, "page": None}
-        due = {"due_at": self._next(done, dated)}
-        return done.columns() | over | whole | due | _WELL | _NO_LEASE
+        next_pass = {"due_at": due.next_pass(self._clock, done, dated=dated)}
+        return done.columns() | over | whole | next_pass | _WELL | _NO_LEASE
 
-    def release(self, held: Claimed) -> None:
-        """Give it back as it is."""
-        self._set(held, self._released())
-
-    def rest(self, held: Claimed, until: datetime) -> bool:
-        """Give it back until a moment, unless a hint has come since the claim. Always true."""
+    def release(self, held: Claimed, until: datetime | None = None) -> None:
+        """Give it back as it is: due now, or from a moment on unless a hint has come meanwhile."""
         now = self._clock.database_time()
-        self._set(
-            held, {"due_at": case((SyncCursor.hinted_at > held.at, now), else_=until), **_NO_LEASE}
-        )
-        return True
-
-    def note_swept(self, database: Database, held: Claimed, mark: int) -> None:
-        """Remember that no row below `mark` is left."""
-        this_one = and_(is_of(held.connection_id), SyncCursor.resource == held.cursor.resource)
-        database.execute(update(SyncCursor).where(this_one).values(swept=mark))
+        due_at = case((SyncCursor.hinted_at >= held.at, now), else_=until) if until else now
+        self._give_back(held, {"due_at": due_at})
 
     def put_off(self, held: Claimed, seconds: float) -> None:
         """Let nobody read it for so long; nothing has failed."""
-        self._set(held, {"next_attempt_at": self._clock.database_time(seconds), **_NO_LEASE})
+        self._give_back(held, {"next_attempt_at": self._clock.database_time(seconds)})
 
     def failed(self, held: Claimed, word: str) -> None:
         """Back off, and say why on the page."""
@@ -159,47 +157,15 @@ class Cursors:
         until = self._clock.database_time(min(pause, LONGEST_PAUSE_SECONDS) * jitter(0.8, 1))
         now = self._clock.database_time()
         why = {"failures": SyncCursor.failures + 1, "failure": word, "failed_at": now}
-        self._set(held, {**why, "next_attempt_at": until, **_NO_LEASE})
+        self._give_back(held, {**why, "next_attempt_at": until})
 
-    def _set(self, held: Claimed, values: dict[str, Any]) -> None:
+    def _give_back(self, held: Claimed, values: Columns) -> None:
         with self._single.connect() as database:
-            database.execute(update(SyncCursor).where(_is_held(held)).values(values))
-
-    def _released(self) -> dict[str, Any]:
-        return {"due_at": self._clock.database_time(), **_NO_LEASE}
-
-    def _is_claimable(self) -> ColumnElement[bool]:
-        now, cursor = self._now(), SyncCursor
-        active = Connection.status == Status.ACTIVE
-        return and_(
-            cursor.due_at <= now,
-            or_(cursor.next_attempt_at.is_(None), cursor.next_attempt_at <= now),
-            or_(cursor.lease_until.is_(None), cursor.lease_until < now),
-            select(Connection.id).where(Connection.id == cursor.connection_id, active).exists(),
-        )
-
-    def _now(self) -> ColumnElement[Any]:
-        # As a subquery, which PostgreSQL evaluates once: it looks up no index by its clock.
-        return select(self._clock.database_time()).scalar_subquery()
-
-    def _next(self, done: Pass, dated: bool) -> ColumnElement[Any]:
-        """When the next pass is due: never later than the polling interval, and spread."""
-        now = self._clock.database_time()
-        hinted = SyncCursor.hinted_at >= done.started_at
-        if dated and not done.is_single:  # what came behind its upper end is still to be read
-            return case((hinted, now), else_=self._clock.database_time(SETTLE.total_seconds()))
-
-        well = select(Webhook.connection_id).where(
-            Webhook.connection_id == SyncCursor.connection_id, Webhook.state == WebhookState.ACTIVE
-        )
-        least, spread = 0 if dated else done.pages * SECONDS_PER_PAGE, jitter(0.8, 1)
-        often = self._clock.database_time(max(POLL_SECONDS * spread, least))
-        rarely = self._clock.database_time(max(POLL_WITH_WEBHOOK_SECONDS * spread, least))
-        return case((hinted, now), (well.exists(), rarely), else_=often)
+            self.set(database, held, values | _NO_LEASE)
 
 
-_NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_until": None}
-_WELL: dict[str, Any] = {"failures": 0, "failure": None, "failed_at": None, "next_attempt_at": None}
+_NO_LEASE: Columns = {"lease_owner": None, "lease_until": None}
+_WELL: Columns = {"failures": 0, "failure": None, "failed_at": None, "next_attempt_at": None}
 
 
 def keep(database: Database, connection_id: UUID) -> None:

@@ -4,11 +4,13 @@ What stops it anywhere, a kill included, leaves the cursor where the last page w
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from sqlalchemy import Connection as Database
 from sqlalchemy import Engine
 
 from app.connections.lifecycle import Lifecycle
@@ -23,11 +25,11 @@ from app.errors import (
 )
 from app.katana.client import KatanaApi, Page
 from app.sync.accounts import Accounts
-from app.sync.cursors import POLL_WITH_WEBHOOK_SECONDS, Claimed, Cursors
+from app.sync.cursors import Claimed, Cursors
+from app.sync.due import POLL_SECONDS, SECONDS_PER_PAGE
 from app.sync.hints import Hints
-from app.sync.owner import Owner
 from app.sync.passes import Pass
-from app.sync.resources import Resource
+from app.sync.resources import Owner, Resource
 from app.sync.set_aside import Aside
 from app.sync.storing import Storing, parsed
 
@@ -114,17 +116,23 @@ class Reading:
             if now.is_over
             else self.cursors.under_way(now, is_last=is_last)
         )
-        with self.engine.begin() as database:
-            if not self.cursors.advance(database, held, values):
-                raise LeaseLost
-
+        with self._page(held) as database:
             self.storing.store(database, _owner(held, now.mark), resource, read)
             swept = now.swept_below(dated=resource.dated)
             if swept > held.cursor.swept:
-                owner = _owner(held, swept)
-                if not self.storing.sweep(database, owner, resource):
-                    self.cursors.note_swept(database, held, swept)
+                more = self.storing.sweep(database, _owner(held, swept), resource)
+                values |= {} if more else {"swept": swept}
+            self.cursors.set(database, held, values)
         return now
+
+    @contextmanager
+    def _page(self, held: Claimed) -> Iterator[Database]:
+        """The one transaction of a page. Raises LeaseLost."""
+        with self.engine.begin() as database:
+            if not self.cursors.hold(database, held):
+                raise LeaseLost
+
+            yield database
 
     def _read_named(self, held: Claimed, resource: Resource, api: KatanaApi) -> bool:
         """Read records that hints name, or that were set aside; whether that is all for now."""
@@ -136,18 +144,20 @@ class Reading:
 
         page = api.page(resource.path, **resource.query, **{resource.by_id: ids})
         read = parsed(resource, page.records, page.at)
-        with self.engine.begin() as database:
-            if not self.cursors.advance(database, held, {}):
-                raise LeaseLost
-
+        with self._page(held) as database:
             self.hints.forget(database, held, hinted)
             self.storing.store(database, owner, resource, read, asked=ids)
         whole_at = held.cursor.whole_at
         if not hinted or held.cursor.page is not None or whole_at is None:
             return False
 
-        next_whole = whole_at + timedelta(seconds=POLL_WITH_WEBHOOK_SECONDS)
-        return held.at < next_whole and self.cursors.rest(held, next_whole)
+        seconds = max(POLL_SECONDS, held.cursor.pages * SECONDS_PER_PAGE)
+        whole_is_due_at = whole_at + timedelta(seconds=seconds)
+        if held.at >= whole_is_due_at:
+            return False
+
+        self.cursors.release(held, until=whole_is_due_at)
+        return True
 
     def _factory_name(self, held: Claimed, api: KatanaApi) -> str | None:
         """What the account is called. Only where rows of an earlier one exist must it be known."""

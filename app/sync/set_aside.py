@@ -11,9 +11,9 @@ from sqlalchemy import Connection as Database
 
 from app.database.clock import Clock
 from app.database.db import single_reads
+from app.katana.fields import MOST_ID
 from app.sync.models import SetAside
-from app.sync.owner import Owner
-from app.sync.resources.fields import MOST_ID
+from app.sync.resources import Owner
 
 RETRY_SECONDS, LONGEST_SECONDS = 300.0, 24 * 3600.0  # doubles with each try
 AT_ONCE = 50

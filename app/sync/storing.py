@@ -11,11 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, tuple_, update
 from sqlalchemy import Connection as Database
 
+from app.katana.fields import Unreadable
 from app.sync.feed import Changes, Happened
 from app.sync.models import ChangeKind
-from app.sync.owner import Owner
-from app.sync.resources import Read, Resource
-from app.sync.resources.fields import Unreadable
+from app.sync.resources import Owner, Read, Resource
 from app.sync.set_aside import Aside, name_of
 
 AHEAD = timedelta(days=1)  # a record from further in the future cannot be right

@@ -3,9 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from app.database.db import Model
 from app.sync.copy import Copied
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose rows a page writes: a resource of a connection, as one pass reads it."""
+
+    connection_id: UUID
+    resource: str
+    #: The number that the rows bear which the pass meets.
+    mark: int
+    #: Rows below this one are of the Katana account before this one.
+    shown_from: int
 
 
 @dataclass(frozen=True)

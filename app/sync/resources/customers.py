@@ -1,8 +1,8 @@
 """Customers."""
 
+from app.katana.fields import Json, dated, required, text
 from app.sync.copy import Customer
 from app.sync.resources import Read, Resource
-from app.sync.resources.fields import Json, dated, required, text
 
 
 def read(record: Json) -> Read:

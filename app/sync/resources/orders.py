@@ -1,8 +1,8 @@
 """Sales orders with their rows."""
 
+from app.katana.fields import Json, amount, dated, moment, number, parts, required, text
 from app.sync.copy import Order, OrderRow
 from app.sync.resources import Read, Resource
-from app.sync.resources.fields import Json, amount, dated, moment, number, parts, required, text
 
 
 def read(record: Json) -> Read:

@@ -1,8 +1,8 @@
 """Products with their variants: what stock is called."""
 
+from app.katana.fields import Json, dated, parts, required, text
 from app.sync.copy import Product, Variant
 from app.sync.resources import Read, Resource
-from app.sync.resources.fields import Json, dated, parts, required, text
 
 
 def read(record: Json) -> Read:

@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
+from app.katana.fields import Json, amount, required
 from app.sync.copy import StockLevel
 from app.sync.resources import Read, Resource
-from app.sync.resources.fields import Json, amount, required
 
 
 def read(record: Json) -> Read:

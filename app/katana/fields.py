@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from app.database.columns import MOST, SCALE
 from app.katana.records import UNSTORABLE
-from app.sync.copy import MOST, SCALE
 
 Json = Mapping[str, Any]
 MOST_ID = 2**63 - 1
