@@ -217,10 +217,13 @@ class Syncing:
 
 @contextmanager
 def while_katana_answers(syncing: Syncing, resource: str) -> Iterator[None]:
-    """Meanwhile a chunk of `resource` waits for Katana's answer, which was made before."""
+    """Meanwhile a chunk of `resource` waits for Katana's answer, which was made before.
+
+    Other requests are answered at once.
+    """
     sandbox = syncing.connected.sandbox
     asked = len(sandbox.ledger().of("api"))
-    sandbox.fault("api", "slow", seconds=60)
+    sandbox.fault("api", "drip")
     thread = Thread(target=syncing.chunk, args=(resource,))
     thread.start()
     try:
