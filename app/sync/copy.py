@@ -10,7 +10,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
-    ForeignKeyConstraint,
     Index,
     Select,
     String,
@@ -68,19 +67,15 @@ class Order(Record):
 
 
 class OrderRow(Model):
-    """One row of a sales order; stored and deleted with it."""
+    """One row of a sales order; `storing.py` stores and deletes it with the order.
+
+    It refers to the connection alone: disconnecting deletes all of them by one statement, and not
+    order by order.
+    """
 
     __tablename__ = "order_rows"
-    __table_args__ = (
-        ForeignKeyConstraint(
-            ["connection_id", "order_id"],
-            ["orders.connection_id", "orders.id"],
-            ondelete="CASCADE",
-            name="fk_order_rows_order",
-        ),
-    )
 
-    connection_id: Mapped[UUID] = mapped_column(primary_key=True)
+    connection_id: Mapped[UUID] = connection_key(primary_key=True)
     order_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     variant_id: Mapped[int | None] = mapped_column(BigInteger)
@@ -110,20 +105,12 @@ class Product(Record):
 
 
 class Variant(Model):
-    """One form of a product: what stock is counted in. Stored and deleted with its product."""
+    """One form of a product: what stock is counted in. Stored and deleted with the product."""
 
     __tablename__ = "variants"
-    __table_args__ = (
-        ForeignKeyConstraint(
-            ["connection_id", "product_id"],
-            ["products.connection_id", "products.id"],
-            ondelete="CASCADE",
-            name="fk_variants_product",
-        ),
-        Index("ix_variants_id", "connection_id", "id"),
-    )
+    __table_args__ = (Index("ix_variants_id", "connection_id", "id"),)
 
-    connection_id: Mapped[UUID] = mapped_column(primary_key=True)
+    connection_id: Mapped[UUID] = connection_key(primary_key=True)
     product_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     sku: Mapped[str] = mapped_column(String(200))

@@ -63,6 +63,7 @@ class Storing:
         found = database.execute(select(*_key(resource)).where(old).limit(SWEPT_AT_ONCE)).all()
         keys: list[Key] = [tuple(row) for row in found]
         database.execute(delete(model).where(_are(owner, resource, keys)))
+        _delete_parts(database, owner, resource, keys)
         self._aside.sweep(database, owner)
         gone = [_happened(resource, ChangeKind.DELETED, key) for key in keys]
         self._changes.append(database, owner.connection_id, gone)
@@ -87,7 +88,7 @@ class Storing:
         for read in changed:
             one = update(table).where(_are(owner, resource, [read.key]))
             database.execute(one.values(**read.columns))
-        met = update(table).where(_are(owner, resource, list(known)))
+        met = update(table).where(_are(owner, resource, list(known)), table.c.mark != owner.mark)
         database.execute(met.values(mark=owner.mark))
         _write_parts(database, owner, resource, new, changed)
         kinds = [(_kind(known.get(read.key), read), read.key) for read in (*new, *changed)]
@@ -133,22 +134,35 @@ def _write_parts(
     changed: Sequence[Read],
 ) -> None:
     """The rows within the records: those of a changed record are written anew."""
+    _delete_parts(database, owner, resource, [read.key for read in changed])
     if resource.parts is None:
         return
 
     model, parent = resource.parts
-    table = model.metadata.tables[model.__tablename__]
-    old = [read.key[0] for read in changed]
-    its = and_(table.c.connection_id == owner.connection_id, table.c[parent].in_(old))
-    database.execute(delete(table).where(its))
-    whose = {"connection_id": owner.connection_id}
     parts = {
-        (read.key[0], part["id"]): whose | {parent: read.key[0]} | dict(part)
+        (read.key[0], part["id"]): {
+            "connection_id": owner.connection_id,
+            parent: read.key[0],
+            **part,
+        }
         for read in (*new, *changed)
         for part in read.parts
     }
     if parts:
+        table = model.metadata.tables[model.__tablename__]
         database.execute(insert(table), list(parts.values()))
+
+
+def _delete_parts(
+    database: Database, owner: Owner, resource: Resource, keys: Sequence[Key]
+) -> None:
+    if resource.parts is None or not keys:
+        return
+
+    model, parent = resource.parts
+    table = model.metadata.tables[model.__tablename__]
+    its = table.c[parent].in_([key[0] for key in keys])
+    database.execute(delete(table).where(table.c.connection_id == owner.connection_id, its))
 
 
 def _is_news(resource: Resource, row: Row, read: Read, owner: Owner) -> bool:

@@ -54,6 +54,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("connection_id", "id", name="pk_customers"),
     )
     op.create_table(
+        "order_rows",
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("variant_id", sa.BigInteger(), nullable=True),
+        sa.Column("quantity", sa.BigInteger(), nullable=True),
+        sa.Column("price_per_unit", sa.BigInteger(), nullable=True),
+        sa.Column("total", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["connection_id"],
+            ["connections.id"],
+            name="fk_order_rows_connection_id",
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("connection_id", "order_id", "id", name="pk_order_rows"),
+    )
+    op.create_table(
         "orders",
         sa.Column("connection_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -229,6 +246,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("connection_id", "resource", "record_id", name="pk_sync_hints"),
     )
     op.create_table(
+        "variants",
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("product_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("sku", sa.String(length=200), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["connection_id"],
+            ["connections.id"],
+            name="fk_variants_connection_id",
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("connection_id", "product_id", "id", name="pk_variants"),
+    )
+    op.create_index("ix_variants_id", "variants", ["connection_id", "id"])
+    op.create_table(
         "webhooks",
         sa.Column("connection_id", sa.Uuid(), nullable=False),
         sa.Column("katana_id", sa.BigInteger(), nullable=True),
@@ -252,44 +284,11 @@ def upgrade() -> None:
         sa.UniqueConstraint("key_hash", name="uq_webhooks_key_hash"),
     )
     op.create_index("ix_webhooks_due_at", "webhooks", ["due_at"])
-    op.create_table(
-        "order_rows",
-        sa.Column("connection_id", sa.Uuid(), nullable=False),
-        sa.Column("order_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("variant_id", sa.BigInteger(), nullable=True),
-        sa.Column("quantity", sa.BigInteger(), nullable=True),
-        sa.Column("price_per_unit", sa.BigInteger(), nullable=True),
-        sa.Column("total", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["connection_id", "order_id"],
-            ["orders.connection_id", "orders.id"],
-            name="fk_order_rows_order",
-            ondelete="CASCADE",
-        ),
-        sa.PrimaryKeyConstraint("connection_id", "order_id", "id", name="pk_order_rows"),
-    )
-    op.create_table(
-        "variants",
-        sa.Column("connection_id", sa.Uuid(), nullable=False),
-        sa.Column("product_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("sku", sa.String(length=200), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["connection_id", "product_id"],
-            ["products.connection_id", "products.id"],
-            name="fk_variants_product",
-            ondelete="CASCADE",
-        ),
-        sa.PrimaryKeyConstraint("connection_id", "product_id", "id", name="pk_variants"),
-    )
-    op.create_index("ix_variants_id", "variants", ["connection_id", "id"])
 
 
 def downgrade() -> None:
-    op.drop_table("variants")
-    op.drop_table("order_rows")
     op.drop_table("webhooks")
+    op.drop_table("variants")
     op.drop_table("sync_hints")
     op.drop_table("sync_cursors")
     op.drop_table("sync_accounts")
@@ -298,6 +297,7 @@ def downgrade() -> None:
     op.drop_table("products")
     op.drop_table("outbox")
     op.drop_table("orders")
+    op.drop_table("order_rows")
     op.drop_table("customers")
     op.drop_table("changes")
     op.drop_table("feed")
