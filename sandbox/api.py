@@ -29,7 +29,7 @@ def factory() -> Response:
 
 @bp.route("/<path:name>", methods=_ALL_METHODS)
 def listing(name: str) -> Response:
-    """Answer one page of a list; what is not there is not found, whatever the method."""
+    """Answer one page of a list; an unknown path is 404 for every method."""
     lists = _stock().lists
     if request.method != "GET" or name not in lists:
         raise api_refusal(404)

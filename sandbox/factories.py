@@ -28,7 +28,11 @@ class Product:
 
 @dataclass(frozen=True)
 class Factory:
-    """One invented Katana account; `first_id` keeps the ids of different factories apart."""
+    """One invented Katana account; `first_id` is where its ids begin.
+
+    Two of them share their name and their first ids, as two accounts at Katana may: an app that
+    takes one for the other shows it.
+    """
 
     key: str
     display_name: str

@@ -1,6 +1,6 @@
 """Reading values that came as JSON or as form text: each function answers the value or raises.
 
-Every function raises ValueError with a sentence that can be shown to whoever sent the value.
+Every function raises ValueError with a sentence that can be shown to the sender.
 """
 
 from collections.abc import Iterable

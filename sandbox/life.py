@@ -14,7 +14,7 @@ from sandbox.order_rows import one_more, with_bought
 from sandbox.orders import order_id_of, sales_order
 from sandbox.records import Kept, Records
 from sandbox.shapes import Record
-from sandbox.stock import customer, customer_id_of, stock_of
+from sandbox.stock import customer, customer_id_of, moved, stock_of
 
 _UPDATED = "updated"
 
@@ -81,13 +81,15 @@ class Life:
         return Happened("sales_orders", kept, (_of(kept, "deleted"),))
 
     def move_stock(self, variant_id: object, at: datetime, fields: Record) -> Happened:
-        """Change what is in stock of a variant: as told, or two pieces fewer, then a new batch."""
+        """Change what is in stock of a variant: as told, or two pieces fewer, then a new batch.
+
+        Katana says out of stock as soon as the safety stock is touched.
+        """
         inventory = self.list("inventory")
-        had = Decimal(str(inventory.find(variant_id).record["quantity_in_stock"]))
-        has = had - 2 if had >= 2 else had + 20
-        kept = inventory.change(variant_id, iso(at), fields or {"quantity_in_stock": f"{has:.5f}"})
+        row = inventory.find(variant_id).record
+        kept = inventory.change(variant_id, iso(at), fields or moved(row))
         events = [stock_event("product_updated", variant_id)]
-        if not fields and has <= 0:
+        if not fields and Decimal(kept.record["quantity_missing_or_excess"]) <= 0:
             events.append(stock_event("product_out_of_stock", variant_id))
         return Happened("inventory", kept, tuple(events))
 
@@ -146,7 +148,7 @@ class Life:
                 record_id = customer_id_of(self.factory, n)
             else:
                 raise LookupError(f"{resource} does not grow.")
-            self.list(resource).add_built(record_id, iso(at), build)
+            self.list(resource).add_built(record_id, iso(at), build, f"SO-{n + 1}")
 
     def any_order(self, *, unshipped: bool = False) -> object:
         """Return the id of the newest order, or of the newest that is yet to be delivered."""

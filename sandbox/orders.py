@@ -64,7 +64,7 @@ def sales_order(
 
 
 def order_id_of(factory: Factory, n: int) -> int:
-    """Return the id of order number `n`; those of different factories never meet."""
+    """Return the id of order number `n`."""
     if n < _HOW_MANY:
         return factory.first_id * 10 + n
 

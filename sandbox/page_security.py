@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, render_template, request
 
-# Whoever reaches the sandbox may press its buttons, so that only this machine may reach it.
+# The buttons have no password, so only this machine may reach them.
 # No `::1`: Werkzeug cannot compare an IPv6 address with its trusted hosts.
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost")
 

@@ -23,6 +23,7 @@ class Kept:
     created_at: str | None = None
     updated_at: str | None = None
     deleted_at: str | None = None
+    order_no: str | None = None
 
     @property
     def record(self) -> Any:
@@ -32,6 +33,8 @@ class Kept:
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a field as the filters see it, `default` where there is none."""
+        if name == "order_no" and self.order_no is not None and callable(self.content):
+            return self.order_no
         if name in ("id", "created_at", "updated_at", "deleted_at"):
             value = getattr(self, name)
             return default if value is None else value
@@ -88,10 +91,12 @@ class Records:
         with self._lock:
             return self._add(record.get(self._key), record, created, updated)
 
-    def add_built(self, record_id: int, at: str, build: Callable[[], Record]) -> Kept:
-        """Add a record that is built each time it is read."""
+    def add_built(
+        self, record_id: int, at: str, build: Callable[[], Record], order_no: str
+    ) -> Kept:
+        """Add a record that is built each time it is read; by `order_no` it is found unbuilt."""
         with self._lock:
-            return self._add(record_id, build, at, at)
+            return self._put(replace(self._add(record_id, build, at, at), order_no=order_no))
 
     def change(self, record_id: object, at: str, fields: Record) -> Kept:
         """Change some fields of a record at this moment.

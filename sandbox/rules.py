@@ -12,8 +12,8 @@ class Rules:
     """What may differ from one Katana tenant to the next; the defaults are the strictest reading.
 
     Lengths of time are seconds. `rotation_overlap_seconds` is what Auth0 calls leeway. `list_order`
-    is the moment by which lists are newest first. `webhooks` says who may make them: everybody
-    (`allowed`), or nobody, for lack of a permission (`role`) or since the plan has none (`plan`).
+    is the moment by which lists are newest first. `webhooks` says whether
+    apps may make them (`allowed`), lack the permission (`role`) or are on a plan without (`plan`).
     `webhooks_over_http` allows plain http on loopback addresses, where Katana asks for https.
     """
 

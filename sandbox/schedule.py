@@ -1,6 +1,7 @@
 """Changes that wait for an app to list something, so that they come between two of its pages."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
@@ -39,7 +40,8 @@ class Schedule:
             due = [each for each in self._waiting if each.lists <= 0]
             self._waiting = [each for each in self._waiting if each.lists > 0]
         for each in due:
-            each.change()
+            with suppress(LookupError):  # its record has gone meanwhile
+                each.change()
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -6,6 +6,7 @@ dates move along, so that its orders are always recent.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from sandbox.factories import FACTORIES, Factory, Product
 from sandbox.orders import sales_orders
@@ -103,7 +104,7 @@ def customer(factory: Factory, n: int, written: datetime) -> Record:
 
 
 def customer_id_of(factory: Factory, n: int) -> int:
-    """Return the id of customer number `n`; those of different factories never meet."""
+    """Return the id of customer number `n`."""
     if n < len(factory.customers):
         return factory.first_id + 70 + n
 
@@ -155,3 +156,16 @@ def _inventory(factory: Factory, n: int, variant: Record) -> Record:
         quantity_committed=f"{committed:.5f}",
         quantity_missing_or_excess=f"{in_stock - committed - _SAFETY_STOCK:.5f}",
     )
+
+
+def moved(row: Record) -> Record:
+    """Return a stock row's fields after two pieces went, or twenty came where few were left."""
+    had = Decimal(row["quantity_in_stock"])
+    has = had - 2 if had >= 2 else had + 20
+    short = has + Decimal(row["quantity_expected"]) - Decimal(row["quantity_committed"])
+    short -= Decimal(row["safety_stock_level"])
+    return {
+        "quantity_in_stock": f"{has:.5f}",
+        "value_in_stock": f"{has * Decimal(row['average_cost']):.10f}",
+        "quantity_missing_or_excess": f"{short:.5f}",
+    }

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from sandbox import given
@@ -20,7 +20,7 @@ _DEEDS = ("disable", "enable", "delete")
 
 @bp.post("/webhooks")
 def change() -> AnyResponse:
-    """Disable, enable or delete one webhook or all, as somebody may at Katana."""
+    """Disable, enable or delete one webhook or all, as a user can at Katana."""
     told = asked()
     deed = given.one_of("do", told.get("do"), _DEEDS)
     webhooks = _chosen(told)
@@ -68,9 +68,14 @@ def hurry() -> AnyResponse:
 
 @bp.get("/deliveries")
 def deliveries() -> Response:
-    """Answer the latest deliveries, oldest first, and how many there are in each state."""
+    """Answer the latest deliveries, oldest first, and how many there are in each state.
+
+    `latest` is how many deliveries are wanted; without it all that are remembered.
+    """
     log = memory().deliveries
-    return jsonify(deliveries=[each.as_json() for each in log.all()], totals=log.totals())
+    wanted = given.whole_number("latest", request.args.get("latest", 10**6), low=0, high=10**6)
+    latest = log.all()[-wanted:] if wanted else []
+    return jsonify(deliveries=[each.as_json() for each in latest], totals=log.totals())
 
 
 def _chosen(told: Mapping[str, object]) -> list[Webhook]:

@@ -1,4 +1,4 @@
-"""The webhooks that are registered at each factory, whoever of its apps has made them."""
+"""The webhooks that apps have registered at each factory."""
 
 import secrets
 from collections.abc import Callable, Mapping

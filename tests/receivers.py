@@ -22,10 +22,14 @@ class Post:
 
 @dataclass
 class Receiver:
-    """Answers `status` to all that is posted to `url`, at once unless `hold` is cleared."""
+    """Answers `status` to all that is posted to `url`, at once unless `hold` is cleared.
+
+    A redirect leads to `location`.
+    """
 
     url: str = ""
     status: int = 204
+    location: str = ""
     posts: list[Post] = field(default_factory=list)
     hold: Event = field(default_factory=Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -36,11 +40,12 @@ class Receiver:
         return list(self.posts)
 
     def receive(self) -> Response:
-        headers = {name.lower(): value for name, value in request.headers}
+        sent = {name.lower(): value for name, value in request.headers}
         with self._lock:
-            self.posts.append(Post(request.get_data(), headers))
+            self.posts.append(Post(request.get_data(), sent))
         self.hold.wait(30)
-        return Response(status=self.status, headers={"Location": self.url})
+        headers = {"Location": self.location} if self.location else None
+        return Response(status=self.status, headers=headers)
 
 
 @contextmanager

@@ -213,7 +213,7 @@ class Sandbox:
         return seen
 
     def change_webhooks(self, do: str, webhook: int | None = None) -> None:
-        """Let somebody at Katana `disable`, `enable` or `delete` one webhook, or all."""
+        """Let a user at Katana `disable`, `enable` or `delete` one webhook, or all."""
         self._control("/webhooks", do=do, webhook=webhook)
 
     def add_foreign_webhook(self, factory: str, url: str = "") -> int:
@@ -237,7 +237,7 @@ class Sandbox:
     def wait_until_delivered(self) -> None:
         """Return once no delivery waits to be posted; retries that are not due yet do wait."""
         until(
-            lambda: self._read("/deliveries")["totals"]["waiting"] == 0,
+            lambda: self._read("/deliveries?latest=0")["totals"]["waiting"] == 0,
             lambda: f"deliveries wait: {self.deliveries()[-3:]}",
         )
 

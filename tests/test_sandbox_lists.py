@@ -200,6 +200,30 @@ def test_the_truth_is_all_that_the_lists_show(partner, grant):
     assert [each["deleted_at"] is not None for each in truth["customers"]].count(True) == 1
 
 
+def test_two_factories_share_their_name_and_ids(partner, grant):
+    """The same id at the same moment is another order there, which no key but the account tells."""
+    twin = partner.connect("alder-and-spoke-rentals")
+
+    names = [partner.read("factory", each).json()["display_name"] for each in (grant, twin)]
+    assert names[0] == names[1]
+    ours, theirs = (listed(partner, each, "sales_orders?limit=250") for each in (grant, twin))
+    assert [(e["id"], e["updated_at"]) for e in ours] == [
+        (e["id"], e["updated_at"]) for e in theirs
+    ]
+    assert all(one["total"] != other["total"] for one, other in zip(ours, theirs, strict=True))
+
+
+def test_a_change_whose_record_has_gone_is_left_out(partner, grant):
+    """What waits for a list request does not spoil its answer."""
+    (order,) = happen(partner, "new_order")
+    happen(partner, "change_order", record=order["id"], after_lists=1)
+    happen(partner, "new_customer", after_lists=1)
+    happen(partner, "delete_order", record=order["id"])
+
+    listed(partner, grant, "sales_orders")
+    assert len(listed(partner, grant, "customers")) == 9
+
+
 def test_starting_again_takes_back_every_change(partner, grant):
     """After a reset each factory is as it was at the start."""
     before = partner.get(f"/truth/{FACTORY}").json()

@@ -257,9 +257,9 @@ def test_ids_may_be_numbers(partner, bearer, receiver):
     assert json.loads(receiver.wait_for(1)[0].body)["object"]["id"] == order["id"]
 
 
-@pytest.mark.parametrize("status", [500, 400, 404, 302])
+@pytest.mark.parametrize("status", [500, 400, 404])
 def test_what_is_not_acknowledged_is_sent_again_three_times(partner, bearer, receiver, status):
-    """After 30, 120 and 900 s, numbered, with the same body; a redirect is no acknowledgement."""
+    """After 30, 120 and 900 s, numbered, with the same body."""
     webhook = register(partner, bearer, receiver.url)
     receiver.status = status
     happen(partner, "new_order")
@@ -272,6 +272,18 @@ def test_what_is_not_acknowledged_is_sent_again_three_times(partner, bearer, rec
         assert post.headers["x-sha2-signature"] == signature(post.body, webhook)
     wait_for_state(partner, "failed")
     assert len({post.body for post in receiver.posts}) == 1
+
+
+@pytest.mark.parametrize("status", [302, 307, 308])
+def test_a_redirect_is_not_followed(partner, bearer, receiver, status):
+    """It would carry a signed payload to an address that is not registered."""
+    with receiving() as elsewhere:
+        register(partner, bearer, receiver.url)
+        receiver.status, receiver.location = status, elsewhere.url
+        happen(partner, "new_order")
+
+        assert wait_for_attempts(partner, 1)["attempts"][0]["status"] == status
+        assert elsewhere.posts == []
 
 
 def test_nothing_is_sent_again_before_its_time(partner, bearer, receiver):
@@ -300,7 +312,7 @@ def test_an_answer_that_comes_too_late_does_not_count(partner, bearer, receiver)
     assert attempt["error"] == "no answer within 0.2 s"
 
 
-def test_nobody_at_the_address_is_tried_again(partner, bearer):
+def test_an_address_without_a_server_is_tried_again(partner, bearer):
     """A refused connection is a failed attempt like any other."""
     register(partner, bearer, "http://127.0.0.1:9/hook")
     happen(partner, "new_order")
@@ -338,6 +350,9 @@ def test_a_delivery_can_be_lost(partner, bearer, receiver):
     happen(partner, "new_order", times=2)
 
     wait_for_state(partner, "lost", "delivered")
+    log = partner.get("/deliveries?latest=0").json()
+    assert (log["deliveries"], log["totals"]["lost"], log["totals"]["delivered"]) == ([], 1, 1)
+    assert len(partner.get("/deliveries?latest=1").json()["deliveries"]) == 1
     assert len(receiver.posts) == 1
 
 
