@@ -32,6 +32,8 @@ class Syncing:
     def __init__(self, connected: Connected, app: Flask | None = None) -> None:
         self.connected = connected
         self.app = app or connected.app
+        #: The key of its factory, where the name alone does not tell.
+        self.factory: str | None = None
 
     @property
     def parts(self) -> sync.Sync:
@@ -162,7 +164,7 @@ class Syncing:
         """What Katana has."""
         name = self.connected.family().factory
         key = next(factory.key for factory in FACTORIES if factory.display_name == name)
-        said = self.connected.sandbox.truth(key)
+        said = self.connected.sandbox.truth(self.factory or key)
         living = {
             name: [row for row in said[name] if isinstance(row, dict) and not row.get("deleted_at")]
             for name in ("sales_orders", "customers", "products", "inventory")

@@ -493,6 +493,8 @@ def test_a_reconnect_to_another_factory_shows_nothing_of_the_earlier(
 ) -> None:
     """Nothing in the moment of the reconnect, nothing while the new one is read, nothing after."""
     ada.run()
+    sandbox.happen("delete_order")
+    ada.again()
     earlier = {row.id for row in ada.shown(Order)}
     ada.connected.reconnect(factory=OTHER)
 
@@ -538,6 +540,34 @@ def test_a_reconnect_to_an_account_of_the_same_name_shows_only_what_it_has_shown
 
     assert 7 not in {row.id for row in ada.rows(Order)}
     assert [change.record_id for change in ada.feed()[len(feed) :]] == [7]
+
+
+@pytest.mark.parametrize("grown", [0, 300])
+def test_an_account_of_the_same_name_and_ids_is_told_apart(
+    ada: Syncing, sandbox: Sandbox, clock: HeldClock, grown: int
+) -> None:
+    """Its records bear the ids of the earlier account's, and dates as they come: none is mixed up.
+
+    Orders, their rows, customers, products and stock; deleted ones, too; lists of several pages.
+    """
+    sandbox.happen("delete_order", factory="alder-and-spoke", record=10003)
+    sandbox.happen("change_order", factory="alder-and-spoke", record=10004)
+    if grown:
+        sandbox.grow("sales_orders", grown, days=20, factory="alder-and-spoke")
+    ada.run()
+    sandbox.happen("delete_order", factory="alder-and-spoke", record=10005)
+    ada.again()
+    ada.settle()
+    ada.connected.reconnect(factory="alder-and-spoke-rentals")
+    ada.factory = "alder-and-spoke-rentals"
+
+    assert ada.shown(Order) == []
+    while due := ada.parts.cursors.due(1):
+        ada.chunk(due[0][1])
+        shown, truth = ada.copy(), ada.truth()
+        for name, records in shown.items():
+            assert records.items() <= truth[name].items()
+    ada.settle()
 
 
 def test_a_page_of_the_earlier_account_is_not_stored(ada: Syncing, sandbox: Sandbox) -> None:

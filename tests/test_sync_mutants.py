@@ -140,6 +140,20 @@ MUTANTS = [
         f"{SYNC}::test_a_reconnect_to_an_account_of_the_same_name_shows_only_what_it_has_shown",
     ),
     Mutant(
+        "what is within a record of the earlier account is compared",
+        "app/sync/storing.py",
+        "if key in differ or (",
+        "if (",
+        f"{SYNC}::test_an_account_of_the_same_name_and_ids_is_told_apart",
+    ),
+    Mutant(
+        "what was told as deleted is not told again",
+        "app/sync/storing.py",
+        "for key in keys if not rows[key]]",
+        "for key in keys]",
+        f"{SYNC}::test_a_reconnect_to_another_factory_shows_nothing_of_the_earlier",
+    ),
+    Mutant(
         "a page of the earlier account is not stored",
         "app/sync/accounts.py",
         '    "lease_owner": None,\n    "lease_until": None,\n',

@@ -8,7 +8,7 @@ meet are deleted after it. Where the account has another name they are deleted a
 from collections.abc import Callable, Mapping
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, select, update
+from sqlalchemy import ColumnElement, Engine, delete, select, update
 from sqlalchemy import Connection as Database
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -16,7 +16,7 @@ from app.connections.models import Connection, Status
 from app.database.clock import Clock
 from app.database.db import single_statements
 from app.sync.cursors import Claimed, is_of, keep
-from app.sync.models import SyncAccount, SyncCursor
+from app.sync.models import SetAside, SyncAccount, SyncCursor, SyncHint
 from app.sync.resources import Owner, Resource
 from app.sync.storing import Storing
 
@@ -61,6 +61,8 @@ class Accounts:
             before = SyncAccount.connected_by.is_not_distinct_from(held.account.connected_by)
             adopted = update(SyncAccount).where(_is(held.connection_id), before).values(now)
             if database.execute(adopted).rowcount:
+                for table in (SetAside, SyncHint):
+                    database.execute(delete(table).where(table.connection_id == held.connection_id))
                 anew = update(SyncCursor).where(is_of(held.connection_id))
                 database.execute(anew.values(**_ANEW, due_at=self._clock.database_time()))
 

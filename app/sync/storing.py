@@ -8,10 +8,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    and_,
+    delete,
+    false,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy import Connection as Database
 
 from app.katana.fields import Unreadable
+from app.sync import parts
+from app.sync.copy import Record
 from app.sync.feed import Changes, Happened
 from app.sync.models import ChangeKind
 from app.sync.resources import Owner, Read, Resource
@@ -60,14 +72,16 @@ class Storing:
         """Delete rows that no pass since `owner.mark` has met; whether there may be more."""
         model = resource.model
         old = and_(model.connection_id == owner.connection_id, model.mark < owner.mark)
-        found = database.execute(select(*_key(resource)).where(old).limit(SWEPT_AT_ONCE)).all()
-        keys: list[Key] = [tuple(row) for row in found]
+        is_told = model.deleted_at.is_not(None) if issubclass(model, Record) else false()
+        found = select(is_told, *_key(resource)).where(old).limit(SWEPT_AT_ONCE)
+        rows = {tuple(key): told for told, *key in database.execute(found)}
+        keys: list[Key] = list(rows)
         database.execute(delete(model).where(_are(owner, resource, keys)))
-        _delete_parts(database, owner, resource, keys)
+        parts.delete_of(database, owner, resource, keys)
         self._aside.sweep(database, owner)
-        gone = [_happened(resource, ChangeKind.DELETED, key) for key in keys]
+        gone = [_happened(resource, ChangeKind.DELETED, key) for key in keys if not rows[key]]
         self._changes.append(database, owner.connection_id, gone)
-        return len(found) == SWEPT_AT_ONCE
+        return len(keys) == SWEPT_AT_ONCE
 
     def _upsert(
         self, database: Database, owner: Owner, resource: Resource, good: Mapping[Key, Read]
@@ -76,10 +90,13 @@ class Storing:
         found = database.execute(select(table).where(_are(owner, resource, list(good))))
         known = {tuple(row[name] for name in resource.key): row for row in found.mappings()}
         new = [read for key, read in good.items() if key not in known and not _is_gone(read)]
+        # The dates of another account say nothing: what it has left is compared as a whole.
+        earlier = [key for key, row in known.items() if row["mark"] < owner.shown_from]
+        differ = parts.changed(database, owner, resource, [good[key] for key in earlier])
         changed = [
             read
             for key, read in good.items()
-            if key in known and _is_news(resource, known[key], read, owner)
+            if key in differ or (key in known and _is_news(resource, known[key], read, owner))
         ]
         whose = {"connection_id": owner.connection_id}
         if new:
@@ -90,7 +107,7 @@ class Storing:
             database.execute(one.values(**read.columns))
         met = update(table).where(_are(owner, resource, list(known)), table.c.mark != owner.mark)
         database.execute(met.values(mark=owner.mark))
-        _write_parts(database, owner, resource, new, changed)
+        parts.write(database, owner, resource, new, changed)
         kinds = [(_kind(known.get(read.key), read), read.key) for read in (*new, *changed)]
         return [_happened(resource, kind, key) for kind, key in kinds if kind]
 
@@ -126,52 +143,12 @@ def _meet(database: Database, owner: Owner, resource: Resource, bad: Mapping[str
         database.execute(update(model).where(stays).values(mark=owner.mark))
 
 
-def _write_parts(
-    database: Database,
-    owner: Owner,
-    resource: Resource,
-    new: Sequence[Read],
-    changed: Sequence[Read],
-) -> None:
-    """The rows within the records: those of a changed record are written anew."""
-    _delete_parts(database, owner, resource, [read.key for read in changed])
-    if resource.parts is None:
-        return
-
-    model, parent = resource.parts
-    parts = {
-        (read.key[0], part["id"]): {
-            "connection_id": owner.connection_id,
-            parent: read.key[0],
-            **part,
-        }
-        for read in (*new, *changed)
-        for part in read.parts
-    }
-    if parts:
-        table = model.metadata.tables[model.__tablename__]
-        database.execute(insert(table), list(parts.values()))
-
-
-def _delete_parts(
-    database: Database, owner: Owner, resource: Resource, keys: Sequence[Key]
-) -> None:
-    if resource.parts is None or not keys:
-        return
-
-    model, parent = resource.parts
-    table = model.metadata.tables[model.__tablename__]
-    its = table.c[parent].in_([key[0] for key in keys])
-    database.execute(delete(table).where(table.c.connection_id == owner.connection_id, its))
-
-
 def _is_news(resource: Resource, row: Row, read: Read, owner: Owner) -> bool:
     """Whether `read` replaces `row`: it is newer. An equal one is no change."""
     if resource.dated and row["mark"] >= owner.shown_from:
         newer: bool = read.columns["updated_at"] > row["updated_at"]
         return newer
 
-    # Stock has no date, and the dates of another account say nothing.
     return any(row[name] != value for name, value in read.columns.items())
 
 
