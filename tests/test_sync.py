@@ -289,7 +289,7 @@ def test_what_changes_during_a_whole_pass_is_not_taken_for_gone(
     ada.run()
     sandbox.happen("change_order", record=10030, resource="sales_orders", after_lists=2)
 
-    clock.move(DAY)
+    clock.move(DAY + 1)
     ada.run()
 
     assert [change.kind for change in ada.feed()].count("deleted") == 0
