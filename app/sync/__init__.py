@@ -103,6 +103,11 @@ def hint(connection_id: UUID, resource: str | None = None, ids: Sequence[int] = 
     current().hints.hint(connection_id, resource, ids)
 
 
+def update_now(connection_id: UUID) -> None:
+    """The user asks: everything is due now, also where a failure makes pause."""
+    current().hints.update_now(connection_id)
+
+
 def changes(after: int, limit: int = 500) -> Sequence[Change]:
     """Every change of the copy behind a position, in order. Begin with 0."""
     return current().changes.after(after, limit)
