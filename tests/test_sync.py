@@ -570,6 +570,19 @@ def test_an_account_of_the_same_name_and_ids_is_told_apart(
     ada.settle()
 
 
+def test_what_is_within_a_record_of_the_earlier_account_is_compared(ada: Syncing) -> None:
+    """An order of the same id and date whose rows alone differ is read anew after a reconnect."""
+    ada.run()
+    with ada.app.app_context():
+        db.session.execute(db.update(OrderRow).values(quantity=77))
+        db.session.commit()
+    ada.connected.reconnect()
+
+    ada.run()
+
+    ada.assert_in_step()
+
+
 def test_a_page_of_the_earlier_account_is_not_stored(ada: Syncing, sandbox: Sandbox) -> None:
     """It was asked for before the reconnect, and comes after the new account was begun with."""
     ada.run()

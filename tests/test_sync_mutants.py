@@ -144,7 +144,7 @@ MUTANTS = [
         "app/sync/storing.py",
         "if key in differ or (",
         "if (",
-        f"{SYNC}::test_an_account_of_the_same_name_and_ids_is_told_apart",
+        f"{SYNC}::test_what_is_within_a_record_of_the_earlier_account_is_compared",
     ),
     Mutant(
         "what was told as deleted is not told again",
