@@ -212,7 +212,7 @@ def test_an_ended_grant_asks_to_reconnect(ada: Maker, sandbox: Sandbox) -> None:
     page = ada.dashboard()
 
     assert page.status == 200
-    assert f"{ALDER} needs to be connected again" in page.text
+    assert f"{ALDER}</bdi> needs to be connected again" in page.text
     assert "Katana has ended this app&#39;s access, so " in page.text
     assert "Reconnect</button>" in page.text
     assert page.text.count('action="/katana/connect"') == 1

@@ -398,6 +398,53 @@ def test_a_record_must_have_what_tells_it_from_others(
         read(api)
 
 
+ODD = [
+    {"id": None, "variant_id": None},
+    {"id": "five", "variant_id": "five"},
+    {"id": True, "variant_id": True},
+    {"id": 1.5, "variant_id": 1.5},
+    {"id": -1, "variant_id": -1},
+    {"id": "9" * 30, "variant_id": "9" * 30},
+    {"id": {}, "variant_id": {}},
+    {},
+    None,
+    5,
+    "text",
+    [],
+]
+
+
+@reads_lists
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_one_odd_record_costs_that_record(
+    katana: Wire, api: KatanaApi, read: Callable[[KatanaApi], tuple[object, ...]], odd: object
+) -> None:
+    """S-81: the records beside it are shown. Of the same kind: any shape that is no record."""
+    good = {"id": 1, "variant_id": 1}
+    says(katana, {"data": [good, odd, {"id": "2", "variant_id": "2"}]})
+
+    assert len(read(api)) == 2
+
+
+def test_an_id_is_the_same_as_number_and_as_text(katana: Wire, api: KatanaApi) -> None:
+    """Katana sends numbers as text in places: `"5"` is 5."""
+    says(katana, {"data": [{"id": "1", "customer_id": "5"}]})
+
+    (order,) = api.sales_orders(1)
+
+    assert (order.id, order.customer_id) == (1, 5)
+
+
+@pytest.mark.parametrize("control", "\u202e\u202a\u2066\u2069\u200f\u061c")
+def test_a_name_reorders_no_text_around_it(katana: Wire, api: KatanaApi, control: str) -> None:
+    """Bidirectional controls are dropped; letters of a language written right to left stay."""
+    says(katana, {"data": [{"id": 1, "name": f"Ada{control} \u05d0\u05d1"}]})
+
+    (customer,) = api.customers([1])
+
+    assert customer.name == "Ada \u05d0\u05d1"
+
+
 @pytest.mark.parametrize("variants", [5, "text", [5], [{}], [{"id": None}], {"id": 5}])
 def test_a_product_with_broken_variants_is_no_product(
     katana: Wire, api: KatanaApi, variants: object

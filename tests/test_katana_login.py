@@ -250,7 +250,6 @@ REFUSALS = [
     (500, {"error": "server_error"}, AnswerLost),
     (200, {"error": "temporarily_unavailable"}, AnswerLost),
     (200, {"error": {"code": 1}, **GOOD}, AnswerLost),
-    (201, GOOD, AnswerLost),
     (204, b"", AnswerLost),
     (500, GOOD, AnswerLost),
 ]
@@ -307,14 +306,10 @@ def as_json(**changed: object) -> bytes:
         b'"canary-access-72"',
         b"{}",
         b"<!doctype html><title>Please wait</title>",
-        b"\xef\xbb\xbf" + as_json(),
-        as_json().decode().encode("utf-16"),
         as_json() + as_json(),
         as_json()[:-1],
-        as_json().replace(b"}", b', "access_token": "canary-access-73"}'),
-        as_json().replace(b"86400", b"NaN"),
-        as_json().replace(b"86400", b"Infinity"),
-        as_json().replace(b"86400", b"1" * 5000),
+        as_json().replace(b"}", b', "refresh_token": "canary-refresh-73"}'),
+        as_json().replace(b"}", b', "error": null, "error": "temporarily_unavailable"}'),
         as_json().replace(b"86400", b"[" * 30_000 + b"]" * 30_000),
         as_json().replace(b"canary-access-72", b"\xff"),
         as_json(refresh_token=7),
@@ -325,6 +320,7 @@ def as_json(**changed: object) -> bytes:
         as_json(refresh_token="." * (TOKEN_CHARACTERS + 1)),
         as_json(refresh_token=None, access_token=None),
         as_json(refresh_token=None, token_type="mac"),
+        as_json(access_token=None, refresh_token=None, token_type=None),
         as_json(more="." * ANSWER_BYTES),
     ],
     ids=lambda body: repr(body[:40]),
@@ -340,6 +336,59 @@ def test_nonsense_is_an_answer_lost(
         ask(login)
 
 
+#: Good responses with a flaw in what is not used; each is the only copy of its tokens.
+FLAWED = [
+    b"\xef\xbb\xbf" + as_json(),
+    as_json().decode().encode("utf-16"),
+    as_json().decode().encode("utf-32-le"),
+    b"\r\n " + as_json() + b"\n\n",
+    as_json().replace(b"}", b', "scope": "offline_access"}'),
+    as_json().replace(b"}", b', "scope": "other"}'),
+    as_json().replace(b"}", b', "access_token": "canary-access-72"}'),
+    as_json().replace(b"}", b', "more": 1, "more": [2]}'),
+    as_json().replace(b"}", b', "expires_in": 60}'),
+    as_json().replace(b"86400", b"NaN"),
+    as_json().replace(b"86400", b"-Infinity"),
+    as_json().replace(b"86400", b"1" * 5000),
+    as_json(token_type=None),
+    as_json(token_type=""),
+    as_json(token_type=" bearer "),
+]
+
+
+@asks_for_a_grant
+@pytest.mark.parametrize("body", FLAWED, ids=lambda body: repr(body[-40:]))
+@pytest.mark.parametrize("status", [200, 201, 203])
+def test_a_flaw_in_what_is_not_used_costs_no_token(
+    katana: Wire,
+    login: KatanaLogin,
+    ask: Callable[[KatanaLogin], Grant],
+    body: bytes,
+    status: int,
+) -> None:
+    """S-28, R-2: strict with tokens, type and lifetime; tolerant with everything else.
+
+    Of the same kind: any other encoding of Unicode, any repeated member, any number of any size, a
+    missing Content-Type, another status of success.
+    """
+    says(katana, body, status)
+
+    grant = ask(login)
+
+    assert (grant.access_token, grant.refresh_token) == ("canary-access-72", "canary-refresh-72")
+    assert grant.expires_in in {86400, UNSTATED_LIFE_SECONDS}
+
+
+def test_two_access_tokens_are_none(katana: Wire, login: KatanaLogin) -> None:
+    """S-29: which of the two is good is unknown; the refresh token is kept."""
+    says(katana, as_json().replace(b"}", b', "access_token": "canary-access-73"}'))
+
+    grant = login.refresh(TOKEN)
+
+    assert grant.access_token is None
+    assert grant.refresh_token == "canary-refresh-72"
+
+
 UNUSABLE = [
     {"access_token": None},
     {"access_token": ""},
@@ -351,10 +400,9 @@ UNUSABLE = [
     {"access_token": "\x7f"},
     {"access_token": "ключ"},
     {"access_token": "." * (TOKEN_CHARACTERS + 1)},
-    {"token_type": None},
     {"token_type": "mac"},
     {"token_type": 5},
-    {"token_type": "bearer "},
+    {"token_type": "bearer mac"},
 ]
 
 
@@ -427,7 +475,14 @@ def test_a_refresh_without_a_refresh_token_leaves_the_old_one(
         (0, UNSTATED_LIFE_SECONDS),
         (-1, UNSTATED_LIFE_SECONDS),
         (True, UNSTATED_LIFE_SECONDS),
-        (60.5, UNSTATED_LIFE_SECONDS),
+        (3600.0, 3600),
+        (60.5, 60),
+        (0.5, UNSTATED_LIFE_SECONDS),
+        ("3600.0", 3600),
+        (" 3600 ", 3600),
+        ("3_600", UNSTATED_LIFE_SECONDS),
+        ("inf", UNSTATED_LIFE_SECONDS),
+        (1e300, UNSTATED_LIFE_SECONDS),
         (10**30, UNSTATED_LIFE_SECONDS),
         ("", UNSTATED_LIFE_SECONDS),
         ("0", UNSTATED_LIFE_SECONDS),

@@ -1,7 +1,9 @@
 """The transport: every request ends, goes to one place, and is known to have left or not."""
 
 import gzip
+import socket
 import ssl
+import threading
 import time
 import traceback
 import warnings
@@ -15,6 +17,7 @@ import trustme
 from requests import Session
 
 from app.database.clock import monotonic
+from app.katana import transport
 from app.katana.transport import NeverSent, NoAnswer, Stale, harden
 from tests.wire import Peer, Script, answer, answering, wire
 
@@ -115,6 +118,58 @@ def test_every_request_ends(script: Script) -> None:
         assert ask(server.url, SECONDS) == "NoAnswer"
 
     assert SECRET.encode() in server.peers[0].received
+
+
+SPLIT = {
+    "header and body": [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", b"good"],
+    "two parts of the body": [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngo", b"od"],
+    "chunks": [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        *(b"2\r\ngo\r\n", b"2\r\nod\r\n", b"0\r\n\r\n"),
+    ],
+    "many parts": [
+        *(b"HTTP/1.1 200 OK\r\n", b"Content-Length: 4\r\n", b"\r\n"),
+        *(b"g", b"o", b"o", b"d"),
+    ],
+    "up to the end": [b"HTTP/1.0 200 OK\r\n\r\n", b"good"],
+}
+
+
+@pytest.mark.parametrize("parts", SPLIT.values(), ids=SPLIT)
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_what_has_arrived_is_read_however_late(
+    authority: tuple[trustme.CA, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    parts: list[bytes],
+    tls: bool,
+) -> None:
+    """R-2: a process that was stopped past the deadline reads the response that lies in its socket.
+
+    Of the same kind: a frozen container, a live migration, a swap storm; the parts are TLS records
+    or TCP segments.
+    """
+    ca, path = authority
+    sent = threading.Event()
+
+    def responds(peer: Peer) -> None:
+        peer.hear()
+        for part in parts:
+            peer.send(part)
+        if parts[0].startswith(b"HTTP/1.0"):
+            peer.finish()
+        sent.set()
+        peer.wait()
+
+    class Late(transport._UntilDeadline):
+        def __init__(self, sock: socket.socket) -> None:
+            super().__init__(sock)
+            assert sent.wait(LONG)
+            self._deadline = 0
+
+    monkeypatch.setattr(transport, "_UntilDeadline", Late)
+    context = served_with(ca.issue_cert("127.0.0.1")) if tls else None
+    with wire(responds, context) as server:
+        assert ask(server.url, ca=path if tls else None) == "good"
 
 
 def crashes_at(at: str) -> Script:

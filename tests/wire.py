@@ -78,6 +78,10 @@ class Peer:
         with tls.wrap_socket(self._sock, True) as self._sock:
             yield
 
+    def finish(self) -> None:
+        """Send nothing more; what comes is still read."""
+        self._sock.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
         """End the connection as a machine that has crashed does."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -126,6 +130,7 @@ class Wire(socketserver.ThreadingTCPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         sock, address = super().get_request()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # sent is on its way at once
         if self._tls:
             sock = self._tls.wrap_socket(sock, True, do_handshake_on_connect=False)
         self._sockets.append(sock)

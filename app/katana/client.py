@@ -6,8 +6,9 @@ lists bare or in `data`.
 """
 
 import json
+import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -27,6 +28,8 @@ ANSWER_SECONDS = 10.0
 ANSWER_BYTES = 8 * 1024 * 1024
 PAGE_SIZE = 250  # Katana silently cuts a larger one to this
 BUSY_SECONDS = 60.0  # the length of Katana's window, where it does not say how long to wait
+
+logger = logging.getLogger(__name__)
 
 Record = TypeVar("Record")
 Query = Mapping[str, int | str | Sequence[int]]
@@ -108,23 +111,21 @@ class KatanaApi:
 
     def sales_orders(self, limit: int) -> tuple[SalesOrder, ...]:
         """The latest sales orders, newest first, at most `limit`."""
-        orders = islice(self.records("/sales_orders", limit=limit), limit)
-        return tuple(_read(SalesOrder.read, order) for order in orders)
+        return _read_all(SalesOrder.read, islice(self.records("/sales_orders", limit=limit), limit))
 
     def customers(self, ids: Sequence[int]) -> tuple[Customer, ...]:
         """The customers with these ids."""
         customers = self.records("/customers", ids=ids) if ids else ()
-        return tuple(_read(Customer.read, customer) for customer in customers)
+        return _read_all(Customer.read, customers)
 
     def products(self, limit: int) -> tuple[Product, ...]:
         """The latest products, newest first, at most `limit`."""
-        products = islice(self.records("/products", limit=limit), limit)
-        return tuple(_read(Product.read, product) for product in products)
+        return _read_all(Product.read, islice(self.records("/products", limit=limit), limit))
 
     def stock(self, variant_ids: Sequence[int]) -> tuple[Stock, ...]:
         """How much there is of these variants, a row for each location."""
         rows = self.records("/inventory", variant_id=variant_ids) if variant_ids else ()
-        return tuple(_read(Stock.read, row) for row in rows)
+        return _read_all(Stock.read, rows)
 
     def records(self, path: str, **query: int | str | Sequence[int]) -> Iterator[Mapping[str, Any]]:
         """The records of a list, page after page, each page asked for when it is needed."""
@@ -256,15 +257,12 @@ def _pagination(response: Response) -> tuple[int, int] | None:
 
 
 def _records(response: Response) -> Sequence[Mapping[str, Any]]:
-    records = _list(response)
-    if not all(isinstance(record, dict) for record in records):
-        raise ApiUnavailable("Katana answered with something that is no list of records")
-
-    return records
+    # What is no record is read as one without an id, and left out like it.
+    return [record if isinstance(record, dict) else {} for record in _list(response)]
 
 
 def _list(response: Response) -> Sequence[Any]:
-    body = _json(response)
+    body = _json(response, _integer)
     records = body.get("data") if isinstance(body, dict) else body
     if not isinstance(records, list):
         raise ApiUnavailable("Katana answered with something that is no list of records")
@@ -280,6 +278,27 @@ def _record(response: Response) -> Mapping[str, Any]:
     return body
 
 
+def _read_all(
+    read: Callable[[Mapping[str, Any]], Record], records: Iterable[Mapping[str, Any]]
+) -> tuple[Record, ...]:
+    """The records that can be read; one that cannot is logged and left out.
+
+    Raises ApiUnavailable if there are records and none can be read.
+    """
+    found, unread = [], 0
+    for record in records:
+        try:
+            found.append(_read(read, record))
+        except ApiUnavailable:
+            unread += 1
+    if unread and not found:
+        raise ApiUnavailable("Katana's API sent records, and none could be read")
+
+    if unread:
+        logger.warning("%s records of Katana's API could not be read and are left out", unread)
+    return tuple(found)
+
+
 def _read(read: Callable[[Mapping[str, Any]], Record], record: Mapping[str, Any]) -> Record:
     try:
         return read(record)
@@ -292,8 +311,8 @@ def _integer(text: str) -> int | float:
     return int(text) if len(text) <= DIGITS else inf
 
 
-def _json(response: Response) -> Any:
+def _json(response: Response, parse_int: Callable[[str], int | float] | None = None) -> Any:
     try:
-        return json.loads(response.content, parse_int=_integer)
+        return json.loads(response.content, parse_int=parse_int)
     except (ValueError, RecursionError):
         raise ApiUnavailable("Katana answered with something that is no JSON") from None

@@ -9,6 +9,7 @@ RFC 7009.
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ from app.settings.config import KatanaSettings
 SCOPE = "offline_access"
 ANSWER_SECONDS = 10.0  # from the request's leaving to the last byte of its answer
 ANSWER_BYTES = 64 * 1024
+SUCCESS = range(200, 300)  # RFC 6749 says 200; another one may hold the only copy of a token
 TOKEN_CHARACTERS = 8 * 1024
 STATED_LIFE_SECONDS = range(1, 366 * 24 * 3600)
 UNSTATED_LIFE_SECONDS = 300
@@ -102,7 +104,7 @@ class KatanaLogin:
     def refresh(self, refresh_token: str, send_before: float | None = None) -> Grant:
         """The next grant for `refresh_token`, which is spent by asking. Raises a LoginError.
 
-        `send_before` is a moment of `elapsed.monotonic()`; after it nothing is sent (NotSent).
+        `send_before` is a moment of `clock.monotonic()`; after it nothing is sent (NotSent).
         """
         with self._session(send_before) as session:
             return self._ask(session.refresh_token, refresh_token=refresh_token)
@@ -160,7 +162,7 @@ class _TokenSession(OAuth2Session):
 
     def parse_response_token(self, response: Response) -> Grant:
         answer = _object_or_none(response)
-        if response.status_code == 200 and answer is not None and not answer.get("error"):
+        if response.status_code in SUCCESS and answer is not None and not answer.get("error"):
             return _grant(answer, response.elapsed.total_seconds())
 
         raise _refusal(response, answer)
@@ -170,6 +172,10 @@ class _TokenSession(OAuth2Session):
         request.pop("refresh_token", None)
         response = self._http_post(url, body=body, **request)  # type: ignore[attr-defined]
         return self.parse_response_token(response)
+
+
+#: Stands for a member that a response repeats with another value; of no type that is used.
+_CONFLICT = object()
 
 
 def _refusal(response: Response, answer: dict[str, Any] | None) -> Exception:
@@ -197,27 +203,33 @@ def _refusal(response: Response, answer: dict[str, Any] | None) -> Exception:
 
 
 def _object_or_none(response: Response) -> dict[str, Any] | None:
-    """The body as a JSON object, by the letter of RFC 8259: no repeated name, no NaN."""
+    """The body as a JSON object, read tolerantly: it may hold the only copy of the next token.
+
+    A byte order mark, another Unicode encoding (RFC 4627 section 3) and a member that is repeated
+    with the same value are accepted. If a member has two values, it has none.
+    """
     try:
-        answer = json.loads(
-            response.content.decode("utf-8"),
-            object_pairs_hook=_distinct,
-            parse_constant=_no_constant,
-        )
+        answer = json.loads(response.content, object_pairs_hook=_agreeing, parse_int=_whole_number)
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = dict(pairs)
-    if len(names) < len(pairs):
-        raise ValueError("a name stands twice")
-    return names
+def _whole_number(digits: str) -> float:
+    # int() refuses more than 4,300 digits, which would cost the tokens beside the number.
+    return int(digits) if len(digits) < 20 else float("inf")
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _agreeing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    for name, value in pairs:
+        if not _is_same(members[name], value):
+            members[name] = _CONFLICT
+    return members
+
+
+def _is_same(one: object, other: object) -> bool:
+    return type(one) is type(other) and repr(one) == repr(other)
 
 
 def _grant(answer: dict[str, Any], answered_in: float) -> Grant:
@@ -227,20 +239,24 @@ def _grant(answer: dict[str, Any], answered_in: float) -> Grant:
     if refresh_token in (None, "") and access_token:
         refresh_token = None
     elif not _is_token(refresh_token):
-        raise AnswerLost("Katana's login gave no tokens that can be used")
+        raise AnswerLost("Katana's token response holds no tokens that can be used")
 
     scope = answer.get("scope")
     return Grant(
         access_token=access_token,
         refresh_token=refresh_token,
-        expires_in=_life(answer.get("expires_in")),
+        expires_in=_lifetime(answer.get("expires_in")),
         scope=scope[:500] if isinstance(scope, str) and _is_plain(scope) else None,
         answered_in=answered_in,
     )
 
 
 def _is_bearer(token_type: object) -> bool:
-    return isinstance(token_type, str) and token_type.lower() == "bearer"  # RFC 6749 section 5.1
+    # RFC 6749 section 5.1 requires the type. A response without one is still the only copy of its
+    # tokens, and Katana issues bearer tokens only.
+    if token_type in (None, ""):
+        return True
+    return isinstance(token_type, str) and token_type.strip().lower() == "bearer"
 
 
 def _is_token(value: object) -> bool:
@@ -258,11 +274,18 @@ def _is_plain(scope: str) -> bool:
     return scope.isascii() and scope.isprintable()
 
 
-def _life(stated: object) -> int:
-    # Without a usable lifetime the token gets a short one: never an endless one, which nobody would
-    # renew.
-    if isinstance(stated, str) and stated.isascii() and stated.isdigit() and len(stated) < 10:
-        stated = int(stated)
-    if isinstance(stated, bool) or not isinstance(stated, int) or stated not in STATED_LIFE_SECONDS:
+def _lifetime(stated: object) -> int:
+    """Seconds; 300 if `expires_in` is missing or invalid, so that the token is still refreshed."""
+    if isinstance(stated, str):
+        stated = _number(stated)
+    if isinstance(stated, bool) or not isinstance(stated, int | float):
         return UNSTATED_LIFE_SECONDS
-    return stated
+    if not STATED_LIFE_SECONDS[0] <= stated <= STATED_LIFE_SECONDS[-1]:  # also for NaN
+        return UNSTATED_LIFE_SECONDS
+    return int(stated)
+
+
+def _number(text: str) -> float | None:
+    # No more digits than the longest lifetime has, with a fraction: float() takes "1_0" and "inf".
+    plain = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{0,9})?)\s*", text, re.ASCII)
+    return float(plain[1]) if plain else None

@@ -15,6 +15,8 @@ from typing import Any, Self
 Json = Mapping[str, Any]
 #: JSON can spell control characters and halves of characters, which no page or database takes.
 UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+#: Bidirectional controls (Unicode Annex 9) reorder the text of a page around them.
+BIDIRECTIONAL = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 DIGITS = 30  # before or behind the point: more are no quantity, and no sum
 
 
@@ -48,9 +50,9 @@ class SalesOrder:
     @classmethod
     def read(cls, record: Json) -> Self:
         return cls(
-            id=int(record["id"]),
+            id=_id(record["id"]),
             number=_text(record.get("order_no")),
-            customer_id=_number(record.get("customer_id")),
+            customer_id=_id_or_none(record.get("customer_id")),
             status=_text(record.get("status")),
             total=_decimal(record.get("total")),
             currency=_text(record.get("currency")),
@@ -67,7 +69,7 @@ class Customer:
 
     @classmethod
     def read(cls, record: Json) -> Self:
-        return cls(id=int(record["id"]), name=_text(record.get("name")))
+        return cls(id=_id(record["id"]), name=_text(record.get("name")))
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,11 @@ class Product:
     @classmethod
     def read(cls, record: Json) -> Self:
         return cls(
-            id=int(record["id"]),
+            id=_id(record["id"]),
             name=_text(record.get("name")),
             unit=_text(record.get("uom")),
             variants=tuple(
-                Variant(id=int(variant["id"]), sku=_text(variant.get("sku")))
+                Variant(id=_id(variant["id"]), sku=_text(variant.get("sku")))
                 for variant in record.get("variants") or ()
             ),
         )
@@ -112,7 +114,7 @@ class Stock:
     @classmethod
     def read(cls, record: Json) -> Self:
         return cls(
-            variant_id=int(record["variant_id"]),
+            variant_id=_id(record["variant_id"]),
             in_stock=_decimal(record.get("quantity_in_stock")) or Decimal(0),
             committed=_decimal(record.get("quantity_committed")) or Decimal(0),
             expected=_decimal(record.get("quantity_expected")) or Decimal(0),
@@ -120,11 +122,22 @@ class Stock:
 
 
 def _text(value: object) -> str:
-    return UNSTORABLE.sub(" ", value) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return UNSTORABLE.sub(" ", BIDIRECTIONAL.sub("", value))
 
 
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) else None
+def _id(value: object) -> int:
+    """An id, which Katana sends as a number or as text. Raises ValueError if it is neither."""
+    number = _id_or_none(value)
+    if number is None:
+        raise ValueError("not an id")
+    return number
+
+
+def _id_or_none(value: object) -> int | None:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def _decimal(value: object) -> Decimal | None:

@@ -11,6 +11,7 @@ import socket
 import time
 from http.client import HTTPResponse
 from http.cookiejar import DefaultCookiePolicy
+from ssl import SSLWantReadError
 from typing import Any
 
 from requests import PreparedRequest, RequestException, Response, Session
@@ -22,6 +23,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, Pro
 from app.database.clock import monotonic
 
 CONNECT_SECONDS = 4
+LATE_BYTES = 1024 * 1024  # read after the deadline at most; more than a socket's usual buffer
 
 
 class NeverSent(RequestException):
@@ -43,7 +45,7 @@ class Stale(NoAnswer):
 def harden(session: Session, *, body_bytes: int, send_before: float | None = None) -> None:
     """Make every request of `session` one that ends.
 
-    Nothing is sent on a new connection after `send_before`, a moment of `elapsed.monotonic()`.
+    Nothing is sent on a new connection after `send_before`, a moment of `clock.monotonic()`.
     Call it with `timeout=seconds`: from the request's leaving to the last byte of its answer. What
     connecting takes, be it a slow name look-up, does not count: else a request could leave with no
     time left for its answer. Raises NeverSent or NoAnswer and no other request error.
@@ -188,12 +190,17 @@ class _TlsPool(_EndingPool, HTTPSConnectionPool):
 
 
 class _UntilDeadline(io.RawIOBase):
-    """A socket's bytes until a fixed moment, however slowly they come."""
+    """A socket's bytes: waits for them until a deadline, then reads what has already arrived.
+
+    The deadline is for the peer. A process that was stopped for a while (a frozen container, a
+    live migration) finds a response that arrived in time, and reads it late.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        # On a clock that sleeps with the machine: an answer that came meanwhile is not late.
+        # A clock that stops during suspend: the peer had no time to respond in then.
         self._deadline = time.monotonic() + (sock.gettimeout() or 0)
+        self._late_bytes = 0
         self._file = sock.makefile(
             "rb", buffering=0
         )  # keeps the socket open until the body is read
@@ -206,11 +213,23 @@ class _UntilDeadline(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("deadline")
+        if left > 0:
+            self._sock.settimeout(left)
+            return self._sock.recv_into(buffer)
 
-        self._sock.settimeout(left)
-        return self._sock.recv_into(buffer)
+        return self._read_without_waiting(buffer)
+
+    def _read_without_waiting(self, buffer: Any) -> int:
+        if self._late_bytes >= LATE_BYTES:
+            raise TimeoutError("still sending after the deadline")
+
+        self._sock.settimeout(0)
+        try:
+            received = self._sock.recv_into(buffer)
+        except (BlockingIOError, SSLWantReadError):  # nothing has arrived; the second by TLS
+            raise TimeoutError("deadline") from None
+        self._late_bytes += received
+        return received
 
     def close(self) -> None:
         self._file.close()
