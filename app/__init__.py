@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import connections, pages
+from app import connections, pages, sync
 from app.database import db
 from app.database.clock import Clock
 from app.katana.client import new_session
@@ -30,7 +30,9 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
 
     db.init_app(app)
     with app.app_context():
-        connections.init_app(app, connections.build(settings, db.db.engine, clock))
-    pages.init_app(app, settings, new_session())
+        parts, session = connections.build(settings, db.db.engine, clock), new_session()
+        connections.init_app(app, parts)
+        sync.init_app(app, sync.build(settings, db.db.engine, session, parts, clock))
+    pages.init_app(app, settings, session)
     commands.init_app(app, settings)
     return app

@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Flask, current_app
 from requests import Session
 
-from app import connections
+from app import connections, sync
 from app.katana.client import KatanaApi
 from app.settings.config import Settings
 
@@ -21,7 +21,8 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
     def api(connection_id: UUID) -> KatanaApi:
         token = partial(connections.current().refresh.fresh_access_token, connection_id)
         until = time.monotonic() + PAGE_SECONDS
-        return KatanaApi(settings.katana.api_base_url, session, token, until)
+        meter = sync.current().budget.meter(connection_id, leave_reserve=False)
+        return KatanaApi(settings.katana.api_base_url, session, token, until, meter)
 
     app.extensions["katana_api"] = api
 
