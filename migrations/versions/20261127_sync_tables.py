@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20261127_sync_tables"
-down_revision = "20261125_overdue_index"
+down_revision = "20261127_renewals"
 branch_labels = None
 depends_on = None
 
