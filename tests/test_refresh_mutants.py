@@ -48,7 +48,7 @@ MUTANTS = [
         "app/database/pool.py",
         "            context.is_disconnect = True\n",
         "            pass\n",
-        "tests/test_failover.py::test_sessions_that_only_read_are_replaced",
+        "tests/test_failover.py::test_several_hosts_and_a_promotion",
         also=(
             Change(
                 "app/database/pool.py",
@@ -62,7 +62,7 @@ MUTANTS = [
         "app/operations/health.py",
         '        connection.execute(delete(RateLimit).where(RateLimit.key == ""))\n',
         "",
-        "tests/test_failover.py::test_readiness_asks_whether_it_can_write",
+        "tests/test_pages.py::test_a_database_that_takes_no_write_is_not_ready",
     ),
     Mutant(
         "only what the claim returns is sent",
