@@ -30,7 +30,8 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
 
     db.init_app(app)
     with app.app_context():
-        parts, session = connections.build(settings, db.db.engine, clock), new_session()
+        parts = connections.build(settings, db.db.engine, config.INSTANCE, clock)
+        session = new_session()
         connections.init_app(app, parts)
         sync.init_app(app, sync.build(settings, db.db.engine, session, parts, clock))
     pages.init_app(app, settings, session)

@@ -21,6 +21,7 @@ for all connections at once. Nothing in here knows of requests, browser sessions
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from flask import Flask, current_app
 from sqlalchemy import Engine
@@ -31,6 +32,7 @@ from app.connections.incidents import Incidents
 from app.connections.leases import Leases, lease_seconds
 from app.connections.lifecycle import Lifecycle
 from app.connections.refresh import Refresh
+from app.connections.staged import StagedResponses
 from app.connections.vault import Vault
 from app.database.clock import Clock, SystemClock
 from app.katana.oauth import KatanaLogin
@@ -46,22 +48,27 @@ class Connections:
     attempts: Attempts
     lifecycle: Lifecycle
     refresh: Refresh
+    staged: StagedResponses
     upkeep: Upkeep
 
 
-def build(settings: Settings, engine: Engine, clock: Clock | None = None) -> Connections:
-    """The parts on this database, with this Katana."""
+def build(
+    settings: Settings, engine: Engine, folder: Path, clock: Clock | None = None
+) -> Connections:
+    """The parts on this database, with this Katana; `folder` takes what cannot be saved yet."""
     clock = clock or SystemClock()
     login, vault = KatanaLogin(settings.katana), Vault(settings.token_keys)
     leases = Leases(engine, clock, lease_seconds(settings.katana.rotation_overlap_seconds))
     incidents = Incidents(engine, clock)
-    refresh = Refresh(leases, incidents, login, vault, clock)
+    staged = StagedResponses(folder, settings.database_url)
+    refresh = Refresh(leases, incidents, login, vault, clock, staged)
     return Connections(
         login=login,
         vault=vault,
         attempts=Attempts(vault, clock),
         lifecycle=Lifecycle(login, vault, clock),
         refresh=refresh,
+        staged=staged,
         upkeep=Upkeep.of(engine, clock, leases, incidents, refresh, vault),
     )
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from limits.storage import Storage, storage_from_string
 from sqlalchemy import make_url
@@ -124,6 +124,7 @@ class Reader:
         """The URL of a SQLite file or a PostgreSQL database, as SQLAlchemy reads it."""
         # Without a driver's name: psycopg 3.
         value = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.values[name])
+        value = _with_hosts_in_query(value)
         if not re.match(r"sqlite://(/|$)|postgresql\+psycopg://", value):
             self.fault(name, "must begin with sqlite:/// or postgresql://.")
         elif not _is_database_url(value):
@@ -201,6 +202,19 @@ def store_options(uri: str) -> dict[str, Any]:
     if uri.startswith("redis"):
         options |= {"socket_connect_timeout": STORE_SECONDS, "socket_timeout": STORE_SECONDS}
     return options
+
+
+def _with_hosts_in_query(url: str) -> str:
+    """`//user@one:5432,two:5433/name`, as libpq writes several hosts, as SQLAlchemy reads them."""
+    parts = re.fullmatch(
+        r"(postgresql\+psycopg://(?:[^@/]*@)?)([^@/?]*,[^@/?]*)(/[^?]*)?(\?.*)?", url
+    )
+    if parts is None:
+        return url
+
+    start, hosts, path, query = parts.groups("")
+    named = "&".join(f"host={quote(unquote(host), safe='[]:.-')}" for host in hosts.split(","))
+    return f"{start}{path or '/'}?{named}{'&' + query[1:] if query else ''}"
 
 
 def _makes_a_store(uri: str) -> bool:

@@ -35,6 +35,7 @@ ABOUT_DATABASE: tuple[Check, ...] = (
     stored.keys,
     stored.moments,
     stored.connections,
+    stored.staged,
 )
 ABOUT_KATANA: tuple[Check, ...] = (katana.one_katana, katana.login, katana.api, katana.clock)
 SECONDS = 60.0  # in all
