@@ -33,6 +33,7 @@ from app.connections.lifecycle import Lifecycle
 from app.connections.refresh import Refresh
 from app.connections.vault import Vault
 from app.database.clock import Clock, SystemClock
+from app.katana.bulkheads import UNLIMITED, Bulkheads
 from app.katana.oauth import KatanaLogin
 from app.settings.config import Settings
 
@@ -47,22 +48,29 @@ class Connections:
     lifecycle: Lifecycle
     refresh: Refresh
     upkeep: Upkeep
+    bulkheads: Bulkheads
 
 
-def build(settings: Settings, engine: Engine, clock: Clock | None = None) -> Connections:
+def build(
+    settings: Settings,
+    engine: Engine,
+    clock: Clock | None = None,
+    bulkheads: Bulkheads = UNLIMITED,
+) -> Connections:
     """The parts on this database, with this Katana."""
     clock = clock or SystemClock()
     login, vault = KatanaLogin(settings.katana), Vault(settings.token_keys)
     leases = Leases(engine, clock, lease_seconds(settings.katana.rotation_overlap_seconds))
     incidents = Incidents(engine, clock)
-    refresh = Refresh(leases, incidents, login, vault, clock)
+    refresh = Refresh(leases, incidents, login, vault, clock, bulkheads)
     return Connections(
         login=login,
         vault=vault,
         attempts=Attempts(vault, clock),
-        lifecycle=Lifecycle(login, vault, clock),
+        lifecycle=Lifecycle(login, vault, clock, bulkheads),
         refresh=refresh,
         upkeep=Upkeep.of(engine, clock, leases, incidents, refresh, vault),
+        bulkheads=bulkheads,
     )
 
 
