@@ -9,16 +9,27 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from math import inf
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
 from sqlalchemy import update
 
+from app.connections import current
 from app.connections.models import Connection
 from app.database.clock import SystemClock
 from app.database.db import db
+from app.errors import ApiUnavailable, KatanaSaturated
+from app.katana.bulkheads import (
+    LINE_SECONDS,
+    OPEN_SECONDS,
+    TIME_OUT_SECONDS,
+    TIME_OUTS,
+    Bulkheads,
+)
 from tests.actors import LIVE, Maker, WireBrowser
 from tests.conftest import MakeApp, MakeMaker
 from tests.pages import Page
@@ -119,6 +130,12 @@ def expire(app: Flask, *names: str) -> None:
             connections = update(Connection).where(db.text(f"user_id = {whose}"))
             db.session.execute(connections.values(expires_at=over, renew_at=over))
         db.session.commit()
+
+
+def here(callback: Callback) -> Callback:
+    """The same at whichever port the app is served."""
+    parts = urlsplit(callback.url)
+    return Callback(f"{parts.path}?{parts.query}")
 
 
 @contextmanager
@@ -230,7 +247,7 @@ def test_a_callback_that_finds_no_place_can_be_loaded_again(
     for one in (ada, joan):
         one.sign_up()
     katana.script = hanging = Hanging()
-    callbacks = {one: one.sandbox.approve(one.begin()) for one in (ada, joan)}
+    callbacks = {one: here(one.sandbox.approve(one.begin())) for one in (ada, joan)}
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ada.return_with, callbacks[ada])
@@ -243,8 +260,7 @@ def test_a_callback_that_finds_no_place_can_be_loaded_again(
     assert_refused_kindly(postponed)
     assert "was not used yet" in postponed.text
     katana.script = answering(answer(json.dumps(TOKENS).encode()))
-    again: Callback = callbacks[joan]
-    page = joan.browser.send("GET", again.url)
+    page = joan.browser.send("GET", callbacks[joan].url)
     assert (page.status, page.location) == (303, "/dashboard")
 
 
@@ -267,3 +283,164 @@ def test_disconnecting_never_waits_in_a_crowd(
         assert hanging.given_up == 0
         end(katana)
         assert "did not confirm" in waiting.result().text
+
+
+class SetClock:
+    """Seconds, as a test sets them."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def time_out(places: Bulkheads, clock: SetClock) -> None:
+    """Wait for Katana's API until that takes too long."""
+    with suppress(ApiUnavailable), places.api.place():
+        clock.seconds += TIME_OUT_SECONDS
+        raise ApiUnavailable
+
+
+def is_let_through(places: Bulkheads) -> bool:
+    """Whether a caller may ask Katana's API, which responds."""
+    try:
+        with places.api.place():
+            return True
+    except KatanaSaturated:
+        return False
+
+
+def test_after_time_outs_in_a_row_one_caller_at_a_time_probes() -> None:
+    """The circuit breaker, half open: others are refused until the probe has succeeded."""
+    clock = SetClock()
+    places = Bulkheads(THREADS, now=clock)
+    for _ in range(TIME_OUTS - 1):
+        time_out(places, clock)
+    assert is_let_through(places)  # which begins the row anew
+    for _ in range(TIME_OUTS):
+        time_out(places, clock)
+
+    assert not is_let_through(places)
+    clock.seconds += OPEN_SECONDS
+    with places.api.place():
+        assert not is_let_through(places)
+    assert is_let_through(places)
+    with places.api.place(), places.api.place():
+        pass
+
+
+def test_a_probe_that_times_out_keeps_the_circuit_breaker_open() -> None:
+    """The same where a probe ends in neither way: it makes room for the next one."""
+    clock = SetClock()
+    places = Bulkheads(THREADS, now=clock)
+    for _ in range(TIME_OUTS):
+        time_out(places, clock)
+    clock.seconds += OPEN_SECONDS
+    time_out(places, clock)
+
+    with pytest.raises(KatanaSaturated) as refused, places.api.place():
+        pass
+    assert refused.value.retry_after == OPEN_SECONDS
+    clock.seconds += OPEN_SECONDS
+    with pytest.raises(KatanaSaturated), places.api.place():
+        raise KatanaSaturated(1)
+    assert is_let_through(places)
+
+
+def test_quick_failures_open_no_circuit_breaker() -> None:
+    """A refused connection holds up nobody, and shows at once when Katana is back."""
+    clock = SetClock()
+    places = Bulkheads(THREADS, now=clock)
+    for _ in range(2 * TIME_OUTS):
+        with suppress(ApiUnavailable), places.api.place():
+            raise ApiUnavailable
+
+    assert is_let_through(places)
+
+
+def test_the_token_endpoint_and_the_api_time_out_apart() -> None:
+    """A refresh notes its failure without raising it; pages with a good token go on."""
+    clock = SetClock()
+    places = Bulkheads(THREADS, now=clock)
+    for _ in range(TIME_OUTS):
+        with places.refreshes.place() as visit:
+            clock.seconds += TIME_OUT_SECONDS
+            visit.failed = True
+
+    assert is_let_through(places)
+    for login in (places.refreshes, places.callbacks):
+        with pytest.raises(KatanaSaturated), login.place():
+            pass
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 5, 8, 16, 40, 200])
+def test_a_thread_is_left_however_many_there_are(threads: int) -> None:
+    """All kinds together leave one free; with one thread there is nothing to share out."""
+    clock = SetClock()
+    places = Bulkheads(threads, now=clock)
+    kinds = (places.api, places.refreshes, places.others_refreshes, places.callbacks)
+    held = 0
+    with ExitStack() as stack:
+        for kind in kinds * threads:
+            clock.seconds += LINE_SECONDS  # those ahead are slow: nobody waits in line
+            with suppress(KatanaSaturated):
+                stack.enter_context(kind.place())
+                held += 1
+        assert held <= max(1, threads - 1)
+    assert all(1 <= kind.places <= max(1, threads // 2) for kind in kinds)
+
+
+def test_a_burst_waits_in_line_while_katana_is_prompt() -> None:
+    """More callers than places, each done at once: nobody is refused."""
+    places = Bulkheads(THREADS)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        through = pool.map(lambda _: is_let_through(places), range(10 * THREADS))
+    assert all(through)
+
+
+def test_waiting_for_the_refresh_of_another_has_places_too() -> None:
+    """The first may wait on; the others for a moment, as long as those are not slow."""
+    clock = SetClock()
+    waiting = Bulkheads(THREADS, now=clock).others_refreshes
+    with ExitStack() as stack:
+        for _ in range(waiting.places):
+            assert stack.enter_context(waiting.waiting(0)) == inf
+        assert 0 < stack.enter_context(waiting.waiting(0)) <= LINE_SECONDS
+        with pytest.raises(KatanaSaturated), waiting.waiting(LINE_SECONDS):
+            pass
+        clock.seconds += LINE_SECONDS
+        with pytest.raises(KatanaSaturated), waiting.waiting(0):
+            pass
+
+
+def test_commands_are_not_limited(app: Flask) -> None:
+    """`flask connections keep-alive` renews with as many threads as it likes."""
+    with app.app_context(), ExitStack() as stack:
+        places = current().bulkheads
+        for kind in (places.api, places.refreshes, places.callbacks):
+            for _ in range(10 * THREADS):
+                stack.enter_context(kind.place())
+        assert stack.enter_context(places.others_refreshes.waiting(60)) == inf
+
+
+@pytest.mark.one_database
+def test_the_places_follow_the_threads_of_the_server(
+    serve: Serve, new_maker: MakeMaker, katana: Wire
+) -> None:
+    """GUNICORN_THREADS=24, in the environment or in .env: nine requests to the API hang."""
+    connect(new_maker, "ada")
+    maker = serve(
+        development=True,
+        GUNICORN_THREADS="24",
+        KATANA_API_BASE_URL=f"{katana.url}/v1",
+    )
+    ada = maker("ada")
+    ada.sign_in()
+    katana.script = hanging = Hanging()
+
+    with loading([ada]) as pages:
+        until(lambda: len(served_so_far(pages)) >= TABS - 24)
+        until(lambda: hanging.asked == 9)
+        end(katana)
