@@ -40,6 +40,11 @@ worker_class = "gthread"
 workers = int(_environ.get("GUNICORN_WORKERS", "2"))
 threads = int(_environ.get("GUNICORN_THREADS", "8"))
 
+# How long an idle connection is kept, in seconds. Longer than balancers keep theirs, which is often
+# 60 s: one that reuses a connection at the moment at which it is closed here answers with a 502.
+# gthread holds idle connections without a thread.
+keepalive = 75
+
 # How long a request may go on after a stop was asked for, in seconds. A refresh that Katana has
 # answered must still be saved, and a refresh takes no longer than its lease, which is 60 seconds.
 graceful_timeout = 60

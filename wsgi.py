@@ -1,7 +1,7 @@
 """What gunicorn serves and `flask` works on. Settings come from the environment and `.env`."""
 
 from app import create_app
-from app.connections import keyring
+from app.connections import keyring, start_up
 from app.errors import ConfigurationError
 from app.operations import commands
 
@@ -9,5 +9,6 @@ try:
     app = create_app()
     if not commands.is_asked():
         keyring.require(app)
+        start_up.store_staged(app)
 except ConfigurationError as error:
     app = commands.without_settings(error)

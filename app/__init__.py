@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from flask import Flask, has_request_context
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import connections, pages
+from app import connections, pages, sync
 from app.database import db
 from app.database.clock import Clock
 from app.katana.bulkheads import Bulkheads
@@ -33,7 +33,10 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
     with app.app_context():
         # Only requests are limited: a command holds up no visitor.
         bulkheads = Bulkheads(settings.threads, applies=has_request_context)
-        connections.init_app(app, connections.build(settings, db.db.engine, clock, bulkheads))
-    pages.init_app(app, settings, new_session())
+        parts = connections.build(settings, db.db.engine, config.INSTANCE, clock, bulkheads)
+        session = new_session()
+        connections.init_app(app, parts)
+        sync.init_app(app, sync.build(settings, db.db.engine, session, parts, clock))
+    pages.init_app(app, settings, session)
     commands.init_app(app, settings)
     return app

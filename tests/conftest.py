@@ -248,7 +248,7 @@ def new_connected(
     app: Flask, sandbox: Sandbox, environ: dict[str, str], clock: Clock
 ) -> MakeConnected:
     """Makes connected users, who have no browser."""
-    return lambda name="ada": Connected(app, sandbox, environ, name, clock)
+    return lambda name="ada", factory=None: Connected(app, sandbox, environ, name, clock, factory)
 
 
 @pytest.fixture

@@ -47,24 +47,30 @@ class Connected:
         environ: dict[str, str],
         name: str = "ada",
         clock: Clock | None = None,
+        factory: str | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.app = app
         self.sandbox = sandbox
         self.settings: Settings = load(environ)
         self.user_id = self._sign_up(name)
-        self.id: UUID = self.connect()
+        self.id: UUID = self.connect(factory)
         self.family_id = max(family.id for family in sandbox.ledger().families)
 
-    def connect(self) -> UUID:
+    def reconnect(self, factory: str | None = None) -> None:
+        """Connect once more, to a factory by its key."""
+        self.connect(factory, state=f"state-{len(self.sandbox.ledger().families)}")
+        self.family_id = max(family.id for family in self.sandbox.ledger().families)
+
+    def connect(self, factory: str | None = None, state: str = "state") -> UUID:
         """Go through the consent page, exchange the code, store the grant."""
         login = KatanaLogin(self.settings.katana)
         verifier = new_code_verifier()
-        callback = self.sandbox.approve(login.authorization_url("state", verifier))
+        callback = self.sandbox.approve(login.authorization_url("state", verifier), factory=factory)
         (code,) = parse_qs(urlsplit(callback.url).query)["code"]
         grant = login.exchange(code, verifier)
         with self.app.app_context():
-            stored = Lifecycle(login, self.vault, self.clock).connect(self.user_id, grant, "state")
+            stored = Lifecycle(login, self.vault, self.clock).connect(self.user_id, grant, state)
         return stored.connection_id
 
     def disconnect(self) -> None:

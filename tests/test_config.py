@@ -191,7 +191,9 @@ def test_what_developers_use_is_not_for_users(name: str, value: str) -> None:
     (fault,) = faults(**{name: value})
 
     assert fault.startswith(f"{name} is ")
-    assert not faults(**{name: value, "KATANA_REDIRECT_URI": "http://localhost:8000/callback"})
+    assert not faults(
+        **{name: value, "KATANA_REDIRECT_URI": "http://localhost:8000/katana/callback"}
+    )
 
 
 @pytest.mark.parametrize("value", ["0", "false", "no", "off", ""])
@@ -213,6 +215,17 @@ def test_a_generated_secret_is_never_refused() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "path", ["", "/", "/callback", "/katana/callback/", "/katana/callback2", "/Katana/Callback"]
+)
+def test_the_redirect_uri_leads_to_the_callback(path: str) -> None:
+    """An address that this app does not serve would end in a 404 after the user has approved."""
+    (told,) = faults(KATANA_REDIRECT_URI=f"https://app.example{path}")
+
+    assert told == "KATANA_REDIRECT_URI must end in /katana/callback, here and at Katana."
+    assert not faults(KATANA_REDIRECT_URI="https://app.example/katana/callback?from=katana")
+
+
 URLS = [name for name in SETTINGS if name.startswith("KATANA_") and name.endswith(("URL", "URI"))]
 
 
@@ -220,7 +233,7 @@ URLS = [name for name in SETTINGS if name.startswith("KATANA_") and name.endswit
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
 def test_plain_http_is_for_this_machine(name: str, host: str) -> None:
     """On loopback http is taken, so that the sandbox needs no certificate."""
-    assert not faults(**{name: f"http://{host}:8001/path"})
+    assert not faults(**{name: f"http://{host}:8001/katana/callback"})
 
 
 @pytest.mark.parametrize("name", URLS)
@@ -381,11 +394,13 @@ def test_a_switch_is_on_or_off(value: str, on: bool) -> None:
 def test_cookies_are_as_strict_as_the_redirect_uri_allows() -> None:
     """S-53: `__Host-` and Secure on https; plain on loopback, where Safari sends no others."""
     public = for_flask(load(SOUND))
-    local = for_flask(load(SOUND | {"KATANA_REDIRECT_URI": "http://localhost:8000/callback"}))
+    local = for_flask(
+        load(SOUND | {"KATANA_REDIRECT_URI": "http://localhost:8000/katana/callback"})
+    )
 
     assert public["SESSION_COOKIE_NAME"] == "__Host-session"
     assert public["SESSION_COOKIE_SECURE"] is True
-    assert local["SESSION_COOKIE_NAME"] == "session"
+    assert local["SESSION_COOKIE_NAME"] == "katana_session"
     assert local["SESSION_COOKIE_SECURE"] is False
 
 

@@ -32,7 +32,7 @@ from tests.conftest import MakeApp
 from tests.connected import Connected
 from tests.crowds import crowd
 from tests.sandbox import Sandbox
-from tests.servers import Served, serving
+from tests.servers import Served, reserved_port, serving
 from tests.wire import answer, answering, wire
 
 LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
@@ -160,8 +160,6 @@ def test_every_finding_that_is_not_ok_says_how_to_mend_it(healthy: MakeApp) -> N
 
 
 AMISS = [
-    ({"KATANA_REDIRECT_URI": "{origin}/dashboard"}, "redirect URI", "fault", "no callback"),
-    ({"KATANA_REDIRECT_URI": "{origin}/elsewhere"}, "redirect URI", "fault", "no callback"),
     ({"TRUSTED_HOSTS": "app.example"}, "redirect URI", "fault", "does not answer to 127.0.0.1"),
     ({"TRUSTED_HOSTS": "127.0.0.1,localhost"}, "redirect URI", "warning", "opens localhost"),
     ({"KATANA_REDIRECT_URI": "{sandbox}" + CALLBACK}, "address", "fault", "not this app"),
@@ -204,6 +202,15 @@ def test_wrong_addresses_are_found(
     assert (check, level) in report.amiss(), report.output
     assert says in report.says(check)
     assert report.status == ("fault" in {level for _, level in report.amiss()})
+
+
+@pytest.mark.one_database
+def test_a_store_of_limits_that_is_away_is_found(healthy: MakeApp) -> None:
+    """Without it nobody can sign in."""
+    with reserved_port() as port:
+        report = Report(healthy(RATELIMIT_STORAGE_URI=f"redis://127.0.0.1:{port}"))
+
+    assert ("limits", "fault") in report.amiss()
 
 
 @pytest.mark.one_database

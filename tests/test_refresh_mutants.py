@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import Mutant, assert_in_place, assert_noticed
+from tests.mutants import Change, Mutant, assert_in_place, assert_noticed
 
 REFRESH, LEASES = "app/connections/refresh.py", "app/connections/leases.py"
 OUTCOMES, BOUNDS = "app/connections/outcomes.py", "app/connections/bounds.py"
@@ -15,6 +15,55 @@ TROUBLE = "tests/test_refresh_trouble.py"
 SAVING, INCIDENTS = "app/connections/saving.py", "app/connections/incidents.py"
 
 MUTANTS = [
+    Mutant(
+        "a response that cannot be saved is staged",
+        REFRESH,
+        "                file = file or self._stage(lease, columns)\n",
+        "",
+        "tests/test_staged.py::test_the_next_process_stores_it",
+    ),
+    Mutant(
+        "a takeover looks for a staged response",
+        REFRESH,
+        "        self.store_staged(seen.id)\n",
+        "",
+        "tests/test_staged.py::test_a_caller_that_takes_over_looks_for_it_first",
+    ),
+    Mutant(
+        "a staged response that no row takes is revoked",
+        REFRESH,
+        "        elif not self._leases.saved(lease):\n            self._let_go(lease, grant)\n",
+        "",
+        "tests/test_staged.py::test_after_a_disconnect_it_is_revoked",
+    ),
+    Mutant(
+        "a staged response belongs to its database",
+        "app/connections/staged.py",
+        'f"{self._database}-{connection_id}-*.json"',
+        'f"*-{connection_id}-*.json"',
+        "tests/test_staged.py::test_the_files_of_another_database_are_left_alone",
+    ),
+    Mutant(
+        "a session that only reads is ended",
+        "app/database/pool.py",
+        "            context.is_disconnect = True\n",
+        "            pass\n",
+        "tests/test_failover.py::test_sessions_that_only_read_are_replaced",
+        also=(
+            Change(
+                "app/database/pool.py",
+                '    return bool(read_only == "off")\n',
+                "    return True\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "readiness asks whether it can write",
+        "app/operations/health.py",
+        '        connection.execute(delete(RateLimit).where(RateLimit.key == ""))\n',
+        "",
+        "tests/test_failover.py::test_readiness_asks_whether_it_can_write",
+    ),
     Mutant(
         "only what the claim returns is sent",
         LEASES,

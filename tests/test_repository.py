@@ -33,8 +33,9 @@ MAY_IMPORT = {
     "connections": {"katana", "accounts"} | BELOW,
     # The example that a fork replaces, and what runs it.
     "accounts": BELOW,
-    "pages": {"accounts", "operations", "connections", "katana"} | BELOW,
-    "operations": {"accounts", "connections", "katana"} | BELOW,
+    "sync": {"connections", "katana"} | BELOW,
+    "pages": {"accounts", "operations", "sync", "connections", "katana"} | BELOW,
+    "operations": {"accounts", "sync", "connections", "katana"} | BELOW,
 }
 
 TOP_LEVEL = {

@@ -292,7 +292,7 @@ HOLDERS = {
     "vault": lambda: Vault(load(ENVIRON).token_keys),
     "sealed value": lambda: SealedValue(uuid4(), PLACE, CANARY.encode()),
     "row": lambda: Connection(sealed_access_token=CANARY.encode(), scope="offline_access"),
-    "parts": lambda: connections.build(load(ENVIRON), create_engine("sqlite://")),
+    "parts": lambda: connections.build(load(ENVIRON), create_engine("sqlite://"), Path()),
 }
 
 

@@ -72,11 +72,11 @@ def test_s50_the_table_opens_no_session(rig: Rig, ada: Maker) -> None:
         stored = db.session.scalar(select(UserSession.token_hash)) or ""
     signer = SecureCookieSessionInterface().get_signing_serializer(rig.app)
     assert signer
-    mine = opened(ada.browser.cookies["session"])
+    mine = opened(ada.browser.cookies["katana_session"])
     thief = rig.jar()
 
     for token, status in ((mine["_user_id"], SIGNED_IN), (stored, SENT_TO_SIGN_IN)):
-        thief.keep({"session": str(signer.dumps(mine | {"_user_id": token}))})
+        thief.keep({"katana_session": str(signer.dumps(mine | {"_user_id": token}))})
 
         assert sees_dashboard(thief) == status
 
@@ -89,7 +89,7 @@ def test_s50_the_table_opens_no_session(rig: Rig, ada: Maker) -> None:
 def test_s50_a_made_up_cookie_is_nobodys(rig: Rig, ada: Maker, planted: str) -> None:
     """S-50: it opens nothing and breaks nothing, also where a page needs no session."""
     jar = rig.jar()
-    jar.keep({"session": planted})
+    jar.keep({"katana_session": planted})
 
     assert sees_dashboard(jar) == SENT_TO_SIGN_IN
     assert jar.send("GET", "/").status == 200
@@ -147,10 +147,10 @@ def csrf(form: dict[str, str]) -> str:
 
 
 @pytest.mark.one_database
-@pytest.mark.parametrize("name", ["session", "sid", "_user_id", "session_id"])
+@pytest.mark.parametrize("name", ["session", "katana_sid", "_user_id", "session_id"])
 def test_s52_no_session_is_taken_from_an_address(rig: Rig, ada: Maker, name: str) -> None:
     """S-52: neither a page nor the callback knows anybody by what stands in its URL."""
-    value = ada.browser.cookies["session"]
+    value = ada.browser.cookies["katana_session"]
     stranger = rig.jar()
 
     for path in (f"/dashboard?{name}={value}", f"/katana/callback?code=c&state=s&{name}={value}"):
@@ -174,12 +174,14 @@ def test_s53_s56_every_cookie_is_kept_from_scripts_and_never_remembered(
     pages.append(ada.submit(ada.get("/sign-in"), "/sign-in", **filled))
 
     cookies = [c for page in pages for c in set_cookies(page)]
-    assert {cookie.split("=")[0] for cookie in cookies} >= {"session"}
+    assert {cookie.split("=")[0] for cookie in cookies} >= {"katana_session"}
     for cookie in cookies:
         value, *attributes = cookie.split("; ")
         lasting = [each for each in attributes if each.startswith(("Expires=", "Max-Age="))]
         assert {"HttpOnly", "Path=/", "SameSite=Lax"} == {*attributes} - {*lasting}, cookie
-        assert not lasting or value == "session=" or value.startswith("known="), cookie
+        assert not lasting or value == "katana_session=" or value.startswith("katana_known="), (
+            cookie
+        )
 
 
 def set_cookies(page: Page) -> list[str]:
@@ -194,7 +196,9 @@ def test_s53_of_two_session_cookies_neither_is_believed(rig: Rig, ada: Maker, or
     eve = rig.maker("eve")
     eve.sign_up()
     form = eve.dashboard().form("/katana/connect").fields
-    both = [f"session={maker.browser.cookies['session']}" for maker in (ada, eve)][::order]
+    both = [f"katana_session={maker.browser.cookies['katana_session']}" for maker in (ada, eve)][
+        ::order
+    ]
 
     for method, path, sent in (
         ("POST", "/katana/connect", form),
@@ -304,19 +308,19 @@ def test_s58_a_new_secret_key_keeps_sessions_for_as_long_as_the_old_one_is_named
 ) -> None:
     """S-58: the old key still opens and signs nothing; once it is gone, so is what it signed."""
     during, after = during_and_after
-    cookie = ada.browser.cookies["session"]
+    cookie = ada.browser.cookies["katana_session"]
     form = ada.dashboard().form("/katana/connect").fields
 
     def status(app: object, value: str) -> int:
         client = app.test_client()  # type: ignore[attr-defined]
-        client.set_cookie("session", value, domain="localhost")
+        client.set_cookie("katana_session", value, domain="localhost")
         return int(client.get("/dashboard").status_code)
 
     client = during.test_client()
     page = client.get("/sign-in")
-    signed_anew = page.headers["Set-Cookie"].split(";")[0].removeprefix("session=")
+    signed_anew = page.headers["Set-Cookie"].split(";")[0].removeprefix("katana_session=")
     (form_anew,) = re.findall(r'name="csrf_token" value="([^"]+)"', page.text)
-    client.set_cookie("session", cookie, domain="localhost")
+    client.set_cookie("katana_session", cookie, domain="localhost")
     opened_before = client.post("/katana/connect", data=form)
 
     assert status(during, cookie) == SIGNED_IN
@@ -340,14 +344,14 @@ def test_s58_a_new_secret_key_keeps_browsers_known_for_as_long_as_the_old_one_is
 
     def sign_in(app: Flask, known: str = "", password: str = ada.password) -> tuple[int, str]:
         client = app.test_client()
-        client.set_cookie("known", known, domain="localhost")
+        client.set_cookie("katana_known", known, domain="localhost")
         maker = Maker(ClientBrowser(client), rig.sandbox)
         typed = {"email": ada.email, "password": password}
         status = maker.submit(maker.get("/sign-in"), "/sign-in", **typed).status
-        return status, client.get_cookie("known", domain="localhost").value
+        return status, client.get_cookie("katana_known", domain="localhost").value
 
     guessed = [sign_in(during, password=f"a guess, number {n}")[0] for n in range(11)]
-    old = ada.browser.cookies["known"]
+    old = ada.browser.cookies["katana_known"]
     refused, (signed_in, new) = sign_in(after, old), sign_in(during, old)
 
     assert guessed == [422] * 10 + [429]
@@ -380,5 +384,5 @@ def _is_form(app: Flask, token: str) -> bool:
 
 def _payload(app: object, cookie: str) -> object:
     """What the cookie holds for an app that takes its signature; nothing for any other."""
-    with app.test_request_context(headers={"Cookie": f"session={cookie}"}) as context:  # type: ignore[attr-defined]
+    with app.test_request_context(headers={"Cookie": f"katana_session={cookie}"}) as context:  # type: ignore[attr-defined]
         return dict(context.session)

@@ -102,7 +102,7 @@ def test_s62_a_known_browser_is_known_to_its_own_account(rig: Rig, ada: Maker) -
     bob.sign_out()
     guess(rig, [ELSEWHERE] * 10, ada.email)
     forged = rig.jar()
-    forged.keep({"known": bob.browser.cookies["known"][:-1] + "x"})
+    forged.keep({"katana_known": bob.browser.cookies["katana_known"][:-1] + "x"})
 
     for jar in (bob.browser, forged):
         assert try_at(rig, ELSEWHERE, ada.email, ada.password, jar).status == 429
@@ -133,9 +133,9 @@ def test_s62_a_browser_is_not_known_to_ever_more(rig: Rig, ada: Maker) -> None:
         ada.sign_out()
 
     with rig.app.app_context():
-        names = known_browsers._signer().loads(ada.browser.cookies["known"])
+        names = known_browsers._signer().loads(ada.browser.cookies["katana_known"])
     assert len(names) == ACCOUNTS
-    assert len(ada.browser.cookies["known"]) < 1024
+    assert len(ada.browser.cookies["katana_known"]) < 1024
 
 
 @pytest.mark.one_database
@@ -145,10 +145,10 @@ def test_s62_a_browser_is_not_known_for_ever(rig: Rig, ada: Maker, days: int, st
 
     with rig.app.app_context():
         signer = known_browsers._signer()
-        names = signer.loads(ada.browser.cookies["known"])
+        names = signer.loads(ada.browser.cookies["katana_known"])
         ago = {whose: (name, now - days * 24 * 3600) for whose, (name, now) in names.items()}
         jar = rig.jar()
-        jar.keep({"known": str(signer.dumps(ago))})
+        jar.keep({"katana_known": str(signer.dumps(ago))})
     guess(rig, [ELSEWHERE] * 10, ada.email)
 
     assert try_at(rig, ELSEWHERE, ada.email, ada.password, jar).status == status

@@ -81,7 +81,9 @@ def test_the_sandbox_gets_credentials_once(clone: Clone) -> None:
     """Without a client id a start makes one for the sandbox, and keeps it."""
     with listening() as taken:
         clone.start("--env-only")
-        clone.set("KATANA_REDIRECT_URI", f"http://localhost:{taken.getsockname()[1]}/x")
+        clone.set(
+            "KATANA_REDIRECT_URI", f"http://localhost:{taken.getsockname()[1]}/katana/callback"
+        )
         clone.start()
         first = clone.sandbox_env.read_text()
         clone.start()
@@ -105,7 +107,7 @@ def test_one_command_serves_both_and_one_signal_ends_both(free_clone: Clone) -> 
     assert f"Open {app}\n" in run.said
     assert sandbox in run.said
     assert (ready.status_code, ledger.status_code, status) == (200, 200, 0)
-    assert children.keys() == {"gunicorn", "sandbox"}
+    assert children.keys() == {"gunicorn", "flask", "sandbox"}
     assert not any(child.is_running() for child in children.values())
     assert "Traceback" not in run.said
 
@@ -127,7 +129,10 @@ def test_signals_that_come_again_leave_nothing_behind(free_clone: Clone) -> None
 
 
 @pytest.mark.sandbox
-@pytest.mark.parametrize(("victim", "name"), [("gunicorn", "The app"), ("sandbox", "The sandbox")])
+@pytest.mark.parametrize(
+    ("victim", "name"),
+    [("gunicorn", "The app"), ("flask", "The worker"), ("sandbox", "The sandbox")],
+)
 def test_both_end_together(free_clone: Clone, victim: str, name: str) -> None:
     """When one server dies, a sentence says which, and the other does not stay behind."""
     with free_clone.running() as run:
@@ -145,7 +150,7 @@ def test_with_credentials_of_katana_there_is_no_sandbox(free_clone: Clone) -> No
     with free_clone.running(**REAL_KATANA) as run:
         children = run.children()
 
-    assert children.keys() == {"gunicorn"}
+    assert children.keys() == {"gunicorn", "flask"}
     assert "andbox" not in run.said
 
 

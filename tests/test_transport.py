@@ -172,6 +172,21 @@ def test_what_has_arrived_is_read_however_late(
         assert ask(server.url, ca=path if tls else None) == "good"
 
 
+def test_late_reading_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-27: a peer that goes on sending after the deadline is not read without an end."""
+    monkeypatch.setattr(transport, "LATE_BYTES", 4096)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"." * 3 * 4096)
+        ours.settimeout(0.0)
+        late = transport._UntilDeadline(ours)
+
+        assert late.readinto(bytearray(4096)) == 4096
+        with pytest.raises(TimeoutError):
+            late.readinto(bytearray(4096))
+        late.close()
+
+
 def crashes_at(at: str) -> Script:
     """Reset the connection at a point of the answer."""
 

@@ -47,7 +47,7 @@ def _names() -> Names:
 
 
 def _cookie_name() -> str:
-    return "__Host-known" if current_app.config["SESSION_COOKIE_SECURE"] else "known"
+    return "__Host-known" if current_app.config["SESSION_COOKIE_SECURE"] else "katana_known"
 
 
 def _signer() -> URLSafeSerializer:

@@ -7,19 +7,21 @@ up nobody's tries.
 import hashlib
 import time
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from typing import Any
 
 from flask import Flask, Response, request
 from flask_limiter import Limiter
 from flask_login import current_user  # type: ignore[import-untyped]
+from limits.errors import StorageError
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.accounts import known_browsers
 from app.accounts.counters import DatabaseCounters
 from app.accounts.models import normal_email
+from app.accounts.visitor_address import visitor_key
 from app.settings.config import Settings
+from app.settings.parsing import store_options
 
 # Wrong passwords. The first limit stops whoever sits at one address, the second a crowd of them,
 # the third whoever goes through many accounts. A browser in which the account signed in lately has
@@ -42,7 +44,9 @@ limiter = Limiter(key_func=lambda: _address())
 def init_app(app: Flask, settings: Settings) -> None:
     """Make the limits hold for `app`, across all its workers."""
     (own,) = DatabaseCounters.STORAGE_SCHEME
-    app.config["RATELIMIT_STORAGE_URI"] = settings.ratelimit_storage_uri or f"{own}://"
+    uri = settings.ratelimit_storage_uri
+    app.config["RATELIMIT_STORAGE_URI"] = uri or f"{own}://"
+    app.config["RATELIMIT_STORAGE_OPTIONS"] = store_options(uri) if uri else {}
     limiter.init_app(app)
 
 
@@ -78,6 +82,18 @@ def remember(response: AnyResponse) -> AnyResponse:
     return response
 
 
+def is_store_available() -> bool:
+    """Whether the store of the limits answers; the database has checks of its own."""
+    store = limiter.storage
+    if isinstance(store, DatabaseCounters):
+        return True
+
+    try:
+        return store.check()
+    except StorageError:
+        return False
+
+
 def seconds_left() -> int:
     """How long the limit that was just met still holds."""
     limit = limiter.current_limit
@@ -108,13 +124,4 @@ def _visitor() -> str:
 
 
 def _address() -> str:
-    """The visitor's address; of IPv6 the network, since one household has 2^64 addresses."""
-    try:
-        address = ip_address(request.remote_addr or "")
-    except ValueError:
-        return "nowhere"
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    return str(ip_network((address, 64), strict=False))
+    return visitor_key(request.remote_addr or "")

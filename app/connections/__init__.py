@@ -21,6 +21,7 @@ for all connections at once. Nothing in here knows of requests, browser sessions
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from flask import Flask, current_app
 from sqlalchemy import Engine
@@ -31,6 +32,7 @@ from app.connections.incidents import Incidents
 from app.connections.leases import Leases, lease_seconds
 from app.connections.lifecycle import Lifecycle
 from app.connections.refresh import Refresh
+from app.connections.staged import StagedResponses
 from app.connections.vault import Vault
 from app.database.clock import Clock, SystemClock
 from app.katana.bulkheads import UNLIMITED, Bulkheads
@@ -47,6 +49,7 @@ class Connections:
     attempts: Attempts
     lifecycle: Lifecycle
     refresh: Refresh
+    staged: StagedResponses
     upkeep: Upkeep
     bulkheads: Bulkheads
 
@@ -54,21 +57,24 @@ class Connections:
 def build(
     settings: Settings,
     engine: Engine,
+    folder: Path,
     clock: Clock | None = None,
     bulkheads: Bulkheads = UNLIMITED,
 ) -> Connections:
-    """The parts on this database, with this Katana."""
+    """The parts on this database, with this Katana; `folder` takes what cannot be saved yet."""
     clock = clock or SystemClock()
     login, vault = KatanaLogin(settings.katana), Vault(settings.token_keys)
     leases = Leases(engine, clock, lease_seconds(settings.katana.rotation_overlap_seconds))
     incidents = Incidents(engine, clock)
-    refresh = Refresh(leases, incidents, login, vault, clock, bulkheads)
+    staged = StagedResponses(folder, settings.database_url)
+    refresh = Refresh(leases, incidents, login, vault, clock, staged, bulkheads)
     return Connections(
         login=login,
         vault=vault,
         attempts=Attempts(vault, clock),
         lifecycle=Lifecycle(login, vault, clock, bulkheads),
         refresh=refresh,
+        staged=staged,
         upkeep=Upkeep.of(engine, clock, leases, incidents, refresh, vault),
         bulkheads=bulkheads,
     )

@@ -28,7 +28,10 @@ Moments are the database's. Durations in this process are on a clock that cannot
 """
 
 import logging
+from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
@@ -56,6 +59,7 @@ from app.connections.pauses import (
     jitter,
 )
 from app.connections.seen import Lease, Seen
+from app.connections.staged import StagedResponse, StagedResponses, remove
 from app.connections.vault import Vault
 from app.connections.waiting import Waiting
 from app.database.clock import Clock
@@ -71,7 +75,7 @@ from app.errors import (
     TryAgainLater,
 )
 from app.katana.bulkheads import UNLIMITED, Bulkheads, Visit
-from app.katana.oauth import Grant, KatanaLogin
+from app.katana.oauth import STATED_LIFE_SECONDS, Grant, KatanaLogin
 
 SENDS = 2  # by one caller: the second confirms a refusal, or repeats a send in doubt
 SEND_SHARE = 1 / 6  # of the lease, from the claim until the request has left
@@ -79,6 +83,8 @@ SAVE_SECONDS = 5  # of the lease, for the statement after the response
 #: A token that the API refuses at this age is not at fault, and another would not help. It is more
 #: than the longest pause after a failure, so that the pauses go on growing.
 FRESH_SECONDS = 900
+#: The age of a staged access token is not known: it counts as expired, and is refreshed when used.
+USED_UP = float(STATED_LIFE_SECONDS.stop)
 NOT_SENT = (False, None)
 
 logger = logging.getLogger(__name__)
@@ -94,6 +100,7 @@ class Refresh:
         login: KatanaLogin,
         vault: Vault,
         clock: Clock,
+        staged: StagedResponses | None = None,
         bulkheads: Bulkheads = UNLIMITED,
     ) -> None:
         #: How long after its claim a holder may send, and how long the response may then take.
@@ -104,6 +111,7 @@ class Refresh:
         self._login = login
         self._vault = vault
         self._clock = clock
+        self._staged = staged
         self._bulkheads = bulkheads
         self._claiming = Alone()
         self._waiting = Waiting(clock)
@@ -210,6 +218,7 @@ class Refresh:
             return lease
 
         self._clock.sleep(TAKEOVER_SECONDS)
+        self.store_staged(seen.id)
         again = self._leases.claim(seen, lease.owner)
         if again is None:
             self._leases.step_aside(lease)
@@ -264,7 +273,7 @@ class Refresh:
         A worker that is asked to stop finishes its requests first (`graceful_timeout`).
         """
         answered = self._clock.monotonic()
-        tries = 0
+        tries, file = 0, None
         while True:
             age = self._clock.monotonic() - answered
             columns = grants.columns(
@@ -272,13 +281,49 @@ class Refresh:
             )
             try:
                 # The first try is the statement right after the answer: nothing comes in between.
-                return self._leases.save(
+                stored = self._leases.save(
                     lease, columns, pause=pause, failures=failures
                 ) or self._leases.saved(lease)
             except (DBAPIError, PoolTimeout):
+                file = file or self._stage(lease, columns)
                 logger.exception("connection %s: not saved yet, trying on", lease.connection_id)
                 self._clock.sleep(before_next_save(tries))
                 tries += 1
+                continue
+            if file:
+                remove(file)
+            return stored
+
+    def _stage(self, lease: Lease, columns: Mapping[str, Any]) -> Path | None:
+        return self._staged.stage(lease, columns) if self._staged else None
+
+    def store_staged(self, connection_id: UUID | None = None) -> int:
+        """Store the responses that are staged on this host, of one connection or of all; how many.
+
+        What the database does not take now stays where it is.
+        """
+        stored = 0
+        for response in self._staged.waiting(connection_id) if self._staged else ():
+            try:
+                stored += self._store_one_staged(response)
+            except (DBAPIError, PoolTimeout, SealBroken) as error:
+                kind = type(error).__name__
+                logger.error("%s is not stored yet (%s)", response.path.name, kind)
+        return stored
+
+    def _store_one_staged(self, response: StagedResponse) -> bool:
+        grant = response.opened(self._vault)
+        lease = response.lease(self._clock.monotonic())
+        columns = grants.columns(
+            self._vault, self._clock, grant, lease.connection_id, lease.user_id, USED_UP
+        )
+        stored = self._leases.save(lease, columns)
+        if stored:
+            self._tell(lease, EventKind.REFRESHED, RefreshOutcome.RECOVERED)
+        elif not self._leases.saved(lease):
+            self._let_go(lease, grant)
+        remove(response.path)
+        return stored
 
     def _let_go(self, lease: Lease, grant: Grant) -> None:
         """Somebody disconnected, reconnected, or stored a newer answer while ours was coming."""

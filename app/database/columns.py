@@ -1,10 +1,16 @@
 """How values look in columns."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import DateTime
+from sqlalchemy import BigInteger, DateTime
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+SCALE = 6  # decimal places; Katana gives five for quantities
+#: What such a column holds at most.
+MOST = Decimal(2**63 - 1).scaleb(-SCALE)
 
 
 class Timestamp(TypeDecorator[datetime]):
@@ -21,3 +27,19 @@ class Timestamp(TypeDecorator[datetime]):
             return None
 
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Amount(TypeDecorator[Decimal]):
+    """A quantity or a sum, exact and comparable on every database: millionths, as an integer.
+
+    SQLite has no decimals, and would keep a float.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
+        return None if value is None else int(Decimal(value).scaleb(SCALE).to_integral_value())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value).scaleb(-SCALE)

@@ -37,6 +37,7 @@ def init_app(app: Flask) -> None:
     migrate.init_app(app, db)
     with app.app_context():
         keep_private(db.engine)
+        pool.end_useless_sessions(db.engine)
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _prepare_sqlite)
         else:

@@ -1,13 +1,17 @@
-"""A pooled connection to PostgreSQL is known to live before it is used, mostly without asking.
+"""Replaces database sessions that are dead, or that will never write again.
 
-SQLAlchemy's `pool_pre_ping` sends a statement before each use, which takes as long as the one that
-it is for. A server that goes away closes its end of the socket, and that costs nothing to see. Only
-a network that drops connections in silence gives no sign, and it does so when they have rested.
+SQLAlchemy's `pool_pre_ping` sends a statement before each use, which takes as long as the statement
+that follows. A server that goes away closes its end of the socket, which can be seen without a
+round trip. A session that has rested is asked, because a network may drop connections silently and
+because a failover can leave a session at a server that only reads.
 """
 
 import select
+import sqlite3
 
+import psycopg
 from sqlalchemy import Engine, event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -17,9 +21,56 @@ from app.database.clock import monotonic
 REST_SECONDS = 1.0  # after which the server itself is asked
 LAST_USED = "last_used"
 
+#: What PostgreSQL reports from a session that will not write again, though another one may
+#: (PostgreSQL, Appendix A). Class 08 is in it: connection exceptions.
+USELESS = {
+    "25006",  # read only: the server is a replica now, or was told to read only
+    "25P03",  # idle-in-transaction time-out
+    "25P04",  # transaction time-out
+    "57P01",  # terminated by an administrator
+    "57P02",  # crash of another server process
+    "57P03",  # starting up, shutting down or in recovery
+    "57P04",  # the database was dropped
+    "57P05",  # idle session time-out
+    "0A000",  # a cached plan that no longer fits its tables
+    "26000",  # a prepared statement that the session no longer has
+    "55000",  # in recovery: no transaction ids
+    "XX000",  # internal error
+}
+#: The same for SQLite (sqlite.org/rescode.html): read-only, I/O, corrupt, cannot open, no database.
+SQLITE_USELESS = {
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+def end_useless_sessions(engine: Engine) -> None:
+    """End a session whose error shows that it will not write again, and all others of its age.
+
+    The next statement gets a new session, which may reach another server.
+    """
+
+    def judge(context: ExceptionContext) -> None:
+        if is_useless(context.original_exception):
+            context.is_disconnect = True
+
+    event.listen(engine, "handle_error", judge)
+
+
+def is_useless(error: BaseException | None) -> bool:
+    """Whether the session that raised `error` will not write again."""
+    if isinstance(error, psycopg.Error):
+        state = error.sqlstate or ""
+        return state in USELESS or state.startswith("08")
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in SQLITE_USELESS  # an extended code has the basic one in its low byte
+
 
 def check_before_use(engine: Engine, rest_seconds: float = REST_SECONDS) -> None:
-    """Let `engine`, of psycopg, replace a connection that is dead before anybody gets it."""
+    """Let `engine`, of psycopg, replace a session that is dead or only reads, before its use."""
 
     def note(_connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
         entry.info[LAST_USED] = monotonic()
@@ -29,21 +80,34 @@ def check_before_use(engine: Engine, rest_seconds: float = REST_SECONDS) -> None
             return  # it is new
 
         rested = monotonic() - entry.info[LAST_USED]
-        if rested < rest_seconds and not _has_word(connection):
+        if rested < rest_seconds and not _has_unread_bytes(connection):
             return
 
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
+        if not _can_write(engine, connection):
             # The others of its age have most likely lost their server too.
-            raise InvalidatePoolError from error
+            raise InvalidatePoolError
 
     event.listen(engine, "checkin", note)
     event.listen(engine, "checkout", check)
 
 
-def _has_word(connection: DBAPIConnection) -> bool:
-    """Whether the server has said something that nobody asked for, such as its farewell."""
+def _can_write(engine: Engine, connection: DBAPIConnection) -> bool:
+    error_of_driver = engine.dialect.loaded_dbapi.Error
+    try:
+        cursor = connection.cursor()
+        try:
+            cursor.execute("SELECT current_setting('transaction_read_only')")
+            (read_only,) = cursor.fetchone() or ("on",)
+        finally:
+            cursor.close()
+        connection.rollback()
+    except error_of_driver:
+        return False
+    return bool(read_only == "off")
+
+
+def _has_unread_bytes(connection: DBAPIConnection) -> bool:
+    """Whether bytes are waiting that no statement asked for, as after a server-side close."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

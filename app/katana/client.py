@@ -9,6 +9,8 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from math import inf
@@ -17,9 +19,10 @@ from typing import Any, Protocol, TypeVar
 from requests import Response, Session
 
 from app.errors import ApiBusy, ApiForbidden, ApiRefused, ApiUnauthorized, ApiUnavailable
-from app.katana import retry_after
+from app.katana import rate_limit, retry_after
 from app.katana.bulkheads import UNLIMITED, Bulkhead
-from app.katana.records import Customer, Factory, Product, SalesOrder, Stock
+from app.katana.rate_limit import Allowance
+from app.katana.records import DIGITS, Customer, Factory, Product, SalesOrder, Stock
 from app.katana.transport import NeverSent, NoAnswer, Stale, harden
 
 ANSWER_SECONDS = 10.0
@@ -46,6 +49,41 @@ def new_session() -> Session:
     return session
 
 
+class Meter(Protocol):
+    """Keeps requests within Katana's rate limit."""
+
+    def before(self) -> None:
+        """Called before each request. Raises ApiBusy where none may be sent now."""
+
+    def after(self, allowance: Allowance) -> None:
+        """Called with what the answer said."""
+
+
+class Unmetered:
+    """Sends whatever is asked for."""
+
+    def before(self) -> None:
+        pass
+
+    def after(self, allowance: Allowance) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list. `records` are as they came: each may be anything."""
+
+    records: Sequence[Any]
+    #: Of the whole list, in all its pages.
+    total: int
+    pages: int
+    #: When Katana answered, by its own clock; None where it did not say.
+    at: datetime | None
+
+
+UNMETERED = Unmetered()
+
+
 class KatanaApi:
     """Katana's API for one connection.
 
@@ -61,12 +99,14 @@ class KatanaApi:
         session: Session,
         access_token: AccessToken,
         until: float = inf,
+        meter: Meter = UNMETERED,
         bulkhead: Bulkhead = UNLIMITED.api,
     ) -> None:
         self._base_url = base_url
         self._session = session
         self._access_token = access_token
         self._until = until
+        self._meter = meter
         self._bulkhead = bulkhead
 
     def factory(self) -> Factory:
@@ -100,6 +140,22 @@ class KatanaApi:
             yield from records
             # An empty page is the last, however many are announced.
             page, pages = page + 1, _pages(response) if records else 0
+
+    def page(self, path: str, **query: int | str | Sequence[int]) -> Page:
+        """One page of a list: `page` counts from 1, `limit` is at most PAGE_SIZE.
+
+        Raises ApiUnavailable as well where a full page does not say how many there are.
+        """
+        limit = query.get("limit", PAGE_SIZE)
+        response = self.request("GET", path, query={**query, "limit": limit})
+        records = _list(response)
+        said = _pagination(response)
+        if said is None and isinstance(limit, int) and len(records) >= limit:
+            raise ApiUnavailable(f"GET {path}: Katana does not say how many pages there are")
+
+        total, pages = said or (len(records), 1)
+        at = retry_after.date(response.headers.get("Date", ""))
+        return Page(records, total, pages, at)
 
     def request(
         self, method: str, path: str, *, query: Query | None = None, body: Any = None
@@ -144,10 +200,13 @@ class KatanaApi:
             timeout=min(left, ANSWER_SECONDS),
             allow_redirects=False,
         )
+        self._meter.before()
         try:
-            return _sent_again_if_stale(send) if method == "GET" else send()
+            response = _sent_again_if_stale(send) if method == "GET" else send()
         except (NeverSent, NoAnswer) as error:
             raise ApiUnavailable(f"{method} {path}: {type(error).__name__}") from None
+        self._meter.after(rate_limit.read(response))
+        return response
 
 
 def _sent_again_if_stale(send: Callable[[], Response]) -> Response:
@@ -197,14 +256,28 @@ def _pages(response: Response) -> int:
         return 1
 
 
+def _pagination(response: Response) -> tuple[int, int] | None:
+    """How many records and pages the list has; None where the answer does not say."""
+    try:
+        said = json.loads(response.headers["X-Pagination"])
+        total, pages = int(said["total_records"]), int(said["total_pages"])
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
+        return None
+    return (total, pages) if total >= 0 and pages >= 0 else None
+
+
 def _records(response: Response) -> Sequence[Mapping[str, Any]]:
-    body = _json(response)
+    # What is no record is read as one without an id, and left out like it.
+    return [record if isinstance(record, dict) else {} for record in _list(response)]
+
+
+def _list(response: Response) -> Sequence[Any]:
+    body = _json(response, _integer)
     records = body.get("data") if isinstance(body, dict) else body
     if not isinstance(records, list):
         raise ApiUnavailable("Katana answered with something that is no list of records")
 
-    # What is no record is read as one without an id, and left out like it.
-    return [record if isinstance(record, dict) else {} for record in records]
+    return records
 
 
 def _record(response: Response) -> Mapping[str, Any]:
@@ -243,8 +316,13 @@ def _read(read: Callable[[Mapping[str, Any]], Record], record: Mapping[str, Any]
         raise ApiUnavailable("Katana answered with a record that lacks what it must have") from None
 
 
-def _json(response: Response) -> Any:
+def _integer(text: str) -> int | float:
+    """Python refuses to read an integer of thousands of digits, and with it the whole answer."""
+    return int(text) if len(text) <= DIGITS else inf
+
+
+def _json(response: Response, parse_int: Callable[[str], int | float] | None = None) -> Any:
     try:
-        return json.loads(response.content)
+        return json.loads(response.content, parse_int=parse_int)
     except (ValueError, RecursionError):
         raise ApiUnavailable("Katana answered with something that is no JSON") from None

@@ -15,13 +15,14 @@ def seconds(response: Response) -> float | None:
     if asked.isascii() and asked.isdigit():
         return float(asked[:6])  # no pause is longer than eleven days
 
-    until, now = _date(asked), _date(response.headers.get("Date", ""))
+    until, now = date(asked), date(response.headers.get("Date", ""))
     return max(0.0, (until - now).total_seconds()) if until and now else None
 
 
-def _date(text: str) -> datetime | None:
+def date(text: str) -> datetime | None:
+    """The moment that an HTTP date gives; None where it is none."""
     try:
-        date = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    return date if date.tzinfo else None
+    return moment if moment.tzinfo else None

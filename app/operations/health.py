@@ -1,19 +1,27 @@
 """Whether the process is up, and whether it can do its work. No details: everybody may ask."""
 
+from collections.abc import Iterable
 from functools import cache, partial
+from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Blueprint, Flask, current_app, request
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.sansio.utils import host_is_trusted
 
+from app.accounts import throttle
+from app.accounts.models import RateLimit
 from app.database.db import db
 from app.operations import probe
 from app.operations.questions import Question
-from app.settings.config import ROOT
+from app.settings.config import ROOT, Settings
 
 bp = Blueprint("health", __name__)
+PROBES = frozenset({"/healthz", "/readyz"})
+ORIGINAL_HOST = "connect_to_katana.host"  # in the WSGI environment
 PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 
 
@@ -21,7 +29,8 @@ PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 def up() -> tuple[str, int, dict[str, str]]:
     """The process answers; to `flask doctor` also with how the request has come."""
     if probe.is_proof(request.headers.get(probe.HEADER), current_app.config["SECRET_KEY"]):
-        arrived = probe.Arrived(request.remote_addr or "", request.scheme, request.host)
+        host = request.environ[ORIGINAL_HOST]
+        arrived = probe.Arrived(request.remote_addr or "", request.scheme, host)
         return f"{arrived.told()}\n", 200, PLAIN
 
     return "ok\n", 200, PLAIN
@@ -29,24 +38,56 @@ def up() -> tuple[str, int, dict[str, str]]:
 
 @bp.get("/readyz")
 def ready() -> tuple[str, int, dict[str, str]]:
-    """The database answers, and its tables are those of this code."""
+    """The database and the store of the limits answer, and the tables are those of this code."""
     question: Question[frozenset[str]] = current_app.extensions["migrated_to"]
     try:
-        at_head = question.answer() == _newest()
+        at_head = question.answer() == _newest() and throttle.is_store_available()
     except (SQLAlchemyError, TimeoutError):
         at_head = False
     return ("ok\n", 200, PLAIN) if at_head else ("not ready\n", 503, PLAIN)
 
 
-def init_app(app: Flask) -> None:
-    """Let these pages know the database of `app`."""
+def init_app(app: Flask, settings: Settings) -> None:
+    """Let these pages know the database of `app`, and let probes ask by any host name."""
+    app.wsgi_app = AnyHost(app.wsgi_app, _own_host(settings))  # type: ignore[method-assign]
     with app.app_context():
         app.extensions["migrated_to"] = Question(partial(_migrated_to, db.engine))
 
 
+class AnyHost:
+    """Answers probes whatever their Host: a balancer asks by an address that is given out late.
+
+    All other pages are for TRUSTED_HOSTS only, because they hold links.
+    """
+
+    def __init__(self, wsgi_app: WSGIApplication, host: str) -> None:
+        self._wsgi_app = wsgi_app
+        self._host = host
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[ORIGINAL_HOST] = environ.get("HTTP_HOST", "")
+        if environ.get("PATH_INFO") in PROBES:
+            environ["HTTP_HOST"] = self._host
+        return self._wsgi_app(environ, start_response)
+
+
+def _own_host(settings: Settings) -> str:
+    """A host that passes TRUSTED_HOSTS, for requests whose Host does not count."""
+    (first, *_), own = settings.trusted_hosts, urlsplit(settings.katana.redirect_uri).netloc
+    if host_is_trusted(own, settings.trusted_hosts):
+        return own
+    return f"[{first}]" if ":" in first else first.removeprefix(".")
+
+
 def _migrated_to(engine: Engine) -> frozenset[str]:
+    """The revision of the tables, read in a transaction that has also written."""
     with engine.connect() as connection:
-        return frozenset(MigrationContext.configure(connection).get_current_heads())
+        heads = frozenset(MigrationContext.configure(connection).get_current_heads())
+        # A delete of nothing takes the right to write, and leaves nothing: in SQLite its lock, in
+        # PostgreSQL it is refused by a server that only reads.
+        connection.execute(delete(RateLimit).where(RateLimit.key == ""))
+        connection.rollback()
+    return heads
 
 
 @cache

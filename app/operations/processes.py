@@ -20,14 +20,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Server:
-    """What to run as `python -m`, where it will answer, and what helps when the port is taken."""
+    """What to run as `python -m`, where it will answer, and what helps when the port is taken.
+
+    Port 0: it answers nowhere.
+    """
 
     name: str
     command: tuple[str, ...]
     environ: Mapping[str, str]
-    host: str
-    port: int
-    remedy: str
+    host: str = ""
+    port: int = 0
+    remedy: str = ""
     quiet: bool = False
 
 
@@ -118,6 +121,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _answers(server: Server) -> bool:
+    if not server.port:
+        return True
+
     connection = http.client.HTTPConnection(server.host, server.port, timeout=5)
     try:
         connection.request("GET", "/healthz")

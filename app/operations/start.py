@@ -21,6 +21,7 @@ ENV = config.ROOT / ".env"
 SANDBOX = config.ROOT / "sandbox" / "__main__.py"  # a fork may do without it
 SANDBOX_ENV = config.INSTANCE / "sandbox.env"
 SANDBOX_ORIGIN = "http://127.0.0.1:8001"
+WORKER = Server("The worker", ("flask", "worker"), {}, quiet=True)
 
 
 def main() -> None:
@@ -65,6 +66,7 @@ def run() -> None:
             require_free_port(sandbox)
             servers.start(sandbox)
         migrate(environ)
+        servers.start(WORKER)
         servers.start(app)
         servers.wait_for_answers()
         _say_where(settings, sandbox)

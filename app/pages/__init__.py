@@ -17,7 +17,7 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
     live.init_app(app, settings, session)
     display.init_app(app)
     error_pages.init_app(app)
-    health.init_app(app)
+    health.init_app(app, settings)
     metrics.init_app(app, settings)
     request_ids.init_app(app, settings)
     for bp in (views.bp, connect.bp, dashboard.bp, health.bp, metrics.bp):

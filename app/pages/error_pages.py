@@ -10,6 +10,7 @@ from math import ceil
 from flask import Flask, Response, make_response, render_template, request
 from flask_limiter import RateLimitExceeded
 from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
+from limits.errors import StorageError
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
@@ -31,7 +32,8 @@ from app.pages.explanations import (
 from app.pages.security import TwoSessions
 
 #: InternalError is what PostgreSQL says while it only reads, as in the middle of a failover.
-AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout)
+#: StorageError: the store of the limits, where it is not the database.
+AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout, StorageError)
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +99,8 @@ def _too_often(_error: RateLimitExceeded) -> Response:
 
 
 def _database_away(error: Exception) -> Response:
-    logger.error("the database does not answer: %s", type(error).__name__)
+    what = "store of the limits" if isinstance(error, StorageError) else "database"
+    logger.error("the %s does not answer: %s", what, type(error).__name__)
     return _page(DATABASE_AWAY)
 
 

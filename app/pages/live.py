@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Flask, current_app
 from requests import Session
 
-from app import connections
+from app import connections, sync
 from app.katana.client import KatanaApi
 from app.settings.config import Settings
 
@@ -23,7 +23,8 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
         token = partial(parts.refresh.fresh_access_token, connection_id)
         until = time.monotonic() + PAGE_SECONDS
         base_url = settings.katana.api_base_url
-        return KatanaApi(base_url, session, token, until, parts.bulkheads.api)
+        meter = sync.current().budget.meter(connection_id, leave_reserve=False)
+        return KatanaApi(base_url, session, token, until, meter, parts.bulkheads.api)
 
     app.extensions["katana_api"] = api
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, redirect, request, url_for
 from flask_login import current_user  # type: ignore[import-untyped]
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
+from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
 from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -65,14 +66,22 @@ def refuse_other_sites() -> None:
     if request.method in {"GET", "HEAD"} or request.endpoint in FROM_ELSEWHERE:
         return
 
-    if request.headers.get("Sec-Fetch-Site", _site_by_origin()) not in {"same-origin", "none"}:
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site not in {None, "same-origin", "none"} or not _is_ours(origin, site):
         raise Forbidden
 
+    # By https a browser sends at least one of three proofs, unless it is told to hide all of them.
+    referer = f"{request.headers.get('Referer', '')}/"
+    if request.is_secure and not (site or origin or referer.startswith(request.host_url)):
+        raise CSRFError
 
-def _site_by_origin() -> str:
-    """What a browser that does not know Sec-Fetch-Site would say, as far as its Origin tells."""
-    origin = request.headers.get("Origin")
-    return "none" if origin is None or origin.partition("://")[2] == request.host else "cross-site"
+
+def _is_ours(origin: str | None, site: str | None) -> bool:
+    # "null" is what a page sends that gives no Referer; then Sec-Fetch-Site has to say more.
+    if origin is None or (origin == "null" and site is not None):
+        return True
+
+    return origin.partition("://")[2] == request.host
 
 
 def refuse_strangers() -> AnyResponse | None:

@@ -42,6 +42,7 @@ SETTINGS: Mapping[str, str] = {
 }
 SECRET_KEY_CHARACTERS = 32
 FORM_BYTES = 64 * 1024
+CALLBACK = "/katana/callback"  # the page that receives Katana's authorization response
 SQLITE_BUSY_SECONDS = 10  # how long one writer waits for another
 POSTGRES_SETTINGS = (
     "statement_timeout=10000",  # milliseconds
@@ -153,15 +154,17 @@ def for_flask(settings: Settings) -> Mapping[str, Any]:
         "PROVIDE_AUTOMATIC_OPTIONS": False,  # a page takes the methods that it declares
         "MAX_CONTENT_LENGTH": FORM_BYTES,
         "MAX_FORM_MEMORY_SIZE": FORM_BYTES,
-        # A `__Host-` cookie belongs to this host alone (RFC 6265bis). Lax, not Strict: the user
-        # comes back from Katana's site and must still be known.
-        "SESSION_COOKIE_NAME": "__Host-session" if settings.https else "session",
+        # By http all ports of a host share their cookies, and many apps call theirs "session". A
+        # `__Host-` cookie belongs to this host alone (RFC 6265bis). Lax, not Strict: the user comes
+        # back from Katana's site and must still be known.
+        "SESSION_COOKIE_NAME": "__Host-session" if settings.https else "katana_session",
         "SESSION_COOKIE_SECURE": settings.https,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         # A form is good for as long as its session, be it signed by an earlier key; the last signs.
         "WTF_CSRF_SECRET_KEY": [*settings.secret_key_fallbacks, settings.secret_key],
         "WTF_CSRF_TIME_LIMIT": None,
+        "WTF_CSRF_SSL_STRICT": False,  # `refuse_other_sites` takes more proofs than the Referer
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
         "SQLALCHEMY_ENGINE_OPTIONS": _engine_options(settings.database_url),
     }
@@ -192,6 +195,8 @@ def _given(values: Mapping[str, str | None]) -> dict[str, str]:
 
 def _settings(read: Reader) -> Settings:
     redirect_uri = read.url("KATANA_REDIRECT_URI")
+    if redirect_uri and urlsplit(redirect_uri).path != CALLBACK:
+        read.fault("KATANA_REDIRECT_URI", f"must end in {CALLBACK}, here and at Katana.")
     return Settings(
         katana=KatanaSettings(
             client_id=read.required("KATANA_CLIENT_ID"),

@@ -5,7 +5,8 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from limits.storage import Storage, storage_from_string
 from sqlalchemy import make_url
@@ -13,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 KEY_BYTES = 32
+STORE_SECONDS = 2  # for the store of the limits to answer
 # How a value begins that somebody was meant to replace. A random secret begins so by no chance that
 # matters.
 PLACEHOLDER = re.compile(r"change.?me|your[-_. ]|placeholder|<|\.\.\.|x+$", re.IGNORECASE)
@@ -122,6 +124,7 @@ class Reader:
         """The URL of a SQLite file or a PostgreSQL database, as SQLAlchemy reads it."""
         # Without a driver's name: psycopg 3.
         value = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.values[name])
+        value = _with_hosts_in_query(value)
         if not re.match(r"sqlite://(/|$)|postgresql\+psycopg://", value):
             self.fault(name, "must begin with sqlite:/// or postgresql://.")
         elif not _is_database_url(value):
@@ -193,10 +196,31 @@ def _is_database_url(value: str) -> bool:
     return "@" not in host  # else the end of the password is taken for the host's beginning
 
 
+def store_options(uri: str) -> dict[str, Any]:
+    """How the store of the limits is used: failures are StorageError, and Redis has time limits."""
+    options: dict[str, Any] = {"wrap_exceptions": True}
+    if uri.startswith("redis"):
+        options |= {"socket_connect_timeout": STORE_SECONDS, "socket_timeout": STORE_SECONDS}
+    return options
+
+
+def _with_hosts_in_query(url: str) -> str:
+    """`//user@one:5432,two:5433/name`, as libpq writes several hosts, as SQLAlchemy reads them."""
+    parts = re.fullmatch(
+        r"(postgresql\+psycopg://(?:[^@/]*@)?)([^@/?]*,[^@/?]*)(/[^?]*)?(\?.*)?", url
+    )
+    if parts is None:
+        return url
+
+    start, hosts, path, query = parts.groups("")
+    named = "&".join(f"host={quote(unquote(host), safe='[]:.-')}" for host in hosts.split(","))
+    return f"{start}{path or '/'}?{named}{'&' + query[1:] if query else ''}"
+
+
 def _makes_a_store(uri: str) -> bool:
     # Nobody is asked but the nodes of a cluster, which its driver wants to know at once.
     try:
-        store = storage_from_string(uri)
+        store = storage_from_string(uri, **store_options(uri))
     except Exception:  # each driver has errors of its own, and their texts may hold the password
         return False
     return isinstance(store, Storage)  # and not one for asyncio

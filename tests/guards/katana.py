@@ -86,7 +86,7 @@ GUARDS = [
         TRANSPORT,
         "        if self._late_bytes >= LATE_BYTES:\n",
         "        if False:\n",
-        "tests/test_transport.py::test_every_request_ends",
+        "tests/test_transport.py::test_late_reading_has_a_limit",
     ),
     Mutant(
         "a record is read with care",

@@ -9,6 +9,20 @@ FACTORY = "app/__init__.py"
 
 GUARDS = [
     Mutant(
+        "an address may have a port",
+        "app/accounts/visitor_address.py",
+        'r"([0-9.]+)(?::[0-9]{1,5})?"',
+        'r"([0-9.]+)"',
+        f"{TESTS}::test_s73_an_address_may_have_a_port",
+    ),
+    Mutant(
+        "by https a form shows its source",
+        SECURITY,
+        "        raise CSRFError\n",
+        "        pass\n",
+        f"{TESTS}::test_s68_a_form_works_from_its_own_page_only",
+    ),
+    Mutant(
         "a form says where it comes from",
         SECURITY,
         '"Referrer-Policy": "same-origin"',
@@ -32,8 +46,8 @@ GUARDS = [
     Mutant(
         "of the addresses the one that our proxy adds counts",
         "app/accounts/throttle.py",
-        'ip_address(request.remote_addr or "")',
-        'ip_address(request.headers.get("X-Forwarded-For", "").partition(",")[0])',
+        'visitor_key(request.remote_addr or "")',
+        'visitor_key(request.headers.get("X-Forwarded-For", "").partition(",")[0])',
         (
             f"{TESTS}::test_s73_the_last_address_counts_and_no_other",
             f"{THROTTLE_TESTS}::test_s62_what_a_guesser_claims_of_itself_changes_nothing",

@@ -100,7 +100,7 @@ GUARDS = [
     ),
     Mutant(
         "a network of IPv6 is one address",
-        THROTTLE,
+        "app/accounts/visitor_address.py",
         "    return str(ip_network((address, 64), strict=False))",
         "    return str(address)",
         f"{TESTS}::test_s62_one_household_is_one_address",

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, Select, and_, func, or_, select, tuple_
 
 from app.connections.bounds import PAST_AHEAD_SECONDS
 from app.connections.models import Connection, Status
@@ -39,6 +40,17 @@ class Idle:
         counts = (select(func.count()).select_from(Connection).where(idle) for idle in ranges)
         with self._engine.connect() as connection:
             return sum(connection.execute(count).scalar_one() for count in counts)
+
+    def due(self, before: datetime, limit: int) -> Sequence[UUID]:
+        """Some of them that can be renewed now: not pausing, and not being renewed."""
+        now = self._clock.database_time()
+        free = and_(
+            or_(Connection.next_attempt_at.is_(None), Connection.next_attempt_at <= now),
+            or_(Connection.lease_until.is_(None), Connection.lease_until < now),
+        )
+        found = select(Connection.id).where(_idle(before), free).order_by(Connection.refreshed_at)
+        with self._engine.connect() as connection:
+            return connection.scalars(found.limit(limit)).all()
 
     def oldest(self) -> datetime | None:
         """When the one that has waited longest was last renewed; None where there is none."""

@@ -7,7 +7,7 @@ from gunicorn.errors import AppImportError  # type: ignore[import-untyped]
 
 from app.errors import ConfigurationError
 from app.operations import doctor
-from app.operations.commands import connections, keys, moving, sandbox, upkeep
+from app.operations.commands import connections, keys, moving, sandbox, upkeep, worker
 from app.settings.config import Settings
 
 
@@ -17,7 +17,8 @@ def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
     connections.connections.add_command(upkeep.keep_alive)
     connections.connections.add_command(upkeep.verify_before_use)
     connections.connections.add_command(moving.move)
-    for command in (connections.connections, keys.keys, doctor.doctor, sandbox.sandbox):
+    commands = (connections.connections, keys.keys, doctor.doctor, sandbox.sandbox, worker.worker)
+    for command in commands:
         app.cli.add_command(command)
 
 

@@ -4,7 +4,7 @@ Two databases that hold one refresh token would spend it twice. So nothing can b
 rows are copied, and this database forgets its connections as soon as the other one has them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -23,7 +23,6 @@ from app.operations.commands.progress import progress
 from app.settings import config
 
 BATCH = 500
-TABLES = Model.metadata.sorted_tables  # what is referred to comes first
 
 NOTHING_MOVED = "The new database failed ({}): nothing was moved."
 # A COMMIT whose answer is lost may have been done or not.
@@ -103,7 +102,7 @@ def _alone(old: Database) -> None:
         return
 
     old.execute(text("SET LOCAL statement_timeout = 0"))
-    names = ", ".join(table.name for table in TABLES)
+    names = ", ".join(table.name for table in _tables())
     old.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
 
 
@@ -121,9 +120,14 @@ def _require_empty(new: Database, revision: object) -> None:
             "The tables of the new database are not those of this one: run `flask db upgrade` "
             "with DATABASE_URL set to it."
         )
-    for table in TABLES:
+    for table in _tables():
         if new.execute(select(table).limit(1)).first():
             raise click.ClickException(f"The new database is not empty: {table.name} has rows.")
+
+
+def _tables() -> Sequence[Table]:
+    """All tables, those that are referred to first; asked for once every part has its own."""
+    return Model.metadata.sorted_tables
 
 
 def _revision(database: Database) -> object:
@@ -134,9 +138,9 @@ def _copy(old: Database, new: Database) -> int:
     if new.dialect.name == "postgresql":
         new.execute(text("SET LOCAL statement_timeout = 0"))
     moved = 0
-    total = sum(old.scalar(select(func.count()).select_from(table)) or 0 for table in TABLES)
+    total = sum(old.scalar(select(func.count()).select_from(table)) or 0 for table in _tables())
     with progress("Moving", total) as done:
-        for table in TABLES:
+        for table in _tables():
             rows = old.execute(select(table), execution_options={"yield_per": BATCH}).mappings()
             for batch in rows.partitions():
                 new.execute(insert(table), [dict(row) for row in batch])

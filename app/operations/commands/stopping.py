@@ -29,8 +29,12 @@ class Stop:
         self._asked = True
         self._bell.put(None)
 
+    def wake(self) -> None:
+        """End a wait, from any thread."""
+        self._bell.put(None)
+
     def wait(self, seconds: float) -> None:
-        """Return after so long, or as soon as somebody asks."""
+        """Return after so long, when woken, or as soon as somebody asks."""
         with suppress(Empty):
             self._bell.get(timeout=seconds)
 

@@ -76,6 +76,7 @@ def _watched_round(idle_days: float, in_flight: int, stop: Stop) -> bool:
 
 def _round(idle_days: float, in_flight: int, stop: Stop) -> bool:
     """Whether nothing is amiss after renewing all that is idle now."""
+    parts.current().refresh.store_staged()
     upkeep = parts.current().upkeep
     before = upkeep.idle.moment(idle_days * DAY_SECONDS)
     counts: Counter[Outcome] = Counter()
@@ -111,6 +112,7 @@ def verify_before_use(yes: bool) -> None:
     """
     if not yes:
         click.confirm("Was this database restored from a backup?", abort=True)
+    parts.current().refresh.store_staged()
     upkeep = parts.current().upkeep
     before = upkeep.idle.moment(0)
     marked = 0

@@ -25,6 +25,7 @@ ABOUT_ADDRESS: tuple[Check, ...] = (
     served.address,
     served.proxies,
     served.cookies,
+    served.limits,
 )
 ABOUT_DATABASE: tuple[Check, ...] = (
     database.migrated,
@@ -34,6 +35,7 @@ ABOUT_DATABASE: tuple[Check, ...] = (
     stored.keys,
     stored.moments,
     stored.connections,
+    stored.staged,
 )
 ABOUT_KATANA: tuple[Check, ...] = (katana.one_katana, katana.login, katana.api, katana.clock)
 SECONDS = 60.0  # in all

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from requests import Response
-from werkzeug.exceptions import HTTPException
 from werkzeug.sansio.utils import host_is_trusted
 
+from app.accounts import throttle
 from app.katana.transport import NeverSent, NoAnswer
 from app.operations import probe
 from app.operations.doctor import unreached
@@ -21,14 +21,8 @@ CA_FILE = os.environ.get("SSL_CERT_FILE")  # for a certificate that only a compa
 
 
 def redirect_uri(examined: Examined) -> Iterator[Finding]:
-    """It leads to this app's callback, at a host that this app answers to."""
+    """It leads to a host that this app answers to."""
     name, uri = "redirect URI", urlsplit(examined.settings.katana.redirect_uri)
-    if not _is_callback(examined, uri.path):
-        yield fault(
-            name,
-            f"This app has no callback at {uri.path or '/'}.",
-            "Let KATANA_REDIRECT_URI end in /katana/callback, here and as registered at Katana.",
-        )
     if not host_is_trusted(uri.netloc, examined.settings.trusted_hosts):
         yield fault(
             name,
@@ -67,9 +61,16 @@ def address(examined: Examined) -> Iterator[Finding]:
     uri = urlsplit(examined.settings.katana.redirect_uri)
     origin = f"{uri.scheme}://{uri.netloc}"
     response = _health(examined, origin)
+    arrived = probe.read(response.text) if response is not None else None
     if response is None:
         yield _elsewhere(examined, uri, origin)
-    elif probe.read(response.text):
+    elif arrived and _is_refused(examined, origin):
+        yield fault(
+            "address",
+            f"The app answers at {origin}, and refuses the host {arrived.host}: status 400 for /.",
+            "Let the proxy pass Host on, add the host to TRUSTED_HOSTS, and restart the app.",
+        )
+    elif arrived:
         yield ok("address", f"The app answers at {origin}.")
     elif _is_healthy(response):
         yield warning(
@@ -148,14 +149,19 @@ def cookies(examined: Examined) -> Iterator[Finding]:
         yield ok("cookies", "HttpOnly, SameSite=Lax" + (", Secure, __Host-." if https else "."))
 
 
-def _is_callback(examined: Examined, path: str) -> bool:
-    # Katana may come back by GET or by POST, and no other page takes both.
-    routes = examined.app.url_map.bind("")
-    try:
-        found = {routes.match(path, method)[0].split(".")[0] for method in ("GET", "POST")}
-    except HTTPException:
-        return False
-    return found == {"connect"}
+def limits(examined: Examined) -> Iterator[Finding]:
+    """The store of the limits answers, if it is not the database."""
+    if examined.settings.ratelimit_storage_uri is None:
+        return
+
+    if throttle.is_store_available():
+        yield ok("limits", "The store that RATELIMIT_STORAGE_URI names answers.")
+    else:
+        yield fault(
+            "limits",
+            "The store that RATELIMIT_STORAGE_URI names does not answer: nobody can sign in.",
+            "Start it, check its address and password, or unset it to keep limits in the database.",
+        )
 
 
 def _other_loopback_names(examined: Examined, uri: SplitResult) -> list[str]:
@@ -202,16 +208,26 @@ def _health(
     examined: Examined, origin: str, headers: Mapping[str, str] | None = None
 ) -> Response | None:
     proven = {probe.HEADER: probe.proof(examined.settings.secret_key), **(headers or {})}
+    return _get(examined, f"{origin}/healthz", proven)
+
+
+def _get(examined: Examined, url: str, headers: Mapping[str, str] | None = None) -> Response | None:
     try:
         return examined.http.get(
-            f"{origin}/healthz",
-            headers=proven,
+            url,
+            headers=headers,
             timeout=ANSWER_SECONDS,
             allow_redirects=False,
             verify=CA_FILE or True,
         )
     except (NeverSent, NoAnswer):
         return None
+
+
+def _is_refused(examined: Examined, origin: str) -> bool:
+    # /healthz answers whatever the host; every other page answers to TRUSTED_HOSTS only.
+    response = _get(examined, f"{origin}/")
+    return response is not None and response.status_code == 400
 
 
 def _is_healthy(response: Response) -> bool:

@@ -99,3 +99,22 @@ def connections(examined: Examined) -> Iterator[Finding]:
         )
     else:
         yield ok("connections", f"{told}. The oldest was last renewed {waited} days ago.")
+
+
+def staged(examined: Examined) -> Iterator[Finding]:
+    """No token response waits for the database, and this host could keep one."""
+    waiting = examined.connections.staged.count()
+    if waiting:
+        yield warning(
+            "unsaved",
+            f"{waiting} token responses wait in the instance folder for the database.",
+            "Run `flask connections keep-alive`, which stores them; its log says what hinders it.",
+        )
+    elif not examined.connections.staged.is_writable():
+        yield warning(
+            "unsaved",
+            "The instance folder cannot be written: a response that cannot be saved has no copy.",
+            "Let the user that runs the app write there.",
+        )
+    else:
+        yield ok("unsaved", "No token response waits for the database.")

@@ -1,0 +1,190 @@
+"""Token responses that the database has not taken yet, kept in sealed files.
+
+A token response is the only copy of the next refresh token. If the first save fails, it is written
+to a file in the instance folder, sealed as in its row, and removed once the row has it. So it
+survives the end of its process. The next start, the keep-alive and a caller that takes over the
+expired lease store what is there, by the same compare-and-swap as the save itself.
+"""
+
+import base64
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import make_url
+
+from app.connections import grants
+from app.connections.seen import Lease
+from app.connections.vault import Vault
+from app.katana.oauth import UNSTATED_LIFE_SECONDS, Grant
+
+FOLDER = "unsaved"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StagedResponse:
+    """A token response in a file. Its access token counts as expired: its age is not known."""
+
+    path: Path
+    connection_id: UUID
+    user_id: int
+    generation: int
+    owner: str
+    fence: int
+    sealed_access_token: bytes | None = field(repr=False)
+    sealed_refresh_token: bytes | None = field(repr=False)
+    scope: str | None
+
+    def opened(self, vault: Vault) -> Grant:
+        """The grant. Raises SealBroken if it does not open in the place that the file names."""
+        place = (self.connection_id, self.user_id)
+        access, refresh = self.sealed_access_token, self.sealed_refresh_token
+        return Grant(
+            access_token=vault.open(access, grants.access_place(*place)) if access else None,
+            refresh_token=vault.open(refresh, grants.refresh_place(*place)) if refresh else None,
+            expires_in=UNSTATED_LIFE_SECONDS,
+            scope=self.scope,
+        )
+
+    def lease(self, claimed: float) -> Lease:
+        """The lease that the token was sent under, for the save; it has most likely expired."""
+        unknown = datetime(1970, 1, 1, tzinfo=UTC)
+        return Lease(
+            connection_id=self.connection_id,
+            user_id=self.user_id,
+            generation=self.generation,
+            owner=self.owner,
+            claimed=claimed,
+            took_over=False,
+            fence=self.fence,
+            sealed_refresh_token=b"",
+            refused_at=None,
+            doubtful_since=unknown,
+            failures=0,
+            refreshed_at=unknown,
+            failing_since=None,
+            at=unknown,
+        )
+
+
+class StagedResponses:
+    """The staged responses of one database, in one folder of this host."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self._folder = folder / FOLDER
+        self._database = _fingerprint(database_url)
+
+    def is_writable(self) -> bool:
+        """Whether a response could be staged. Changes nothing: the folder is made when needed."""
+        there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
+        return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+    def stage(self, lease: Lease, columns: Mapping[str, Any]) -> Path | None:
+        """Write the sealed tokens in `columns` to disk; their file, None if that is not possible.
+
+        Raises nothing: the save itself goes on.
+        """
+        content = json.dumps(
+            {
+                "connection_id": str(lease.connection_id),
+                "user_id": lease.user_id,
+                "generation": lease.generation,
+                "owner": lease.owner,
+                "fence": lease.fence,
+                "sealed_access_token": _text(columns.get("sealed_access_token")),
+                "sealed_refresh_token": _text(columns.get("sealed_refresh_token")),
+                "scope": columns.get("scope"),
+            }
+        )
+        path = self._folder / f"{self._database}-{lease.connection_id}-{lease.fence}.json"
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_durably(path, content.encode())
+        except OSError as error:
+            logger.error("a token response could not be staged (%s)", type(error).__name__)
+            return None
+        return path
+
+    def waiting(self, connection_id: UUID | None = None) -> Iterator[StagedResponse]:
+        """The staged responses of this database, or of one connection of it, oldest first.
+
+        One that cannot be read is logged, and left for a person to look at.
+        """
+        for path in self._paths(connection_id or "*"):
+            try:
+                yield _read(path)
+            except FileNotFoundError:
+                continue  # another process has stored it in between
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                logger.error("%s cannot be read (%s)", path.name, type(error).__name__)
+
+    def count(self) -> int:
+        """How many wait, unreadable ones included."""
+        return len(self._paths("*"))
+
+    def _paths(self, connection_id: UUID | str) -> list[Path]:
+        return sorted(self._folder.glob(f"{self._database}-{connection_id}-*.json"))
+
+
+def remove(path: Path) -> None:
+    """Delete the file of a response that is stored, or that no row will take."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.error("%s could not be deleted (%s)", path.name, type(error).__name__)
+
+
+def _fingerprint(database_url: str) -> str:
+    # Without user and password, which may change while a response waits.
+    url = make_url(database_url)
+    place = [url.get_backend_name(), url.host, url.port, url.database, url.query.get("host")]
+    return hashlib.sha256(repr(place).encode()).hexdigest()[:12]
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    """Whole or not at all, also after a power cut: write aside, fsync, rename, fsync the folder."""
+    aside = path.with_suffix(".new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    aside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _read(path: Path) -> StagedResponse:
+    content = json.loads(path.read_bytes())
+    return StagedResponse(
+        path=path,
+        connection_id=UUID(content["connection_id"]),
+        user_id=int(content["user_id"]),
+        generation=int(content["generation"]),
+        owner=str(content["owner"]),
+        fence=int(content["fence"]),
+        sealed_access_token=_bytes(content["sealed_access_token"]),
+        sealed_refresh_token=_bytes(content["sealed_refresh_token"]),
+        scope=content["scope"],
+    )
+
+
+def _text(sealed: bytes | None) -> str | None:
+    return None if sealed is None else base64.b64encode(sealed).decode()
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text, validate=True)

@@ -1,0 +1,75 @@
+"""What is done in the background: one table of jobs, and the loop that does them.
+
+`flask worker` runs it. Any number may run, on any number of hosts: each job claims its row in the
+database, so a job that two workers begin is done once. An engine of another kind, such as Celery,
+can do the same jobs: ask `due`, hand the keys to its own workers, and let those call `do`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from app import connections, sync
+
+DAY_SECONDS = 24 * 3600.0
+IDLE_DAYS = 7  # a connection unused for so long is renewed, before its refresh token grows too old
+
+#: What names one thing to do: texts, so that any engine can carry it.
+Key = tuple[str, ...]
+Stopped = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One kind of work."""
+
+    name: str
+    #: Seconds between two looks for what is due.
+    every: float
+    #: How many of them one worker does at the same time; 0: as many as it has threads.
+    at_once: int
+    #: Up to so many keys of what is due now.
+    due: Callable[[int], Sequence[Key]]
+    #: Does one, if it is still to be done. Once `Stopped` says so, it ends at the next safe place.
+    do: Callable[[Key, Stopped], object]
+
+
+def jobs() -> Sequence[Job]:
+    """All jobs, the rare ones first; call them within an app context."""
+    return (
+        Job("clear", 3600, 1, lambda _: [("changes",)], _clear),
+        Job("begin", 60, 1, _to_begin, _begin),
+        Job("keep-alive", 60, 2, _idle, _keep_alive),
+        Job("sync", 0.5, 0, _to_read, _read),
+    )
+
+
+def _to_read(limit: int) -> Sequence[Key]:
+    return [(str(owner), name) for owner, name in sync.current().cursors.due(limit)]
+
+
+def _read(key: Key, stopped: Stopped) -> None:
+    connection_id, resource = key
+    sync.current().reading.work(UUID(connection_id), resource, stopped)
+
+
+def _to_begin(limit: int) -> Sequence[Key]:
+    return [(str(connection_id),) for connection_id in sync.current().accounts.unknown(limit)]
+
+
+def _begin(key: Key, _: Stopped) -> None:
+    sync.current().accounts.begin(UUID(key[0]))
+
+
+def _idle(limit: int) -> Sequence[Key]:
+    idle = connections.current().upkeep.idle
+    return [(str(one),) for one in idle.due(idle.moment(IDLE_DAYS * DAY_SECONDS), limit)]
+
+
+def _keep_alive(key: Key, _: Stopped) -> None:
+    connections.current().upkeep.keep_alive.renew(UUID(key[0]))
+
+
+def _clear(_key: Key, stopped: Stopped) -> None:
+    while not stopped() and sync.current().changes.clear():
+        pass

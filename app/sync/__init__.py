@@ -1,0 +1,122 @@
+"""Keep a copy of Katana's orders, customers, products and stock in step.
+
+REPLACE or extend. A webhook is a hint, the cursor is the truth: a hint makes a resource due and
+nothing else; a worker reads what changed since the cursor and stores it in the copy. There is no
+queue that could lose something. A lost, doubled, late or forged delivery makes the copy late by
+one polling interval at most, and never wrong.
+
+    hints.py      what may have changed: due now
+    cursors.py    what is due; claim it, advance it, put it off
+    reading.py    one chunk of one resource, page by page, each page one commit
+    passes.py     which page is next, while the list changes
+    storing.py    rows, what is set aside, and the feed
+    accounts.py   whose copy it is: connect, reconnect
+    budget.py     Katana's rate limit, for all processes together
+    feed.py       every change in order, for the partner's own code
+    resources/    one file for each resource
+
+`connections` knows nothing of this: it announces a connect, and sync subscribes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+from flask import Flask, current_app
+from requests import Session
+from sqlalchemy import Engine
+
+from app.connections import Connections, events
+from app.connections.events import Event
+from app.database.clock import Clock, SystemClock
+from app.katana.client import KatanaApi
+from app.settings.config import Settings
+from app.sync import outbox, webhook  # noqa: F401  their tables are the database's too
+from app.sync.accounts import Accounts
+from app.sync.budget import Budget
+from app.sync.cursors import Cursors
+from app.sync.feed import Change, Changes
+from app.sync.hints import Hints
+from app.sync.reading import Reading
+from app.sync.resources import Resource, all_resources
+from app.sync.set_aside import Aside
+from app.sync.status import Status
+from app.sync.status import status as status_of
+from app.sync.storing import Storing
+
+
+@dataclass(frozen=True)
+class Sync:
+    """The parts, put together for one app."""
+
+    engine: Engine
+    clock: Clock
+    resources: Mapping[str, Resource]
+    budget: Budget
+    cursors: Cursors
+    hints: Hints
+    accounts: Accounts
+    changes: Changes
+    reading: Reading
+
+
+def build(
+    settings: Settings,
+    engine: Engine,
+    session: Session,
+    parts: Connections,
+    clock: Clock | None = None,
+) -> Sync:
+    """The parts on this database; `session` is what they ask Katana's API through."""
+    clock, resources = clock or SystemClock(), all_resources()
+    budget, cursors, hints = Budget(engine, clock), Cursors(engine, clock), Hints(engine, clock)
+    changes, aside = Changes(engine, clock), Aside(engine, clock)
+    storing = Storing(changes, aside)
+    accounts = Accounts(engine, clock, storing, resources)
+
+    def api(connection_id: UUID) -> KatanaApi:
+        token = partial(parts.refresh.fresh_access_token, connection_id)
+        meter = budget.meter(connection_id, leave_reserve=True)
+        return KatanaApi(settings.katana.api_base_url, session, token, meter=meter)
+
+    reading = Reading(
+        engine, clock, cursors, hints, accounts, aside, storing, resources, api, parts.lifecycle
+    )
+    return Sync(engine, clock, resources, budget, cursors, hints, accounts, changes, reading)
+
+
+def init_app(app: Flask, built: Sync) -> None:
+    """Let `current()` find them while `app` is at work, and begin with each connect."""
+    app.extensions["sync"] = built
+    events.connected.connect(_begin)
+
+
+def current() -> Sync:
+    """The sync of the current app."""
+    built: Sync = current_app.extensions["sync"]
+    return built
+
+
+def hint(connection_id: UUID, resource: str | None = None, ids: Sequence[int] = ()) -> None:
+    """Something may have changed at Katana: make the resource, or all of them, due now."""
+    current().hints.hint(connection_id, resource, ids)
+
+
+def update_now(connection_id: UUID) -> None:
+    """The user asks: everything is due now, also where a failure makes pause."""
+    current().hints.update_now(connection_id)
+
+
+def changes(after: int, limit: int = 500) -> Sequence[Change]:
+    """Every change of the copy behind a position, in order. Begin with 0."""
+    return current().changes.after(after, limit)
+
+
+def status(connection_id: UUID) -> Mapping[str, Status]:
+    """How well the copy of a connection is kept, by resource."""
+    return status_of(current().engine, current().clock, connection_id)
+
+
+def _begin(event: Event) -> None:
+    current().accounts.begin(event.connection_id)

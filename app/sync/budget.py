@@ -1,0 +1,122 @@
+"""Stay within Katana's rate limit, in all processes together, without finding it by a 429.
+
+What Katana last said stands in the connection's row of `sync_accounts`. One conditional UPDATE
+before each request takes one from it. The worker leaves a quarter (15 of Katana's 60) to pages and
+to write-back.
+"""
+
+import logging
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Engine, Update, case, or_, select, update
+
+from app.connections.pauses import jitter
+from app.database.clock import Clock
+from app.database.db import single_statements
+from app.errors import ApiBusy
+from app.katana.client import Meter
+from app.katana.rate_limit import WINDOW_SECONDS, Allowance
+from app.sync.models import SyncAccount
+
+RESERVE_SHARE = 4  # one in four requests is left to pages and write-back
+SAME_WINDOW_SECONDS = 2  # a reset that differs by less belongs to the same window
+LONGEST_PAUSE_SECONDS = 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+class Budget:
+    """How many requests each connection may still send."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = single_statements(engine)
+        self._clock = clock
+
+    def meter(self, connection_id: UUID, *, leave_reserve: bool) -> Meter:
+        """What a KatanaApi of this connection asks before each request, and tells after it."""
+        return _Metered(self, connection_id, leave_reserve)
+
+    def take(self, connection_id: UUID, *, leave_reserve: bool) -> None:
+        """Take one request. Raises ApiBusy with the seconds to wait where none is left."""
+        with self._engine.connect() as connection:
+            if connection.execute(self._taking(connection_id, leave_reserve)).rowcount:
+                return
+
+            row = connection.execute(
+                select(
+                    SyncAccount.paused_until,
+                    SyncAccount.budget_until,
+                    self._clock.database_time(),
+                ).where(SyncAccount.connection_id == connection_id)
+            ).first()
+        if row is None:
+            return  # sync has not begun: nothing is known of this connection yet
+
+        paused, until, now = row
+        ends = max(moment for moment in (paused, until, now) if moment)
+        raise ApiBusy("Katana's rate limit leaves no request now", (ends - now).total_seconds())
+
+    def note(self, connection_id: UUID, allowance: Allowance) -> None:
+        """Remember what an answer said."""
+        if allowance.pause:
+            logger.warning("connection %s: Katana answered 429", connection_id)
+        if allowance.remaining is None and not allowance.pause:
+            return
+
+        with self._engine.connect() as connection:
+            connection.execute(self._noting(connection_id, allowance))
+
+    def _taking(self, connection_id: UUID, leave_reserve: bool) -> Update:
+        now, account = self._clock.database_time(), SyncAccount
+        ended = or_(account.budget_until.is_(None), account.budget_until <= now)
+        left = case((ended, account.budget_limit), else_=account.budget_left)
+        reserve = account.budget_limit // RESERVE_SHARE if leave_reserve else 0
+        window = self._clock.database_time(WINDOW_SECONDS)
+        return (
+            update(account)
+            .where(
+                account.connection_id == connection_id,
+                or_(account.paused_until.is_(None), account.paused_until <= now),
+                left > reserve,
+            )
+            .values(
+                budget_left=left - 1, budget_until=case((ended, window), else_=account.budget_until)
+            )
+        )
+
+    def _noting(self, connection_id: UUID, allowance: Allowance) -> Update:
+        account = SyncAccount
+        # Other requests may be under way that Katana has not counted yet: within a window the
+        # lower number holds.
+        remaining = allowance.remaining or 0
+        newer = account.budget_until < self._clock.database_time(
+            allowance.seconds - SAME_WINDOW_SECONDS
+        )
+        limit = allowance.limit or account.budget_limit
+        anew = or_(newer, account.budget_limit != limit, account.budget_left > remaining)
+        left = case((anew, remaining), else_=account.budget_left)
+        pause = min(allowance.pause * jitter(1, 1.1), LONGEST_PAUSE_SECONDS)
+        return (
+            update(account)
+            .where(account.connection_id == connection_id)
+            .values(
+                budget_limit=limit,
+                budget_left=left,
+                budget_until=self._clock.database_time(allowance.seconds),
+                paused_until=self._clock.database_time(pause) if pause else account.paused_until,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class _Metered:
+    budget: Budget
+    connection_id: UUID
+    leave_reserve: bool
+
+    def before(self) -> None:
+        self.budget.take(self.connection_id, leave_reserve=self.leave_reserve)
+
+    def after(self, allowance: Allowance) -> None:
+        self.budget.note(self.connection_id, allowance)

@@ -1,0 +1,74 @@
+"""Hints: Katana, or a user, says that something may have changed.
+
+A hint makes a resource due and nothing else. Many coalesce into one pass; one that comes while a
+pass is under way makes another follow it. A lost one makes the copy late, never wrong.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Engine, and_, case, delete, select, update
+from sqlalchemy import Connection as Database
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.database.clock import Clock
+from app.sync.cursors import Claimed, is_of, keep
+from app.sync.models import SyncCursor, SyncHint
+
+AT_ONCE = 100  # are read in one request
+
+
+class Hints:
+    """The table of hints."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def hint(
+        self, connection_id: UUID, resource: str | None = None, ids: Sequence[int] = ()
+    ) -> None:
+        """Make the resource, or all of them, due now; `ids` name the records to read first."""
+        which = and_(is_of(connection_id), SyncCursor.resource == resource)
+        now = self._clock.database_time()
+        due = case((SyncCursor.due_at > now, now), else_=SyncCursor.due_at)
+        hinting = update(SyncCursor).where(which if resource else is_of(connection_id))
+        with self._engine.begin() as database:
+            keep(database, connection_id)
+            if database.execute(hinting.values(hinted_at=now, due_at=due)).rowcount and resource:
+                self._name(database, connection_id, resource, ids)
+
+    def update_now(self, connection_id: UUID) -> None:
+        """What the button does: everything is due now, also where a failure makes pause."""
+        self.hint(connection_id)
+        with self._engine.begin() as database:
+            again = update(SyncCursor).where(is_of(connection_id)).values(next_attempt_at=None)
+            database.execute(again)
+
+    def named(self, held: Claimed) -> Sequence[int]:
+        """The records to read first."""
+        with self._engine.connect() as database:
+            return database.scalars(
+                select(SyncHint.record_id).where(_of(held)).limit(AT_ONCE)
+            ).all()
+
+    def forget(self, database: Database, held: Claimed, ids: Sequence[int]) -> None:
+        """Forget hints that came before the claim; a later one of the same record stays."""
+        read = and_(_of(held), SyncHint.record_id.in_(ids), SyncHint.hinted_at <= held.at)
+        database.execute(delete(SyncHint).where(read))
+
+    def _name(
+        self, database: Database, connection_id: UUID, resource: str, ids: Sequence[int]
+    ) -> None:
+        insert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert
+        now = {"hinted_at": self._clock.database_time()}
+        for record_id in sorted(set(ids)):  # in one order, so that no two wait for each other
+            keys = {"connection_id": connection_id, "resource": resource, "record_id": record_id}
+            new = insert(SyncHint).values(keys | now)
+            database.execute(new.on_conflict_do_update(index_elements=list(keys), set_=now))
+
+
+def _of(held: Claimed) -> ColumnElement[bool]:
+    return and_(
+        SyncHint.connection_id == held.connection_id, SyncHint.resource == held.cursor.resource
+    )

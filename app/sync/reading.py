@@ -1,0 +1,186 @@
+"""Read one resource of one connection: page after page, each stored with its cursor in one commit.
+
+What stops it anywhere, a kill included, leaves the cursor where the last page was stored.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection as Database
+from sqlalchemy import Engine
+
+from app.connections.lifecycle import Lifecycle
+from app.database.clock import Clock
+from app.errors import (
+    ApiBusy,
+    ApiError,
+    ConnectError,
+    NotConnected,
+    ReconnectNeeded,
+    TryAgainLater,
+)
+from app.katana.client import KatanaApi, Page
+from app.sync.accounts import Accounts
+from app.sync.cursors import Claimed, Cursors
+from app.sync.due import POLL_SECONDS, SECONDS_PER_PAGE
+from app.sync.hints import Hints
+from app.sync.passes import Pass
+from app.sync.resources import Owner, Resource
+from app.sync.set_aside import Aside
+from app.sync.storing import Storing, parsed
+
+PAGES_AT_ONCE = 4  # of one list, before others that are due get their turn ...
+SECONDS_AT_ONCE = 5.0  # ... or as many as begin within this time
+
+logger = logging.getLogger(__name__)
+
+
+class LeaseLost(Exception):
+    """Another worker has taken over, or the user reconnected: what was read is not stored."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Reads what is due."""
+
+    engine: Engine
+    clock: Clock
+    cursors: Cursors
+    hints: Hints
+    accounts: Accounts
+    aside: Aside
+    storing: Storing
+    resources: Mapping[str, Resource]
+    api: Callable[[UUID], KatanaApi]
+    lifecycle: Lifecycle
+
+    def work(self, connection_id: UUID, name: str, stopped: Callable[[], bool]) -> bool:
+        """Read a chunk, if it is due and no other worker's; whether it was.
+
+        Once `stopped()`, the page under way is stored and no other begun.
+        """
+        resource = self.resources.get(name)  # None: a row of a resource that a fork has removed
+        held = self.cursors.claim(connection_id, name) if resource else None
+        if resource is None or held is None:
+            return False
+
+        try:
+            self._read(held, resource, stopped)
+        except (LeaseLost, NotConnected):
+            logger.info("connection %s: %s is not ours to read any more", connection_id, name)
+        except ReconnectNeeded:
+            self.cursors.release(held)  # none is claimed until the user has reconnected
+        except (ApiBusy, TryAgainLater) as error:
+            self.cursors.put_off(held, error.retry_after)
+        except ConnectError as error:
+            logger.warning("connection %s: %s not read: %s", connection_id, name, error)
+            self.cursors.failed(held, _word(error))
+        except Exception:  # it must keep no other connection from being read
+            logger.exception("connection %s: %s not read", connection_id, name)
+            self.cursors.failed(held, "failed")
+        return True
+
+    def _read(self, held: Claimed, resource: Resource, stopped: Callable[[], bool]) -> None:
+        api = self.api(held.connection_id)
+        if not held.is_of_this_account:
+            self.accounts.adopt(held, self._factory_name(held, api), stopped)
+            self.cursors.release(held)
+            return
+
+        if held.factory_name != held.account.factory_name:
+            self.accounts.remember_name(held)
+        if self._read_named(held, resource, api):
+            return
+
+        until = self.clock.monotonic() + SECONDS_AT_ONCE
+        now = Pass.of(held.cursor, held.at, dated=resource.dated)
+        for left in reversed(range(PAGES_AT_ONCE)):
+            page = api.page(resource.path, **resource.query, **now.query())
+            is_last = not left or stopped() or self.clock.monotonic() > until
+            now = self._store(held, resource, now, page, is_last=is_last)
+            if now.is_over or is_last:
+                return
+
+    def _store(
+        self, held: Claimed, resource: Resource, before: Pass, page: Page, *, is_last: bool
+    ) -> Pass:
+        """The pass behind `page`, once that is stored. Raises LeaseLost."""
+        read = parsed(resource, page.records, page.at)
+        now = before.after(page, read.highest, dated=resource.dated)
+        values = (
+            self.cursors.finished(held, now, dated=resource.dated)
+            if now.is_over
+            else self.cursors.under_way(now, is_last=is_last)
+        )
+        with self._page(held) as database:
+            self.storing.store(database, _owner(held, now.mark), resource, read)
+            swept = now.swept_below(dated=resource.dated)
+            if swept > held.cursor.swept:
+                more = self.storing.sweep(database, _owner(held, swept), resource)
+                values |= {} if more else {"swept": swept}
+            self.cursors.set(database, held, values)
+        return now
+
+    @contextmanager
+    def _page(self, held: Claimed) -> Iterator[Database]:
+        """The one transaction of a page. Raises LeaseLost."""
+        with self.engine.begin() as database:
+            if not self.cursors.hold(database, held):
+                raise LeaseLost
+
+            yield database
+
+    def _read_named(self, held: Claimed, resource: Resource, api: KatanaApi) -> bool:
+        """Read records that hints name, or that were set aside; whether that is all for now."""
+        owner = _owner(held, held.cursor.mark)
+        hinted = self.hints.named(held) if not resource.dated else ()
+        ids = sorted({*hinted, *self.aside.due(owner)})
+        if not ids:
+            return False
+
+        page = api.page(resource.path, **resource.query, **{resource.by_id: ids})
+        read = parsed(resource, page.records, page.at)
+        with self._page(held) as database:
+            self.hints.forget(database, held, hinted)
+            self.storing.store(database, owner, resource, read, asked=ids)
+        whole_at = held.cursor.whole_at
+        if not hinted or held.cursor.page is not None or whole_at is None:
+            return False
+
+        seconds = max(POLL_SECONDS, held.cursor.pages * SECONDS_PER_PAGE)
+        whole_is_due_at = whole_at + timedelta(seconds=seconds)
+        if held.at >= whole_is_due_at:
+            return False
+
+        self.cursors.release(held, until=whole_is_due_at)
+        return True
+
+    def _factory_name(self, held: Claimed, api: KatanaApi) -> str | None:
+        """What the account is called. Only where rows of an earlier one exist must it be known."""
+        if held.factory_name:
+            return held.factory_name
+
+        try:
+            name = api.factory().name
+        except ApiError:
+            if held.account.connected_by:
+                raise
+            return None
+        if name:
+            self.lifecycle.name_factory(held.connection_id, held.connected_by, name)
+        return name or None
+
+
+def _owner(held: Claimed, mark: int) -> Owner:
+    cursor = held.cursor
+    return Owner(held.connection_id, cursor.resource, mark, cursor.shown_from)
+
+
+def _word(error: ConnectError) -> str:
+    """`ApiForbidden` as `forbidden`."""
+    name = type(error).__name__.removeprefix("Api")
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
