@@ -30,7 +30,7 @@ TIME_OUTS = 3  # in a row, until the circuit breaker opens
 OPEN_SECONDS = 5.0
 RETRY_SECONDS = 5.0  # where no place is free
 
-Now = Callable[[], float]
+Seconds = Callable[[], float]
 
 
 @dataclass
@@ -43,8 +43,8 @@ class Visit:
 class CircuitBreaker:
     """Refuses callers after several time-outs in a row, but for one at a time that probes."""
 
-    def __init__(self, now: Now) -> None:
-        self._now = now
+    def __init__(self, clock: Seconds) -> None:
+        self._monotonic = clock
         self._lock = Lock()
         self._time_outs = 0
         self._open_until: float | None = None
@@ -54,7 +54,7 @@ class CircuitBreaker:
     def watching(self, refusal: type[KatanaSaturated]) -> Iterator[Visit]:
         """Let a caller through and note how it ends. Raises `refusal` while open."""
         probes = self._admit(refusal)
-        began, visit = self._now(), Visit()
+        began, visit = self._monotonic(), Visit()
         ended = False
         try:
             yield visit
@@ -68,7 +68,7 @@ class CircuitBreaker:
             with self._lock:
                 self._probing = self._probing and not probes
                 if ended:
-                    slow = self._now() - began >= TIME_OUT_SECONDS
+                    slow = self._monotonic() - began >= TIME_OUT_SECONDS
                     self._note(timed_out=visit.failed and slow)
 
     def _admit(self, refusal: type[KatanaSaturated]) -> bool:
@@ -77,7 +77,7 @@ class CircuitBreaker:
             if self._open_until is None:
                 return False
 
-            left = self._open_until - self._now()
+            left = self._open_until - self._monotonic()
             if left > 0 or self._probing:
                 raise refusal(left if left > 0 else RETRY_SECONDS)
 
@@ -87,7 +87,7 @@ class CircuitBreaker:
     def _note(self, *, timed_out: bool) -> None:
         self._time_outs = self._time_outs + 1 if timed_out else 0
         if self._time_outs >= TIME_OUTS:
-            self._open_until = self._now() + OPEN_SECONDS
+            self._open_until = self._monotonic() + OPEN_SECONDS
         elif not timed_out:
             self._open_until = None
 
@@ -95,12 +95,12 @@ class CircuitBreaker:
 class _Room:
     """All places of a process: `changed` guards them, and tells those in line."""
 
-    def __init__(self, threads: int, applies: Callable[[], bool], now: Now) -> None:
+    def __init__(self, threads: int, applies: Callable[[], bool], clock: Seconds) -> None:
         self.changed = Condition()
         self.most = max(1, threads - 1)
         self.held: list[float] = []
         self.applies = applies
-        self.now = now
+        self.monotonic = clock
 
 
 class Bulkhead:
@@ -140,7 +140,7 @@ class Bulkhead:
             yield inf
             return
 
-        since = self._room.now() - waited
+        since = self._room.monotonic() - waited
         with self._room.changed:
             left = inf if self._take(since) else self._line_seconds(since)
             if left <= 0:
@@ -153,9 +153,9 @@ class Bulkhead:
             yield inf
 
     def _in_line(self) -> float:
-        began = self._room.now()
+        began = self._room.monotonic()
         with self._room.changed:
-            while not self._take(since := self._room.now()):
+            while not self._take(since := self._room.monotonic()):
                 left = self._line_seconds(began)
                 if left <= 0:
                     if since > began:
@@ -185,7 +185,7 @@ class Bulkhead:
 
     def _line_seconds(self, began: float) -> float:
         """How much longer it makes sense to wait in line."""
-        now = self._room.now()
+        now = self._room.monotonic()
         if now < self._closed_until:
             return 0
 
@@ -200,10 +200,10 @@ class Bulkheads:
         self,
         threads: int = 8,
         applies: Callable[[], bool] = lambda: True,
-        now: Now = monotonic,
+        clock: Seconds = monotonic,
     ) -> None:
-        room = _Room(threads, applies, now)
-        api, login = CircuitBreaker(now), CircuitBreaker(now)
+        room = _Room(threads, applies, clock)
+        api, login = CircuitBreaker(clock), CircuitBreaker(clock)
         quarter = max(1, threads // 4)
         self.api = Bulkhead(room, max(1, threads * 3 // 8), api)
         self.refreshes = Bulkhead(room, quarter, login)
