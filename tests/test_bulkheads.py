@@ -314,7 +314,7 @@ def is_let_through(places: Bulkheads) -> bool:
 def test_after_time_outs_in_a_row_one_caller_at_a_time_probes() -> None:
     """The circuit breaker, half open: others are refused until the probe has succeeded."""
     clock = SetClock()
-    places = Bulkheads(THREADS, now=clock)
+    places = Bulkheads(THREADS, clock=clock)
     for _ in range(TIME_OUTS - 1):
         time_out(places, clock)
     assert is_let_through(places)  # which begins the row anew
@@ -333,7 +333,7 @@ def test_after_time_outs_in_a_row_one_caller_at_a_time_probes() -> None:
 def test_a_probe_that_times_out_keeps_the_circuit_breaker_open() -> None:
     """The same where a probe ends in neither way: it makes room for the next one."""
     clock = SetClock()
-    places = Bulkheads(THREADS, now=clock)
+    places = Bulkheads(THREADS, clock=clock)
     for _ in range(TIME_OUTS):
         time_out(places, clock)
     clock.seconds += OPEN_SECONDS
@@ -351,7 +351,7 @@ def test_a_probe_that_times_out_keeps_the_circuit_breaker_open() -> None:
 def test_quick_failures_open_no_circuit_breaker() -> None:
     """A refused connection holds up nobody, and shows at once when Katana is back."""
     clock = SetClock()
-    places = Bulkheads(THREADS, now=clock)
+    places = Bulkheads(THREADS, clock=clock)
     for _ in range(2 * TIME_OUTS):
         with suppress(ApiUnavailable), places.api.place():
             raise ApiUnavailable
@@ -362,7 +362,7 @@ def test_quick_failures_open_no_circuit_breaker() -> None:
 def test_the_token_endpoint_and_the_api_time_out_apart() -> None:
     """A refresh notes its failure without raising it; pages with a good token go on."""
     clock = SetClock()
-    places = Bulkheads(THREADS, now=clock)
+    places = Bulkheads(THREADS, clock=clock)
     for _ in range(TIME_OUTS):
         with places.refreshes.place() as visit:
             clock.seconds += TIME_OUT_SECONDS
@@ -378,7 +378,7 @@ def test_the_token_endpoint_and_the_api_time_out_apart() -> None:
 def test_a_thread_is_left_however_many_there_are(threads: int) -> None:
     """All kinds together leave one free; with one thread there is nothing to share out."""
     clock = SetClock()
-    places = Bulkheads(threads, now=clock)
+    places = Bulkheads(threads, clock=clock)
     kinds = (places.api, places.refreshes, places.others_refreshes, places.callbacks)
     held = 0
     with ExitStack() as stack:
@@ -403,7 +403,7 @@ def test_a_burst_waits_in_line_while_katana_is_prompt() -> None:
 def test_waiting_for_the_refresh_of_another_has_places_too() -> None:
     """The first may wait on; the others for a moment, as long as those are not slow."""
     clock = SetClock()
-    waiting = Bulkheads(THREADS, now=clock).others_refreshes
+    waiting = Bulkheads(THREADS, clock=clock).others_refreshes
     with ExitStack() as stack:
         for _ in range(waiting.places):
             assert stack.enter_context(waiting.waiting(0)) == inf

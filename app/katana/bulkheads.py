@@ -4,10 +4,10 @@ A thread that waits for Katana answers nobody else. So only some threads of a pr
 it at any moment: for its API, to refresh, for another caller's refresh, and for callbacks, each
 with places of its own. One thread is always left for what needs no Katana.
 
-While Katana responds promptly, a caller that finds no place waits in line for a moment, so that a
-burst loses no page. As soon as a holder is slow, or the line is not served in time, further callers
-are refused at once. After several time-outs in a row the circuit breaker refuses everyone for some
-seconds, then lets one caller through to probe.
+While Katana responds promptly, a caller that finds no place waits in line, so that a burst loses no
+page; where that would take the last free thread, for a moment only. As soon as a holder is slow, or
+the line was not served in time, further callers are refused at once. After several time-outs in a
+row the circuit breaker refuses everyone for some seconds, then lets one caller through to probe.
 
 All counts are of one process. Knows nothing of pages: `applies` says who is limited.
 """
@@ -21,7 +21,8 @@ from threading import Condition, Lock
 from app.database.clock import monotonic
 from app.errors import CallbackPostponed, KatanaSaturated
 
-LINE_SECONDS = 0.5  # in line at most, and how long a place may be held before it counts as slow
+LINE_SECONDS = 2.0  # in line at most, and how long a place may be held before it counts as slow
+LAST_THREAD_SECONDS = 0.5  # the same where no other thread is free
 CLOSED_SECONDS = 2.0  # no line after one that was not served in time
 TIME_OUT_SECONDS = (
     3.0  # a failure after this long counts as a time-out; a quick one holds nobody up
@@ -30,7 +31,7 @@ TIME_OUTS = 3  # in a row, until the circuit breaker opens
 OPEN_SECONDS = 5.0
 RETRY_SECONDS = 5.0  # where no place is free
 
-Now = Callable[[], float]
+Monotonic = Callable[[], float]
 
 
 @dataclass
@@ -43,8 +44,8 @@ class Visit:
 class CircuitBreaker:
     """Refuses callers after several time-outs in a row, but for one at a time that probes."""
 
-    def __init__(self, now: Now) -> None:
-        self._now = now
+    def __init__(self, clock: Monotonic) -> None:
+        self._monotonic = clock
         self._lock = Lock()
         self._time_outs = 0
         self._open_until: float | None = None
@@ -54,7 +55,7 @@ class CircuitBreaker:
     def watching(self, refusal: type[KatanaSaturated]) -> Iterator[Visit]:
         """Let a caller through and note how it ends. Raises `refusal` while open."""
         probes = self._admit(refusal)
-        began, visit = self._now(), Visit()
+        began, visit = self._monotonic(), Visit()
         ended = False
         try:
             yield visit
@@ -68,7 +69,7 @@ class CircuitBreaker:
             with self._lock:
                 self._probing = self._probing and not probes
                 if ended:
-                    slow = self._now() - began >= TIME_OUT_SECONDS
+                    slow = self._monotonic() - began >= TIME_OUT_SECONDS
                     self._note(timed_out=visit.failed and slow)
 
     def _admit(self, refusal: type[KatanaSaturated]) -> bool:
@@ -77,7 +78,7 @@ class CircuitBreaker:
             if self._open_until is None:
                 return False
 
-            left = self._open_until - self._now()
+            left = self._open_until - self._monotonic()
             if left > 0 or self._probing:
                 raise refusal(left if left > 0 else RETRY_SECONDS)
 
@@ -87,7 +88,7 @@ class CircuitBreaker:
     def _note(self, *, timed_out: bool) -> None:
         self._time_outs = self._time_outs + 1 if timed_out else 0
         if self._time_outs >= TIME_OUTS:
-            self._open_until = self._now() + OPEN_SECONDS
+            self._open_until = self._monotonic() + OPEN_SECONDS
         elif not timed_out:
             self._open_until = None
 
@@ -95,12 +96,13 @@ class CircuitBreaker:
 class _Room:
     """All places of a process: `changed` guards them, and tells those in line."""
 
-    def __init__(self, threads: int, applies: Callable[[], bool], now: Now) -> None:
+    def __init__(self, threads: int, applies: Callable[[], bool], clock: Monotonic) -> None:
         self.changed = Condition()
         self.most = max(1, threads - 1)
-        self.held: list[float] = []
+        self.held: list[float] = []  # since when, by its clock
+        self.in_line = 0
         self.applies = applies
-        self.now = now
+        self.monotonic = clock
 
 
 class Bulkhead:
@@ -127,7 +129,7 @@ class Bulkhead:
             yield Visit()
             return
 
-        with self._breaker.watching(self._refusal) as visit, self._held_since(self._in_line()):
+        with self._breaker.watching(self._refusal) as visit, self._held_since(self._placed()):
             yield visit
 
     @contextmanager
@@ -140,30 +142,48 @@ class Bulkhead:
             yield inf
             return
 
-        since = self._room.now() - waited
+        since = self._room.monotonic() - waited
         with self._room.changed:
-            left = inf if self._take(since) else self._line_seconds(since)
-            if left <= 0:
-                raise self._refusal(RETRY_SECONDS)
-        if left < inf:
-            yield left
+            is_placed = self._take(since)
+        if is_placed:
+            with self._held_since(since):
+                yield inf
             return
 
-        with self._held_since(since):
-            yield inf
+        with self._in_line():
+            left = self._line_seconds(since)
+            if left <= 0:
+                raise self._refusal(RETRY_SECONDS)
 
-    def _in_line(self) -> float:
-        began = self._room.now()
+            yield left
+
+    def _placed(self) -> float:
+        """Wait in line where that makes sense; since when the place is held."""
+        began = self._room.monotonic()
         with self._room.changed:
-            while not self._take(since := self._room.now()):
-                left = self._line_seconds(began)
-                if left <= 0:
-                    if since > began:
-                        self._closed_until = since + CLOSED_SECONDS
-                    raise self._refusal(RETRY_SECONDS)
+            if self._take(began):
+                return began
 
-                self._room.changed.wait(left)
-        return since
+            with self._in_line():
+                while (left := self._line_seconds(began)) > 0:
+                    self._room.changed.wait(left)
+                    if self._take(since := self._room.monotonic()):
+                        return since
+
+            if self._room.monotonic() - began >= LINE_SECONDS:
+                self._closed_until = self._room.monotonic() + CLOSED_SECONDS
+            raise self._refusal(RETRY_SECONDS)
+
+    @contextmanager
+    def _in_line(self) -> Iterator[None]:
+        with self._room.changed:
+            self._room.in_line += 1
+            self._room.changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._room.changed:
+                self._room.in_line -= 1
 
     def _take(self, since: float) -> bool:
         if len(self._held) >= self.places or len(self._room.held) >= self._room.most:
@@ -171,6 +191,7 @@ class Bulkhead:
 
         self._held.append(since)
         self._room.held.append(since)
+        self._room.changed.notify_all()  # it may have been the last free thread
         return True
 
     @contextmanager
@@ -185,12 +206,13 @@ class Bulkhead:
 
     def _line_seconds(self, began: float) -> float:
         """How much longer it makes sense to wait in line."""
-        now = self._room.now()
+        now = self._room.monotonic()
         if now < self._closed_until:
             return 0
 
         ahead = self._held if len(self._held) >= self.places else self._room.held
-        return min(began, *ahead) + LINE_SECONDS - now
+        last = len(self._room.held) + self._room.in_line > self._room.most
+        return min(began, *ahead) + (LAST_THREAD_SECONDS if last else LINE_SECONDS) - now
 
 
 class Bulkheads:
@@ -200,10 +222,10 @@ class Bulkheads:
         self,
         threads: int = 8,
         applies: Callable[[], bool] = lambda: True,
-        now: Now = monotonic,
+        clock: Monotonic = monotonic,
     ) -> None:
-        room = _Room(threads, applies, now)
-        api, login = CircuitBreaker(now), CircuitBreaker(now)
+        room = _Room(threads, applies, clock)
+        api, login = CircuitBreaker(clock), CircuitBreaker(clock)
         quarter = max(1, threads // 4)
         self.api = Bulkhead(room, max(1, threads * 3 // 8), api)
         self.refreshes = Bulkhead(room, quarter, login)
