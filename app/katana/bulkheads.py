@@ -4,10 +4,10 @@ A thread that waits for Katana answers nobody else. So only some threads of a pr
 it at any moment: for its API, to refresh, for another caller's refresh, and for callbacks, each
 with places of its own. One thread is always left for what needs no Katana.
 
-While Katana responds promptly, a caller that finds no place waits in line for a moment, so that a
-burst loses no page. As soon as a holder is slow, or the line is not served in time, further callers
-are refused at once. After several time-outs in a row the circuit breaker refuses everyone for some
-seconds, then lets one caller through to probe.
+While Katana responds promptly, a caller that finds no place waits in line, so that a burst loses no
+page; where that would take the last free thread, for a moment only. As soon as a holder is slow, or
+the line was not served in time, further callers are refused at once. After several time-outs in a
+row the circuit breaker refuses everyone for some seconds, then lets one caller through to probe.
 
 All counts are of one process. Knows nothing of pages: `applies` says who is limited.
 """
@@ -21,7 +21,8 @@ from threading import Condition, Lock
 from app.database.clock import monotonic
 from app.errors import CallbackPostponed, KatanaSaturated
 
-LINE_SECONDS = 0.5  # in line at most, and how long a place may be held before it counts as slow
+LINE_SECONDS = 2.0  # in line at most, and how long a place may be held before it counts as slow
+LAST_THREAD_SECONDS = 0.5  # the same where no other thread is free
 CLOSED_SECONDS = 2.0  # no line after one that was not served in time
 TIME_OUT_SECONDS = (
     3.0  # a failure after this long counts as a time-out; a quick one holds nobody up
@@ -30,7 +31,7 @@ TIME_OUTS = 3  # in a row, until the circuit breaker opens
 OPEN_SECONDS = 5.0
 RETRY_SECONDS = 5.0  # where no place is free
 
-Seconds = Callable[[], float]
+Monotonic = Callable[[], float]
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Visit:
 class CircuitBreaker:
     """Refuses callers after several time-outs in a row, but for one at a time that probes."""
 
-    def __init__(self, clock: Seconds) -> None:
+    def __init__(self, clock: Monotonic) -> None:
         self._monotonic = clock
         self._lock = Lock()
         self._time_outs = 0
@@ -95,10 +96,11 @@ class CircuitBreaker:
 class _Room:
     """All places of a process: `changed` guards them, and tells those in line."""
 
-    def __init__(self, threads: int, applies: Callable[[], bool], clock: Seconds) -> None:
+    def __init__(self, threads: int, applies: Callable[[], bool], clock: Monotonic) -> None:
         self.changed = Condition()
         self.most = max(1, threads - 1)
-        self.held: list[float] = []
+        self.held: list[float] = []  # since when, by its clock
+        self.in_line = 0
         self.applies = applies
         self.monotonic = clock
 
@@ -127,7 +129,7 @@ class Bulkhead:
             yield Visit()
             return
 
-        with self._breaker.watching(self._refusal) as visit, self._held_since(self._in_line()):
+        with self._breaker.watching(self._refusal) as visit, self._held_since(self._placed()):
             yield visit
 
     @contextmanager
@@ -142,28 +144,46 @@ class Bulkhead:
 
         since = self._room.monotonic() - waited
         with self._room.changed:
-            left = inf if self._take(since) else self._line_seconds(since)
-            if left <= 0:
-                raise self._refusal(RETRY_SECONDS)
-        if left < inf:
-            yield left
+            is_placed = self._take(since)
+        if is_placed:
+            with self._held_since(since):
+                yield inf
             return
 
-        with self._held_since(since):
-            yield inf
+        with self._in_line():
+            left = self._line_seconds(since)
+            if left <= 0:
+                raise self._refusal(RETRY_SECONDS)
 
-    def _in_line(self) -> float:
+            yield left
+
+    def _placed(self) -> float:
+        """Wait in line where that makes sense; since when the place is held."""
         began = self._room.monotonic()
         with self._room.changed:
-            while not self._take(since := self._room.monotonic()):
-                left = self._line_seconds(began)
-                if left <= 0:
-                    if since > began:
-                        self._closed_until = since + CLOSED_SECONDS
-                    raise self._refusal(RETRY_SECONDS)
+            if self._take(began):
+                return began
 
-                self._room.changed.wait(left)
-        return since
+            with self._in_line():
+                while (left := self._line_seconds(began)) > 0:
+                    self._room.changed.wait(left)
+                    if self._take(since := self._room.monotonic()):
+                        return since
+
+            if self._room.monotonic() - began >= LINE_SECONDS:
+                self._closed_until = self._room.monotonic() + CLOSED_SECONDS
+            raise self._refusal(RETRY_SECONDS)
+
+    @contextmanager
+    def _in_line(self) -> Iterator[None]:
+        with self._room.changed:
+            self._room.in_line += 1
+            self._room.changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._room.changed:
+                self._room.in_line -= 1
 
     def _take(self, since: float) -> bool:
         if len(self._held) >= self.places or len(self._room.held) >= self._room.most:
@@ -171,6 +191,7 @@ class Bulkhead:
 
         self._held.append(since)
         self._room.held.append(since)
+        self._room.changed.notify_all()  # it may have been the last free thread
         return True
 
     @contextmanager
@@ -190,7 +211,8 @@ class Bulkhead:
             return 0
 
         ahead = self._held if len(self._held) >= self.places else self._room.held
-        return min(began, *ahead) + LINE_SECONDS - now
+        last = len(self._room.held) + self._room.in_line > self._room.most
+        return min(began, *ahead) + (LAST_THREAD_SECONDS if last else LINE_SECONDS) - now
 
 
 class Bulkheads:
@@ -200,7 +222,7 @@ class Bulkheads:
         self,
         threads: int = 8,
         applies: Callable[[], bool] = lambda: True,
-        clock: Seconds = monotonic,
+        clock: Monotonic = monotonic,
     ) -> None:
         room = _Room(threads, applies, clock)
         api, login = CircuitBreaker(clock), CircuitBreaker(clock)
