@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.connections import events, grants, orphans
@@ -309,6 +309,8 @@ class Refresh:
             except (DBAPIError, PoolTimeout, SealBroken) as error:
                 kind = type(error).__name__
                 logger.error("%s is not stored yet (%s)", response.path.name, kind)
+                if isinstance(error, OperationalError | PoolTimeout):
+                    break  # the database is away: each further one would wait for it too
         return stored
 
     def _store_one_staged(self, response: StagedResponse) -> bool:
@@ -321,6 +323,9 @@ class Refresh:
         if stored:
             self._tell(lease, EventKind.REFRESHED, RefreshOutcome.RECOVERED)
         elif not self._leases.saved(lease):
+            if not self._leases.knows(lease):
+                logger.error("%s is of no connection of this database", response.path.name)
+                return False
             self._let_go(lease, grant)
         remove(response.path)
         return stored
