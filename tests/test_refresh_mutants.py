@@ -72,6 +72,13 @@ MUTANTS = [
         "tests/test_staged.py::test_the_files_of_another_database_are_left_alone",
     ),
     Mutant(
+        "a session of a SQLite file that was replaced is ended",
+        "app/database/db.py",
+        "            pool.check_file(db.engine)\n",
+        "",
+        "tests/test_sqlite_sessions.py::test_a_file_that_was_replaced_is_opened_anew",
+    ),
+    Mutant(
         "a session that only reads is ended",
         "app/database/pool.py",
         "            context.is_disconnect = True\n",
