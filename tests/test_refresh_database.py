@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import event, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.connections.grants import usable_seconds
@@ -79,15 +79,23 @@ def execute(connected: Connected, *statements: str) -> None:
                 connection.execute(text(statement))
 
 
-def make_read_only(parts: Parts) -> None:
-    """Let the next connection of the pool take no writes."""
+def make_read_only(parts: Parts) -> Callable[[], None]:
+    """Let no connection take writes, however new, until what this returns is called."""
     read_only = {
         "sqlite": "PRAGMA query_only = ON",
         "postgresql": "SET default_transaction_read_only = on",
     }
     engine = parts.leases._engine
-    with engine.connect() as connection:
-        connection.execute(text(read_only[engine.dialect.name]))
+    over: list[bool] = []
+
+    def prepare(connection: Any, _entry: object) -> None:
+        if not over:
+            connection.execute(read_only[engine.dialect.name])
+            connection.commit()
+
+    event.listen(engine.pool, "connect", prepare)
+    engine.dispose()
+    return lambda: over.append(True)
 
 
 @pytest.mark.one_database("postgresql")
@@ -123,16 +131,10 @@ def test_a_full_disk_costs_no_token(connected: Connected, parts: Parts, clock: U
             connection.execute(text(f"PRAGMA max_page_count = {pages}"))
             with pytest.raises(OperationalError, match="full"):
                 connection.execute(text("INSERT INTO ballast VALUES (zeroblob(1000000))"))
-            # Every page is taken, so that no row can grow.
-            connection.execute(text("PRAGMA query_only = ON"))
-
-    def make_room() -> None:
-        with engine.connect() as connection:
-            connection.execute(text("PRAGMA query_only = OFF"))
-            connection.execute(text("PRAGMA max_page_count = 1000000"))
+        # Every page is taken, so that no row can grow.
+        clock.put_right = make_read_only(parts)
 
     parts.leases.cut = fill
-    clock.put_right = make_room
 
     refresh(parts).fresh_access_token(connected.id)
 
