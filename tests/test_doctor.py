@@ -397,11 +397,11 @@ def test_an_authorization_page_at_another_origin_is_told(healthy: MakeApp) -> No
     Of the same kind: a permanent or a temporary redirect, a relative one, another port or scheme,
     and a chain of several. A redirect within the origin is no finding.
     """
-    with wire(moved()) as sso, wire(moved("/login?a=1", f"{sso.url}/?code=secret")) as page:
+    with wire(moved()) as sso, wire(moved("/login?a=1", f"{sso.url}/?code=marmalade")) as page:
         report = Report(healthy(KATANA_AUTHORIZE_URL=f"{page.url}/authorize"))
     assert report.amiss() == [("authorization", "warning")]
     assert f"{page.url} redirects users to another origin: {sso.url}." in report.output
-    assert "secret" not in report.output
+    assert "marmalade" not in report.output
 
     with wire(moved("/login", "{here}/login/again")) as page:
         report = Report(healthy(KATANA_AUTHORIZE_URL=f"{page.url}/authorize"))
@@ -418,7 +418,7 @@ def test_an_authorization_page_at_another_origin_is_told(healthy: MakeApp) -> No
         (["http://127.0.0.1:9/"], "fault", "does not answer"),
         (["https://[nonsense"], "fault", "cannot be read"),
         (["{callback}?error=unauthorized_client"], "warning", "with unauthorized_client"),
-        (["{callback}?error=%3Cb%3E+secret"], "warning", "no error that is known"),
+        (["{callback}?error=%3Cb%3E+marmalade"], "warning", "no error that is known"),
     ],
     ids=["a loop", "nobody there", "no address", "sent back", "sent back with nonsense"],
 )
@@ -432,7 +432,7 @@ def test_an_authorization_page_that_does_not_open_is_found(
 
     assert report.amiss() == [("authorization", level)], report.output
     assert says in report.says("authorization")
-    assert "secret" not in report.output
+    assert "marmalade" not in report.output
 
 
 @pytest.mark.one_database
@@ -461,13 +461,13 @@ def test_what_the_environment_names_in_vain_is_told(
 
     Of the same kind: several at once. What a variable holds is not shown: it may be a password.
     """
-    monkeypatch.setenv(name, "http://me:secret@proxy.example:3128")
+    monkeypatch.setenv(name, "http://me:marmalade@proxy.example:3128")
 
     report = Report(healthy())
 
     assert report.amiss() == [("environment", "warning")]
     assert f"{name} is set" in report.says("environment")
-    assert "secret" not in report.output
+    assert "marmalade" not in report.output
 
 
 @pytest.mark.one_database
