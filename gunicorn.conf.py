@@ -109,6 +109,8 @@ def post_fork(server, worker):
     the terminal and from its master, and where the second caught the first, the worker hung.
     """
     worker.handle_quit = worker.handle_exit
+    # For the app, which shares the threads out, where they were set by `--threads`.
+    os.environ["GUNICORN_THREADS"] = str(worker.cfg.threads)
 
 
 def when_ready(server):

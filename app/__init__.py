@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from flask import Flask
+from flask import Flask, has_request_context
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import connections, pages, sync
 from app.database import db
 from app.database.clock import Clock
+from app.katana.bulkheads import Bulkheads
 from app.katana.client import new_session
 from app.operations import commands, logs
 from app.settings import config
@@ -30,7 +31,9 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
 
     db.init_app(app)
     with app.app_context():
-        parts = connections.build(settings, db.db.engine, config.INSTANCE, clock)
+        # Only requests are limited: a command holds up no visitor.
+        bulkheads = Bulkheads(settings.threads, applies=has_request_context)
+        parts = connections.build(settings, db.db.engine, config.INSTANCE, clock, bulkheads)
         session = new_session()
         connections.init_app(app, parts)
         sync.init_app(app, sync.build(settings, db.db.engine, session, parts, clock))

@@ -8,7 +8,9 @@
     ├── ReconnectNeeded          Katana has ended the grant: only the user can mend it
     ├── TryAgainLater            a fresh token cannot be had right now; nothing is lost
     │   ├── FreshTokenRefused    ... since Katana's API refuses tokens that are minutes old
-    │   └── FailingAlone         ... for hours, while other connections are renewed
+    │   ├── FailingAlone         ... for hours, while other connections are renewed
+    │   └── KatanaSaturated      ... since enough requests wait for Katana already, or it is slow
+    │       └── CallbackPostponed  ... and the approval has not been used yet
     └── KatanaError              Katana was asked
         ├── LoginError           ... at its login
         │   ├── NotSent          the request never left: nothing can have been spent
@@ -77,6 +79,14 @@ class FreshTokenRefused(TryAgainLater):
 
 class FailingAlone(TryAgainLater):
     """Katana has not renewed this connection for hours, while it renews others."""
+
+
+class KatanaSaturated(TryAgainLater):
+    """Nothing was sent: enough requests wait for Katana already, or the last ones timed out."""
+
+
+class CallbackPostponed(KatanaSaturated):
+    """The same for a callback: its attempt and its code have not been used."""
 
 
 class KatanaError(ConnectError):

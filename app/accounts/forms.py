@@ -7,9 +7,8 @@ from wtforms import EmailField, Field, Form, PasswordField
 from wtforms.validators import InputRequired, ValidationError
 
 from app.accounts import passwords
-from app.accounts.models import normal_email
+from app.accounts.email_address import CHARACTERS, normal_email
 
-EMAIL_CHARACTERS = 254
 # Something, an @, something with a dot: whether mail arrives there, only sending some would tell.
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s.\x00-\x1f\x7f]+(\.[^@\s.\x00-\x1f\x7f]+)+")
 
@@ -28,7 +27,7 @@ class AccountForm(Form):
 
     def validate_email(self, field: Field) -> None:
         """Refuse what cannot be an e-mail address."""
-        if len(field.data) > EMAIL_CHARACTERS or not EMAIL.fullmatch(field.data):
+        if len(field.data) > CHARACTERS or not EMAIL.fullmatch(field.data):
             raise ValidationError("Enter an e-mail address like name@example.com.")
 
     def refuse(self, field: Field, sentence: str) -> None:

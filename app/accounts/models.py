@@ -9,11 +9,6 @@ from app.database.columns import Timestamp
 from app.database.db import Model
 
 
-def normal_email(email: str | None) -> str:
-    """The one way in which an e-mail address is stored and compared."""
-    return (email or "").strip().lower()
-
-
 class User(Model):
     """Somebody with an account here. Most forks replace this table with their own."""
 

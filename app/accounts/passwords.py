@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from threading import BoundedSemaphore
 
 from cryptography.exceptions import InvalidKey
@@ -23,6 +24,7 @@ PIECE, PIECES = 16, 2
 
 def fault(password: str, email: str) -> str | None:
     """What is wrong with `password` for this account, as a sentence; None where nothing is."""
+    password = _prepared(password)
     if len(password) < SHORTEST:
         return f"Use at least {SHORTEST} characters."
 
@@ -43,25 +45,53 @@ def fault(password: str, email: str) -> str | None:
 def hashed(password: str) -> str:
     """The text to store for `password`, with its salt and costs."""
     with _at_once:
-        return _argon2id(os.urandom(16)).derive_phc_encoded(password.encode())
+        return _argon2id(os.urandom(16)).derive_phc_encoded(_prepared(password).encode())
 
 
 def matches(password: str, stored: str | None) -> bool:
-    """Whether `password` is the one that `stored` was made from.
+    """Whether `password` is the one that `stored` was made from, in any of its spellings.
 
     None, for an account that does not exist, takes as long as a wrong password.
     """
-    with _at_once:
-        try:
-            Argon2id.verify_phc_encoded(password.encode(), stored or _NOBODYS)
-        except InvalidKey:
-            return False
-    return stored is not None
+    found = any(_verifies(spelling, stored or _NOBODYS) for spelling in _spellings(password))
+    return found and stored is not None
+
+
+def respelled(password: str, stored: str) -> bool:
+    """Whether `stored`, which `password` matches, was made from another spelling of it."""
+    spellings = _spellings(password)
+    return len(spellings) > 1 and not _verifies(spellings[0], stored)
 
 
 def outdated(stored: str) -> bool:
     """Whether `stored` was made with other costs than today's."""
     return not stored.startswith(PREFIX)
+
+
+def _prepared(password: str) -> str:
+    """The one spelling that is judged and hashed.
+
+    Composed (NFC), each space an ASCII one: RFC 8265 section 4.2.1, NIST SP 800-63B section
+    3.1.1.2. The same keys give different code points on different systems.
+    """
+    spaced = "".join(" " if unicodedata.category(c) == "Zs" else c for c in password)
+    return unicodedata.normalize("NFC", spaced)
+
+
+def _spellings(password: str) -> list[str]:
+    """The prepared one, then those that a hash of an earlier version may have been made from."""
+    composed = unicodedata.normalize("NFC", password)
+    decomposed = unicodedata.normalize("NFD", password)
+    return list(dict.fromkeys((_prepared(password), password, composed, decomposed)))
+
+
+def _verifies(password: str, stored: str) -> bool:
+    with _at_once:
+        try:
+            Argon2id.verify_phc_encoded(password.encode(), stored)
+        except InvalidKey:
+            return False
+    return True
 
 
 def _is_easily_guessed(password: str) -> bool:

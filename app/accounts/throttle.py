@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.accounts import known_browsers
 from app.accounts.counters import DatabaseCounters
-from app.accounts.models import normal_email
+from app.accounts.email_address import normal_email
 from app.accounts.visitor_address import visitor_key
 from app.settings.config import Settings
 from app.settings.parsing import store_options

@@ -110,7 +110,8 @@ def _user_with(email: str, password: str) -> int | None:
         tell(Audit.SIGN_IN_REFUSED, user.id if user else None)
         return None
 
-    if passwords.outdated(user.password_hash):
+    old = user.password_hash
+    if passwords.outdated(old) or passwords.respelled(password, old):
         better = update(User).where(User.id == user.id)
         db.session.execute(better.values(password_hash=passwords.hashed(password)))
         db.session.commit()

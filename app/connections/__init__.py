@@ -35,6 +35,7 @@ from app.connections.refresh import Refresh
 from app.connections.staged import StagedResponses
 from app.connections.vault import Vault
 from app.database.clock import Clock, SystemClock
+from app.katana.bulkheads import UNLIMITED, Bulkheads
 from app.katana.oauth import KatanaLogin
 from app.settings.config import Settings
 
@@ -50,10 +51,15 @@ class Connections:
     refresh: Refresh
     staged: StagedResponses
     upkeep: Upkeep
+    bulkheads: Bulkheads
 
 
 def build(
-    settings: Settings, engine: Engine, folder: Path, clock: Clock | None = None
+    settings: Settings,
+    engine: Engine,
+    folder: Path,
+    clock: Clock | None = None,
+    bulkheads: Bulkheads = UNLIMITED,
 ) -> Connections:
     """The parts on this database, with this Katana; `folder` takes what cannot be saved yet."""
     clock = clock or SystemClock()
@@ -61,15 +67,16 @@ def build(
     leases = Leases(engine, clock, lease_seconds(settings.katana.rotation_overlap_seconds))
     incidents = Incidents(engine, clock)
     staged = StagedResponses(folder, settings.database_url)
-    refresh = Refresh(leases, incidents, login, vault, clock, staged)
+    refresh = Refresh(leases, incidents, login, vault, clock, staged, bulkheads)
     return Connections(
         login=login,
         vault=vault,
         attempts=Attempts(vault, clock),
-        lifecycle=Lifecycle(login, vault, clock),
+        lifecycle=Lifecycle(login, vault, clock, bulkheads),
         refresh=refresh,
         staged=staged,
         upkeep=Upkeep.of(engine, clock, leases, incidents, refresh, vault),
+        bulkheads=bulkheads,
     )
 
 

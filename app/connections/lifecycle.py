@@ -17,7 +17,8 @@ from app.connections.models import Connection, EventKind, Status
 from app.connections.vault import Vault
 from app.database.clock import Clock
 from app.database.db import db
-from app.errors import LoginError, NotConnected, SealBroken
+from app.errors import KatanaSaturated, LoginError, NotConnected, SealBroken
+from app.katana.bulkheads import UNLIMITED, Bulkheads
 from app.katana.oauth import Grant, KatanaLogin
 
 NAME_CHARACTERS = 200
@@ -60,7 +61,14 @@ class Renewals:
 class Lifecycle:
     """Begins and ends connections."""
 
-    def __init__(self, login: KatanaLogin, vault: Vault, clock: Clock) -> None:
+    def __init__(
+        self,
+        login: KatanaLogin,
+        vault: Vault,
+        clock: Clock,
+        bulkheads: Bulkheads = UNLIMITED,
+    ) -> None:
+        self._bulkheads = bulkheads
         self._login = login
         self._vault = vault
         self._clock = clock
@@ -193,10 +201,10 @@ class Lifecycle:
             return Revocation.NOT_OFFERED
 
         try:
-            self._login.revoke(
-                self._vault.open(sealed, grants.refresh_place(connection_id, user_id))
-            )
-        except (LoginError, SealBroken):
+            token = self._vault.open(sealed, grants.refresh_place(connection_id, user_id))
+            with self._bulkheads.callbacks.place():
+                self._login.revoke(token)
+        except (KatanaSaturated, LoginError, SealBroken):
             return Revocation.FAILED
         return Revocation.REVOKED
 

@@ -29,6 +29,7 @@ Moments are the database's. Durations in this process are on a clock that cannot
 
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -66,12 +67,14 @@ from app.errors import (
     FailingAlone,
     FreshTokenRefused,
     GrantRefused,
+    KatanaSaturated,
     LoginError,
     NotConnected,
     ReconnectNeeded,
     SealBroken,
     TryAgainLater,
 )
+from app.katana.bulkheads import UNLIMITED, Bulkheads, Visit
 from app.katana.oauth import STATED_LIFE_SECONDS, Grant, KatanaLogin
 
 SENDS = 2  # by one caller: the second confirms a refusal, or repeats a send in doubt
@@ -82,6 +85,7 @@ SAVE_SECONDS = 5  # of the lease, for the statement after the response
 FRESH_SECONDS = 900
 #: The age of a staged access token is not known: it counts as expired, and is refreshed when used.
 USED_UP = float(STATED_LIFE_SECONDS.stop)
+NOT_SENT = (False, None)
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +101,7 @@ class Refresh:
         vault: Vault,
         clock: Clock,
         staged: StagedResponses | None = None,
+        bulkheads: Bulkheads = UNLIMITED,
     ) -> None:
         #: How long after its claim a holder may send, and how long the response may then take.
         self.send_before_seconds = leases.lease_seconds * SEND_SHARE
@@ -107,6 +112,7 @@ class Refresh:
         self._vault = vault
         self._clock = clock
         self._staged = staged
+        self._bulkheads = bulkheads
         self._claiming = Alone()
         self._waiting = Waiting(clock)
 
@@ -137,14 +143,13 @@ class Refresh:
                 return token
 
             still_good = refused is not None and seen.alive  # for us, and refused by the API
-            lease = self._claim(seen) if sends < SENDS else None
-            if lease is None:
+            sent, token = self._attempt(seen, still_good=still_good) if sends < SENDS else NOT_SENT
+            if not sent:
                 self._wait(seen, until, looks, sends, still_good=still_good)
                 looks += 1
                 continue
 
             sends += 1
-            token = self._renew(lease, still_good=still_good)
             if token:
                 return token
 
@@ -154,14 +159,26 @@ class Refresh:
         It waits for nobody and sends once at most: where it was not done, the row says why, and
         what comes next. Raises SealBroken.
         """
-        lease = self._claim(seen)
-        return lease is not None and self._renew(lease) is not None
+        _, token = self._attempt(seen)
+        return token is not None
+
+    def _attempt(self, seen: Seen, *, still_good: bool = False) -> tuple[bool, str | None]:
+        """Whether the lease was ours, and the new token. Raises KatanaSaturated before a claim."""
+        with ExitStack() as place:
+            lease, visit = self._claim(seen, place)
+            if lease is None:
+                return NOT_SENT
+
+            token = self._renew(lease, still_good=still_good)
+            visit.failed = token is None
+            return True, token
 
     def _renewed_ahead(self, seen: Seen) -> str | None:
         """A newer token; None where that does not go well, which nobody has to notice yet."""
         try:
-            lease = self._claim(seen)
-            return self._renew(lease) if lease else None
+            return self._attempt(seen)[1]
+        except KatanaSaturated:
+            return None
         except (DBAPIError, PoolTimeout, SealBroken):
             logger.exception("connection %s: not renewed ahead of its end", seen.id)
             return None
@@ -184,12 +201,16 @@ class Refresh:
         token = self._vault.open(seen.sealed_access_token, place)
         return token if token != refused else None
 
-    def _claim(self, seen: Seen) -> Lease | None:
+    def _claim(self, seen: Seen, place: ExitStack) -> tuple[Lease | None, Visit]:
         if seen.leased or seen.pausing:
-            return None
+            return None, Visit()
 
         with self._claiming.at(seen.id) as alone:
-            return self._take(seen) if alone and self._incidents.may_send() else None
+            if not alone:
+                return None, Visit()
+
+            visit = place.enter_context(self._bulkheads.refreshes.place())
+            return self._take(seen) if self._incidents.may_send() else None, visit
 
     def _take(self, seen: Seen) -> Lease | None:
         lease = self._leases.claim(seen)
@@ -220,7 +241,7 @@ class Refresh:
 
         failed = grant.access_token is None or (still_good and lease.token_age < FRESH_SECONDS)
         failures = lease.failures + 1 if failed else 0
-        pause = grown(failures) if failed else REFUSED_SECONDS if still_good else 0
+        pause = grown(lease.failures) if failed else REFUSED_SECONDS if still_good else 0
         return self._save(lease, grant, pause=pause, failures=failures)
 
     def _open(self, lease: Lease) -> str:
@@ -375,7 +396,11 @@ class Refresh:
             raise TryAgainLater(PROBE_SECONDS)
 
         often, rarely = before_next_look(looks), RARE_LOOK_SECONDS
-        self._waiting.wait(seen.id, max(pausing, often), max(pausing, rarely))
+        waited = self._clock.monotonic() - until + PATIENCE_SECONDS
+        with self._bulkheads.others_refreshes.waiting(waited) as most:
+            self._waiting.wait(
+                seen.id, min(most, max(pausing, often)), min(most, max(pausing, rarely))
+            )
 
     def _unavailable(self, seen: Seen, *, still_good: bool) -> type[TryAgainLater]:
         if still_good and seen.token_age < FRESH_SECONDS and not seen.failing:

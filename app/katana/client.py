@@ -20,6 +20,7 @@ from requests import Response, Session
 
 from app.errors import ApiBusy, ApiForbidden, ApiRefused, ApiUnauthorized, ApiUnavailable
 from app.katana import rate_limit, retry_after
+from app.katana.bulkheads import UNLIMITED, Bulkhead
 from app.katana.rate_limit import Allowance
 from app.katana.records import DIGITS, Customer, Factory, Product, SalesOrder, Stock
 from app.katana.transport import NeverSent, NoAnswer, Stale, harden
@@ -86,9 +87,10 @@ UNMETERED = Unmetered()
 class KatanaApi:
     """Katana's API for one connection.
 
-    Every method raises ApiUnauthorized, ApiForbidden, ApiBusy, ApiRefused or ApiUnavailable, and
-    what `access_token` raises. After `until`, a moment of the monotonic clock, Katana is asked
-    nothing more (ApiUnavailable): an answer may come slowly, and announce pages without end.
+    Every method raises ApiUnauthorized, ApiForbidden, ApiBusy, ApiRefused or ApiUnavailable, what
+    `access_token` raises, and KatanaSaturated where `bulkhead` has no place. After `until`, a
+    moment of the monotonic clock, Katana is asked nothing more (ApiUnavailable): an answer may come
+    slowly, and announce pages without end.
     """
 
     def __init__(
@@ -98,12 +100,14 @@ class KatanaApi:
         access_token: AccessToken,
         until: float = inf,
         meter: Meter = UNMETERED,
+        bulkhead: Bulkhead = UNLIMITED.api,
     ) -> None:
         self._base_url = base_url
         self._session = session
         self._access_token = access_token
         self._until = until
         self._meter = meter
+        self._bulkhead = bulkhead
 
     def factory(self) -> Factory:
         """The connected account."""
@@ -176,6 +180,12 @@ class KatanaApi:
             # It would break out of its header, or stand in the error that stops it.
             raise ApiUnauthorized(f"{method} {path}: the stored access token cannot be sent")
 
+        with self._bulkhead.place():
+            return self._send_now(method, path, token, query, body)
+
+    def _send_now(
+        self, method: str, path: str, token: str, query: Query | None, body: Any
+    ) -> Response:
         left = self._until - time.monotonic()
         if left <= 0:
             raise ApiUnavailable(f"{method} {path}: no time is left")

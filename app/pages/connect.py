@@ -1,6 +1,7 @@
 """Connect to Katana: the way there, the way back, and disconnecting."""
 
 import logging
+from contextlib import nullcontext
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user  # type: ignore[import-untyped]
@@ -65,14 +66,21 @@ def callback() -> Response:
     if not current_user.is_authenticated:
         raise Unauthorized
 
-    try:
-        code_verifier = current().attempts.consume(answer.state, current_user.session_id)
-    except AttemptRefused:
-        if not lifecycle.finished(current_user.id, answer.state):
-            raise
+    # Before the attempt is used up: a callback that finds no place can be loaded again.
+    with current().bulkheads.callbacks.place() if answer.code else nullcontext():
+        try:
+            code_verifier = current().attempts.consume(answer.state, current_user.session_id)
+        except AttemptRefused:
+            if not lifecycle.finished(current_user.id, answer.state):
+                raise
 
-        return _to_dashboard()  # the page was loaded again, or the browser went back
-    return _finish(answer, code_verifier)
+            return _to_dashboard()  # the page was loaded again, or the browser went back
+        done = _finish(answer, code_verifier)
+    if isinstance(done, Connected):
+        flash(_welcome(done))
+        return _to_dashboard()
+
+    return done
 
 
 @bp.post("/disconnect")
@@ -103,7 +111,7 @@ def _to_katana(url: str) -> Response:
     return redirect(url, 303)
 
 
-def _finish(answer: KatanaAnswer, code_verifier: str) -> Response:
+def _finish(answer: KatanaAnswer, code_verifier: str) -> Connected | Response:
     parts = current()
     issuer = parts.login.settings.issuer
     # Of a refusal too: who it is from decides what is said of Katana (RFC 9207 section 2.4).
@@ -116,9 +124,7 @@ def _finish(answer: KatanaAnswer, code_verifier: str) -> Response:
     grant = parts.login.exchange(answer.code, code_verifier)
     if grant.scope not in {None, SCOPE}:
         logger.warning("Katana granted another scope than %s", SCOPE)
-    connected = parts.lifecycle.connect(current_user.id, grant, answer.state)
-    flash(_welcome(connected))
-    return _to_dashboard()
+    return parts.lifecycle.connect(current_user.id, grant, answer.state)
 
 
 def _who_issued(answer: KatanaAnswer) -> str:

@@ -81,6 +81,20 @@ FAILURES: Mapping[type[Exception], Explanation] = {
         f"Your orders and stock cannot be shown right now. {KEPT} Load the page again in a minute.",
         MINUTE,
     ),
+    errors.KatanaSaturated: Explanation(
+        503,
+        "Katana is slow to answer",
+        "Many pages wait for Katana already, so this one does not. "
+        f"{KEPT} Load the page again in a few seconds.",
+        MINUTE,
+    ),
+    errors.CallbackPostponed: Explanation(
+        503,
+        "Katana is slow to answer",
+        "Your approval is kept and was not used yet. Load this page again in a few seconds. "
+        "If it is too late by then, connect again from your dashboard.",
+        MINUTE,
+    ),
     errors.FreshTokenRefused: Explanation(
         503,
         "Katana refuses access",

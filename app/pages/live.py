@@ -19,10 +19,12 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
     """Let pages reach Katana's API through `session`."""
 
     def api(connection_id: UUID) -> KatanaApi:
-        token = partial(connections.current().refresh.fresh_access_token, connection_id)
+        parts = connections.current()
+        token = partial(parts.refresh.fresh_access_token, connection_id)
         until = time.monotonic() + PAGE_SECONDS
+        base_url = settings.katana.api_base_url
         meter = sync.current().budget.meter(connection_id, leave_reserve=False)
-        return KatanaApi(settings.katana.api_base_url, session, token, until, meter)
+        return KatanaApi(base_url, session, token, until, meter, parts.bulkheads.api)
 
     app.extensions["katana_api"] = api
 

@@ -34,6 +34,7 @@ SETTINGS: Mapping[str, str] = {
     "DATABASE_URL": f"sqlite:///{INSTANCE / 'app.db'}",
     "TRUSTED_HOSTS": "",
     "PROXY_HOPS": "0",
+    "GUNICORN_THREADS": "8",
     "RATELIMIT_STORAGE_URI": "",
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": "",
@@ -80,6 +81,7 @@ class Settings:
     database_url: str = field(repr=False)
     trusted_hosts: tuple[str, ...]
     proxy_hops: int
+    threads: int
     ratelimit_storage_uri: str | None = field(repr=False)
     log_level: str
     log_format: str | None
@@ -215,6 +217,7 @@ def _settings(read: Reader) -> Settings:
         database_url=read.database_url("DATABASE_URL"),
         trusted_hosts=read.words("TRUSTED_HOSTS") or (urlsplit(redirect_uri).hostname or "",),
         proxy_hops=read.whole("PROXY_HOPS", most=10),
+        threads=read.whole("GUNICORN_THREADS", most=1000),
         ratelimit_storage_uri=read.store("RATELIMIT_STORAGE_URI"),
         log_level=read.log_level("LOG_LEVEL"),
         log_format=read.log_format("LOG_FORMAT"),

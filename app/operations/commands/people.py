@@ -7,7 +7,8 @@ import click
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from app.accounts.models import User, normal_email
+from app.accounts.email_address import normal_email
+from app.accounts.models import User
 from app.connections.models import Connection
 from app.database.db import db
 
