@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from math import ceil
 
 from flask import Blueprint, Response, g, jsonify, request
+from werkzeug.datastructures import MultiDict
 
 from sandbox.filters import matching, whole_number_in_query
 from sandbox.limits import Allowance
+from sandbox.order_rows import rows_of
 from sandbox.recording import bearer_token, note
 from sandbox.records import Kept
 from sandbox.refusals import ApiRefusal, api_refusal
@@ -25,6 +27,32 @@ _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 def factory() -> Response:
     """Answer the one object that says whose account this is; it has no id."""
     return jsonify(_stock().factory)
+
+
+@bp.get("/sales_order_rows")
+def sales_order_rows() -> Response:
+    """Answer one page of the rows of all orders, those of the newest order first."""
+    orders = matching(_stock().lists["sales_orders"].ordered(), _deleted_or_not())
+    page = page_of(matching((row for order in orders for row in rows_of(order)), request.args))
+    memory().schedule.listed(g.factory, "sales_order_rows")
+    return page
+
+
+@bp.get("/<any(sales_orders, sales_order_rows, variants, customers, products):name>/<record_id>")
+def one(name: str, record_id: str) -> Response:
+    """Answer one record; one that is unknown or deleted, and an id that is no number, are 404."""
+    lists = _stock().lists
+    living: list[Kept] | list[Record]
+    if name == "sales_order_rows":
+        orders = matching(lists["sales_orders"].ordered(), MultiDict())
+        living = [row for order in orders for row in rows_of(order)]
+    else:
+        living = matching(lists[name].ordered(), MultiDict())
+    for each in living:
+        if str(each.get("id")) == record_id:
+            return jsonify(each.record if isinstance(each, Kept) else each)
+
+    raise api_refusal(404)
 
 
 @bp.route("/<path:name>", methods=_ALL_METHODS)
@@ -83,6 +111,12 @@ def _stock() -> Stock:
     """Return the records of the factory that the bearer may read; refuses as `count_request`."""
     g.factory = count_request()
     return memory().lives[g.factory].stock
+
+
+def _deleted_or_not() -> MultiDict[str, str]:
+    """Return the one filter of rows that looks at their order."""
+    deleted = request.args.getlist("include_deleted")
+    return MultiDict([("include_deleted", text) for text in deleted])
 
 
 def page_of(records: Sequence[Kept | Record]) -> Response:

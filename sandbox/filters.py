@@ -10,7 +10,12 @@ from sandbox.clock import iso
 from sandbox.refusals import invalid_query
 
 # Filters by id: name in the query, and the field that it looks at.
-_BY_ID = {"ids": "id", "variant_id": "variant_id", "customer_id": "customer_id"}
+_BY_ID = {
+    "ids": "id",
+    "variant_id": "variant_id",
+    "customer_id": "customer_id",
+    "sales_order_ids": "sales_order_id",
+}
 # Filters by exact text, which may be given several times.
 _BY_TEXT = ("order_no", "status", "email", "sku")
 # Filters by moment, both ends included; a record without such a moment passes.

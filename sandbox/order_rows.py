@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from sandbox.records import Records
+from sandbox.orders import money
+from sandbox.records import Kept, Records
 from sandbox.shapes import Record
+
+
+def rows_of(order: Kept) -> list[Record]:
+    """Return the rows of an order, none of one that was spoiled."""
+    record = order.record
+    rows = record.get("sales_order_rows") if isinstance(record, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def with_bought(order: Record, bought: Sequence[Record], variants: Records) -> Record:
@@ -14,7 +22,8 @@ def with_bought(order: Record, bought: Sequence[Record], variants: Records) -> R
     for place, fields in enumerate(bought):
         variant = variants.find(fields["variant_id"]).record
         row = shape | {"price_per_unit": variant["sales_price"]} | fields
-        total = _plain(Decimal(str(row["quantity"])) * Decimal(str(row["price_per_unit"])))
+        row["price_per_unit"] = money(row["price_per_unit"])
+        total = _plain(Decimal(str(row["quantity"])) * Decimal(row["price_per_unit"]))
         row |= {"id": order["id"] * 10 + place, "total": total, "total_in_base_currency": total}
         rows.append(row | {"price_per_unit_in_base_currency": row["price_per_unit"]})
     return _with_rows(rows)

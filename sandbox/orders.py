@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from sandbox.clock import iso
 from sandbox.factories import FACTORIES, Factory
@@ -80,13 +81,18 @@ def _row(factory: Factory, order_id: int, m: int, variant: Record, created: date
         sales_order_id=order_id,
         variant_id=variant["id"],
         quantity=quantity,
-        price_per_unit=price,
-        price_per_unit_in_base_currency=price,
+        price_per_unit=money(price),
+        price_per_unit_in_base_currency=money(price),
         tax_rate_id=factory.first_id + 3,
         location_id=factory.first_id + 1,
         total=quantity * price,
         total_in_base_currency=quantity * price,
     )
+
+
+def money(amount: object) -> str:
+    """Return a price as text, as Katana's published schema has it for the rows of an order."""
+    return f"{Decimal(str(amount)):.10f}"
 
 
 def _status(age: int) -> str:

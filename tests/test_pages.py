@@ -190,6 +190,21 @@ def test_ready_means_migrated(app: Flask, client: FlaskClient) -> None:
     assert (answer.status_code, answer.get_data()) == (503, b"not ready\n")
 
 
+def test_a_database_that_takes_no_write_is_not_ready(
+    new_app: MakeApp, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A1: a host that can read and not write cannot save a token, so no user is sent to it."""
+    monkeypatch.setattr(config, "SQLITE_BUSY_SECONDS", 0.1)
+    client = new_app().test_client()
+    assert client.get("/readyz").status_code == 200
+
+    with locked(database_url):
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/healthz").status_code == 200
+
+    assert client.get("/readyz").status_code == 200
+
+
 def test_a_database_that_stays_locked_is_told_and_recovers(
     new_app: MakeApp, sandbox: Sandbox, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,10 @@
 """The sandbox's lists change while they are read, as Katana's do, and tell what has changed."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -274,6 +276,75 @@ def test_an_order_that_does_not_fit_is_unprocessable(partner, grant, change, pat
     assert answer.status_code == 422
     assert answer.json()["error"]["details"][0]["path"] == path
     assert not listed(partner, grant, "sales_orders?order_no=WEB-8")
+
+
+def test_prices_of_rows_are_text_and_quantities_numbers(partner, grant):
+    """As Katana's published schema has it: on orders from the start, sent, changed and by row."""
+    bearer = {"Authorization": f"Bearer {grant['access_token']}"}
+    variant = listed(partner, grant, "variants")[0]["id"]
+    sent = [{"variant_id": variant, "quantity": 2, "price_per_unit": price} for price in (12.5, 7)]
+    customer = listed(partner, grant, "customers")[0]["id"]
+    order = {"order_no": "WEB-9", "customer_id": customer, "sales_order_rows": sent}
+    created = partner.post("/v1/sales_orders", json=order, headers=bearer).json()
+    happen(partner, "change_order", record=created["id"])
+    happen(partner, "new_order")
+
+    orders = listed(partner, grant, "sales_orders?limit=250")
+    rows = [row for order in orders for row in order["sales_order_rows"]]
+
+    for row in rows + listed(partner, grant, "sales_order_rows?limit=250"):
+        assert re.fullmatch(r"\d+\.\d{10}", row["price_per_unit"]), row
+        assert re.fullmatch(r"\d+\.\d{10}", row["price_per_unit_in_base_currency"]), row
+        assert type(row["quantity"]) in (int, float), row
+        assert Decimal(row["price_per_unit"]) * row["quantity"] == Decimal(str(row["total"]))
+
+
+@pytest.mark.parametrize(
+    "name", ["sales_orders", "sales_order_rows", "variants", "customers", "products"]
+)
+def test_one_record_is_read_by_its_id(partner, grant, name):
+    """It is as in the list, without `data` around it; what is not there is 404.
+
+    Of the same kind: an id of another factory, of a deleted record, and one that is no number.
+    """
+    everything = listed(partner, grant, f"{name}?limit=250")
+    found = partner.read(f"{name}/{everything[3]['id']}", grant)
+
+    assert found.status_code == 200
+    assert found.json() == everything[3]
+    assert found.headers["X-Ratelimit-Limit"]
+    for wrong in ("999999999", "0", "-1", "x", f"{everything[3]['id']}/x"):
+        refused = partner.read(f"{name}/{wrong}", grant)
+        assert refused.status_code == 404
+        assert refused.json()["error"]["name"] == "NotFoundError"
+    stranger = {"access_token": "nobody's"}
+    assert partner.read(f"{name}/{everything[3]['id']}", stranger).status_code == 401
+
+
+def test_a_deleted_order_is_not_read_by_its_id(partner, grant):
+    """Neither it nor its rows; the list shows its rows with `include_deleted`."""
+    order = listed(partner, grant, "sales_orders")[2]
+    row = order["sales_order_rows"][0]["id"]
+    happen(partner, "delete_order", record=order["id"])
+
+    assert partner.read(f"sales_orders/{order['id']}", grant).status_code == 404
+    assert partner.read(f"sales_order_rows/{row}", grant).status_code == 404
+    assert not listed(partner, grant, f"sales_order_rows?ids={row}")
+    (shown,) = listed(partner, grant, f"sales_order_rows?ids={row}&include_deleted=true")
+    assert shown["sales_order_id"] == order["id"]
+
+
+def test_rows_are_found_by_order_and_by_variant(partner, grant):
+    """The rows of all orders are a list of their own, with filters and pages."""
+    rows = listed(partner, grant, "sales_order_rows?limit=250")
+    order, variant = rows[0]["sales_order_id"], rows[0]["variant_id"]
+
+    of_order = listed(partner, grant, f"sales_order_rows?sales_order_ids={order}&limit=250")
+    of_variant = listed(partner, grant, f"sales_order_rows?variant_id={variant}&limit=250")
+
+    assert of_order == [row for row in rows if row["sales_order_id"] == order]
+    assert of_variant == [row for row in rows if row["variant_id"] == variant]
+    assert listed(partner, grant, "sales_order_rows?limit=5&page=2") == rows[5:10]
 
 
 @pytest.mark.parametrize(

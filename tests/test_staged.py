@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
 
 from app.connections.leases import Leases
-from app.connections.models import EventKind
+from app.connections.models import Connection, EventKind
 from app.connections.refresh import Refresh
 from app.connections.seen import Lease
 from app.connections.staged import StagedResponses
 from app.connections.vault import Vault
+from app.database.db import db
 from tests.clocks import HeldClock
 from tests.connected import Connected, Parts
 from tests.holders import Killed
@@ -126,7 +128,10 @@ def test_after_a_disconnect_it_is_revoked(
 ) -> None:
     """R-14: a token that no row takes must not stay valid."""
     die_with_a_response(connected, clock, staged)
-    connected.disconnect()
+    with connected.app.app_context():
+        db.session.execute(delete(Connection))
+        db.session.commit()
+    assert connected.family().state == "live"
 
     assert refresh(connected.parts(), staged).store_staged() == 0
 

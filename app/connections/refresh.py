@@ -242,7 +242,7 @@ class Refresh:
 
         failed = grant.access_token is None or (still_good and lease.token_age < FRESH_SECONDS)
         failures = lease.failures + 1 if failed else 0
-        pause = grown(failures) if failed else REFUSED_SECONDS if still_good else 0
+        pause = grown(lease.failures) if failed else REFUSED_SECONDS if still_good else 0
         return self._save(lease, grant, pause=pause, failures=failures)
 
     def _open(self, lease: Lease) -> str:

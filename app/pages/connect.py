@@ -36,13 +36,13 @@ bp = Blueprint("connect", __name__, url_prefix="/katana")
 @bp.post("/connect")
 @throttle.connects
 def connect() -> Response:
-    """Send the user to Katana, to approve."""
+    """Send the user to Katana, to approve: a browser by a page that leads on, others by a 303."""
     parts = current()
     try:
         attempt = parts.attempts.begin(current_user.session_id)
     except AttemptRefused:  # signed out in another tab, since this request came in
         raise Unauthorized from None
-    return redirect(parts.login.authorization_url(attempt.state, attempt.code_verifier), 303)
+    return _to_katana(parts.login.authorization_url(attempt.state, attempt.code_verifier))
 
 
 @bp.post("/callback")
@@ -97,6 +97,18 @@ def keep_the_url(response: Response) -> Response:
     if response.location:
         response.set_data(b"")
     return response
+
+
+def _to_katana(url: str) -> Response:
+    # Chromium applies `form-action` of the page with the button to every redirect after it (CSP
+    # Level 3 section 6.4.1), and stops without a word where Katana's login redirects to another
+    # origin, such as a customer's single sign-on, which no setting can list. A page that refreshes
+    # to another one starts a new navigation, which `form-action` does not apply to in any browser.
+    # All current browsers send this header; older ones and clients that are none get the redirect.
+    if request.headers.get("Sec-Fetch-Mode") == "navigate":
+        return make_response(render_template("to_katana.html", url=url))
+
+    return redirect(url, 303)
 
 
 def _finish(answer: KatanaAnswer, code_verifier: str) -> Connected | Response:

@@ -110,7 +110,7 @@ def _headers(settings: Settings) -> Callable[[Response], Response]:
 
 
 def _fixed_headers(settings: Settings) -> Mapping[str, str]:
-    # Without Katana's origin Chromium stops the redirect that answers the Connect form.
+    # Katana's origin is for browsers that get a redirect for the Connect form (pages/connect.py).
     policy = (
         "default-src 'none'",
         "style-src 'self'",

@@ -6,10 +6,13 @@ to write-back.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import Engine, Update, case, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections.pauses import jitter
 from app.database.clock import Clock
@@ -109,14 +112,32 @@ class Budget:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Metered:
     budget: Budget
     connection_id: UUID
     leave_reserve: bool
+    #: A database that takes no write does not keep a page from being read.
+    is_off: bool = False
 
     def before(self) -> None:
-        self.budget.take(self.connection_id, leave_reserve=self.leave_reserve)
+        if not self.is_off:
+            with self._tolerant():
+                self.budget.take(self.connection_id, leave_reserve=self.leave_reserve)
 
     def after(self, allowance: Allowance) -> None:
-        self.budget.note(self.connection_id, allowance)
+        if not self.is_off:
+            with self._tolerant():
+                self.budget.note(self.connection_id, allowance)
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            if self.leave_reserve:
+                raise  # the worker has to write anyway
+
+            kind = type(error).__name__
+            logger.warning("requests are not counted: the database fails (%s)", kind)
+            self.is_off = True

@@ -34,9 +34,9 @@ GUARDS = [
     Mutant(
         "the state is judged before the error",
         CONNECT,
-        "    try:\n        code_verifier",
+        "    # Before the attempt is used up:",
         "    if answer.error:\n        return _not_approved(answer.error)\n\n"
-        "    try:\n        code_verifier",
+        "    # Before the attempt is used up:",
         f"{CALLBACK}::test_s16_an_error_with_a_foreign_state_says_nothing_of_it",
     ),
     Mutant(

@@ -88,9 +88,9 @@ GUARDS = [
     Mutant(
         "a grant that cannot be stored is not written elsewhere",
         "app/pages/connect.py",
-        "    connected = parts.lifecycle.connect(current_user.id, grant, answer.state)\n",
+        "    return parts.lifecycle.connect(current_user.id, grant, answer.state)\n",
         "    try:\n"
-        "        connected = parts.lifecycle.connect(current_user.id, grant, answer.state)\n"
+        "        return parts.lifecycle.connect(current_user.id, grant, answer.state)\n"
         "    except Exception:\n"
         '        logger.exception("not stored: %s", grant.refresh_token)\n'
         "        raise\n",

@@ -3,7 +3,9 @@
 from tests.mutants import Mutant
 
 TESTS = "tests/test_security_web.py"
+LEAVING = "tests/test_leaving.py"
 SECURITY = "app/pages/security.py"
+CONNECT = "app/pages/connect.py"
 CONFIG = "app/settings/config.py"
 FACTORY = "app/__init__.py"
 GUNICORN = "gunicorn.conf.py"
@@ -42,7 +44,24 @@ GUARDS = [
         SECURITY,
         "form-action 'self' {_origin(settings.katana.authorize_url)}",
         "form-action 'self'",
-        f"{TESTS}::test_s67_a_page_reaches_katana_and_no_other_site",
+        f"{TESTS}::test_s70_every_answer_is_guarded",
+    ),
+    Mutant(
+        "the button follows a login that moved",
+        CONNECT,
+        'if request.headers.get("Sec-Fetch-Mode") == "navigate":',
+        "if False:",
+        (
+            f"{LEAVING}::test_the_button_follows_a_login_that_moved",
+            f"{LEAVING}::test_a_browser_is_led_on_by_a_page",
+        ),
+    ),
+    Mutant(
+        "clients that do not navigate are redirected",
+        CONNECT,
+        'if request.headers.get("Sec-Fetch-Mode") == "navigate":',
+        "if True:",
+        f"{LEAVING}::test_what_does_not_navigate_is_redirected",
     ),
     Mutant(
         "an answer has its headers",
