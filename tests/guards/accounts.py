@@ -105,6 +105,20 @@ GUARDS = [
         f"{TESTS}::test_s63_signing_up_with_a_taken_address_changes_nothing",
     ),
     Mutant(
+        "a form that is sent twice signs in",
+        ACCOUNTS,
+        "    if user_id is None and _is_pressed_again(email):",
+        "    if False:",
+        f"{TESTS}::test_s63_pressing_twice_signs_in_either_way",
+    ),
+    Mutant(
+        "a sign-up compares no password of an older account",
+        ACCOUNTS,
+        "found = db.session.scalar(select(User.id).where(User.email == email, new)) is not None",
+        "found = db.session.scalar(select(User.id).where(User.email == email)) is not None",
+        f"{TESTS}::test_s63_pressing_twice_signs_in_either_way",
+    ),
+    Mutant(
         "one mailbox is one account",
         FORMS,
         "filters=[normal_email],",
