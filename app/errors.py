@@ -3,6 +3,10 @@
     ConnectError
     ├── ConfigurationError       the settings are wrong: the app does not start
     ├── AttemptRefused           a callback that no attempt of this browser session belongs to
+    │   ├── AttemptExpired       ... because its ten minutes are over
+    │   ├── AttemptElsewhere     ... because it began in another browser session
+    │   ├── AttemptUsed          ... because it was used, or ended with its session
+    │   └── ExchangeUnderWay     ... because an earlier callback with its state is being completed
     ├── SealBroken               a stored token does not open: wrong key, or not its own row
     ├── NotConnected             there is no connection (any more)
     ├── ReconnectNeeded          Katana has ended the grant: only the user can mend it
@@ -47,6 +51,22 @@ class ConfigurationError(ConnectError):
 
 class AttemptRefused(ConnectError):
     """The state is unknown, used, expired, or began in another browser session."""
+
+
+class AttemptExpired(AttemptRefused):
+    """The attempt is older than an attempt may be."""
+
+
+class AttemptElsewhere(AttemptRefused):
+    """The attempt began in another browser session."""
+
+
+class AttemptUsed(AttemptRefused):
+    """The attempt is not there: it was used, or it ended with its browser session."""
+
+
+class ExchangeUnderWay(AttemptRefused):
+    """An earlier callback used the attempt and exchanges its code right now."""
 
 
 class SealBroken(ConnectError):

@@ -11,12 +11,27 @@ from flask import Flask
 from sqlalchemy import select
 
 from app.accounts.models import User, UserSession
-from app.connections.attempts import LIFE_SECONDS, LIVE_AT_MOST, Attempt, Attempts, hash_of
+from app.connections.attempts import (
+    EXCHANGE_SECONDS,
+    KEPT_SECONDS,
+    LIFE_SECONDS,
+    LIVE_AT_MOST,
+    Attempt,
+    Attempts,
+    hash_of,
+)
 from app.connections.models import ConnectAttempt
 from app.connections.vault import Vault
 from app.database.clock import Clock, SystemClock
 from app.database.db import db
-from app.errors import AttemptRefused, SealBroken
+from app.errors import (
+    AttemptElsewhere,
+    AttemptExpired,
+    AttemptRefused,
+    AttemptUsed,
+    ExchangeUnderWay,
+    SealBroken,
+)
 from app.settings.parsing import TokenKey
 from tests.clocks import HeldClock
 
@@ -42,6 +57,16 @@ class Browser:
         """Come back with a state."""
         with self.app.app_context():
             return self.attempts.consume(state, self.id)
+
+    def finish(self, state: str) -> None:
+        """The code is exchanged, or cannot be."""
+        with self.app.app_context():
+            self.attempts.finish(state)
+
+    def wait(self, state: str, seconds: float) -> None:
+        """Come back with a state that an earlier callback has used."""
+        with self.app.app_context():
+            self.attempts.wait_for_exchange(state, self.id, seconds)
 
     def rows(self) -> list[ConnectAttempt]:
         """This browser's attempts, as they are stored."""
@@ -95,9 +120,57 @@ def test_an_attempt_works_once(browser: Browser) -> None:
 
     assert browser.consume(attempt.state) == attempt.code_verifier
 
-    with pytest.raises(AttemptRefused):
+    with pytest.raises(ExchangeUnderWay):
         browser.consume(attempt.state)
+    browser.finish(attempt.state)
     assert browser.rows() == []
+    with pytest.raises(AttemptUsed):
+        browser.consume(attempt.state)
+
+
+def test_a_refusal_says_why(new_browser: MakeBrowser, clock: HeldClock) -> None:
+    """Too late, used, from elsewhere, or under way: each is told for what it is.
+
+    Of the same kind: a worker that died in the exchange, a link that is days old, and a finish that
+    comes for an attempt which nobody has used yet.
+    """
+    browser, other = new_browser("ada"), new_browser("ben")
+    late, died, elsewhere = browser.begin(), browser.begin(), other.begin()
+    browser.finish(late.state)
+    browser.consume(died.state)
+
+    with pytest.raises(AttemptElsewhere):
+        browser.consume(elsewhere.state)
+    with pytest.raises(AttemptElsewhere):
+        other.consume(died.state)
+    with pytest.raises(ExchangeUnderWay):
+        browser.consume(died.state)
+
+    clock.move(EXCHANGE_SECONDS)
+    with pytest.raises(AttemptUsed):
+        browser.consume(died.state)
+
+    clock.move(LIFE_SECONDS)
+    browser.begin()
+    with pytest.raises(AttemptExpired):
+        browser.consume(late.state)
+
+
+def test_a_repeat_waits_while_the_code_is_exchanged(browser: Browser, clock: HeldClock) -> None:
+    """Not longer than asked, nor than an exchange can take, and not at all once it has ended."""
+    attempt = browser.begin()
+    browser.consume(attempt.state)
+
+    with pytest.raises(ExchangeUnderWay):
+        browser.wait(attempt.state, 10)
+    assert sum(clock.slept) == pytest.approx(10, abs=1)
+    browser.wait(attempt.state, 2 * EXCHANGE_SECONDS)
+    assert sum(clock.slept) == pytest.approx(EXCHANGE_SECONDS, abs=1)
+
+    clock.slept.clear()
+    browser.finish(attempt.state)
+    browser.wait(attempt.state, 10)
+    assert not clock.slept
 
 
 def test_of_many_callbacks_at_once_one_goes_on(new_browser: MakeBrowser) -> None:
@@ -157,10 +230,10 @@ def test_an_attempt_lasts_ten_minutes(browser: Browser, clock: HeldClock) -> Non
 
 
 def test_attempts_that_are_over_are_swept_away(new_browser: MakeBrowser, clock: HeldClock) -> None:
-    """Whoever begins the next one clears away what has expired, their own or not."""
+    """A day later, the next to begin clears away what has expired, their own or not."""
     gone, browser = new_browser("ada"), new_browser("ben")
     gone.begin()
-    clock.move(LIFE_SECONDS + 1)
+    clock.move(LIFE_SECONDS + KEPT_SECONDS + 1)
 
     browser.begin()
 

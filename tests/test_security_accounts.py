@@ -21,9 +21,9 @@ from threading import Thread
 import psutil
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from app.accounts import passwords
+from app.accounts import passwords, sessions
 from app.accounts.models import User, UserSession
 from app.database.db import db
 from tests.actors import Maker
@@ -287,6 +287,39 @@ def test_s63_of_many_sign_ups_at_once_one_is_the_account(rig: Rig) -> None:
     assert users(rig) == 1
     with rig.app.app_context():
         assert db.session.scalar(select(func.count()).select_from(UserSession)) == 1
+
+
+def test_s63_pressing_twice_signs_in_either_way(rig: Rig) -> None:
+    """S-63: the same form, sent several times at once or soon after, is one account, signed in.
+
+    Of the same kind: a connection that drops before the response, a reload of the response, another
+    spelling of the address or the password, and the form again from a second tab. A wrong password
+    is refused, and so is the right one once the account is older than a minute: how long the
+    refusal takes tells nothing of older accounts.
+    """
+    maker = rig.maker("ada")
+    page = maker.get("/sign-up")
+    tabs = [Maker(rig.copy_of(maker.browser), rig.sandbox) for _ in range(4)]
+
+    def press(maker: Maker, email: str = "ada@workshop.example", password: str = GOOD) -> Page:
+        return maker.submit(page, "/sign-up", email=email, password=password)
+
+    with ThreadPoolExecutor(len(tabs)) as pool:
+        pages = list(pool.map(press, tabs))
+
+    assert [(page.status, page.location) for page in pages] == [(303, "/dashboard")] * 4
+    assert all(tab.dashboard().status == 200 for tab in tabs)
+    assert press(maker, " Ada@Workshop.example").status == 303
+    assert users(rig) == 1
+
+    page = (eve := rig.maker("eve")).get("/sign-up")
+    assert press(eve, password=f"{GOOD} not").status == 422
+    with rig.app.app_context():
+        db.session.execute(update(User).values(created_at=sessions.now(-61)))
+        db.session.commit()
+    refused = press(eve)
+    assert refused.status == 422
+    assert "No account can be made with this address." in refused.text
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/sign-up"])

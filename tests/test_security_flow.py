@@ -86,6 +86,8 @@ def test_s02_another_browser_cannot_finish_what_this_one_began(rig: Rig, ada: Ma
 
     assert (there.status, stranger.status) == (400, 401)
     assert USED_UP in there.text
+    assert "You began in another browser" in there.text
+    assert there.form("/katana/connect")
     assert "You are not signed in" in stranger.text
     assert exchanges(rig) == 0
     assert ALDER in ada.return_with(answer).text
@@ -138,9 +140,62 @@ def test_s04_a_state_is_consumed_once_under_twenty_parallel_callbacks(rig: Rig, 
         pages = list(pool.map(lambda tab: tab.send("GET", answer.url), tabs))
 
     assert exchanges(rig) == 1
-    assert {page.status for page in pages} <= {303, 400}
-    assert all("in a moment" in page.text for page in pages if page.status == 400)
+    assert {page.status for page in pages} <= {303, 503}
+    assert any(page.status == 303 for page in pages)
+    assert all("Retry-After" in page.headers for page in pages if page.status == 503)
     assert ALDER in ada.dashboard().text
+
+
+def test_s04_a_repeat_during_the_exchange_waits_for_the_result_of_the_first(
+    rig: Rig, ada: Maker
+) -> None:
+    """S-04: reloading while Katana is slow leads to the dashboard as well, with one exchange.
+
+    Of the same kind: a double click on Approve, a browser that restores its tabs, several repeats,
+    a repeat by POST, and one in a copy of the session.
+    """
+    answer = rig.sandbox.approve(ada.begin())
+    tabs = [rig.copy_of(ada.browser) for _ in range(3)]
+    rig.sandbox.fault("exchange", "slow", seconds=8)
+
+    with ThreadPoolExecutor(len(tabs)) as pool:
+        first = pool.submit(tabs[0].send, "GET", answer.url)
+        rig.sandbox.wait_until_asked("exchange")
+        repeats = [pool.submit(tab.send, "GET", answer.url) for tab in tabs[1:]]
+        dashboard = ada.browser.send("GET", "/dashboard")
+        waited = [repeat.done() for repeat in repeats]
+        rig.sandbox.let_go()
+        came = [request.result() for request in (first, *repeats)]
+
+    assert waited == [False, False]
+    assert dashboard.status == 200
+    assert [(page.status, page.location) for page in came] == [(303, "/dashboard")] * 3
+    assert exchanges(rig) == 1
+    assert ALDER in ada.dashboard().text
+
+
+def test_s04_a_repeat_of_what_failed_says_that_it_was_used(rig: Rig, ada: Maker) -> None:
+    """S-04: with a button that begins anew, which the browser may press from this page.
+
+    Of the same kind: an approval that Katana refused, one that the user cancelled, and one whose
+    connection was ended since.
+    """
+    for fault in ("invalid_grant", "lose_answer"):
+        answer = rig.sandbox.approve(ada.begin())
+        rig.sandbox.fault("exchange", fault)
+        assert ada.browser.send("GET", answer.url).status in {400, 502, 503}
+
+        page = ada.browser.send("GET", answer.url)
+
+        assert page.status == 400
+        assert "was used already" in page.text
+        # With no address in the Referer, but with an Origin that the form can be judged by.
+        assert page.headers["Referrer-Policy"] == "strict-origin"
+        begun = ada.submit(page, "/katana/connect")
+        assert begun.status == 303
+        assert attempts(rig.app) == 1
+        ada.return_with(rig.sandbox.approve(begun.location or "", decision="cancel"))
+        assert attempts(rig.app) == 0
 
 
 def test_s04_a_cookie_from_before_makes_no_state_good_again(rig: Rig, ada: Maker) -> None:
@@ -181,7 +236,8 @@ def test_s05_an_attempt_is_good_for_ten_minutes(rig: Rig, ada: Maker) -> None:
 
     assert (expires_at - created_at).total_seconds() == pytest.approx(600, abs=1)
     assert page.status == 400
-    assert "start again" in page.text
+    assert "too old" in page.text
+    assert page.form("/katana/connect")
     assert exchanges(rig) == 0
 
 

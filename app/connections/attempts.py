@@ -4,6 +4,9 @@ An attempt is a row, not a value in the browser's cookie: a cookie can be copied
 would make a used `state` good again. One DELETE takes the row and gives its verifier to a single
 caller, before Katana is asked: of twenty callbacks with one state one continues (RFC 9700 section
 4.7, ASVS 10.2.1).
+
+The same transaction leaves a row without a verifier, until the code is exchanged: a repeat of the
+callback waits for the result of the first instead of being refused.
 """
 
 import hashlib
@@ -17,11 +20,21 @@ from app.connections.models import ConnectAttempt
 from app.connections.vault import Place, Vault
 from app.database.clock import Clock
 from app.database.db import db
-from app.errors import AttemptRefused
+from app.errors import (
+    AttemptElsewhere,
+    AttemptExpired,
+    AttemptRefused,
+    AttemptUsed,
+    ExchangeUnderWay,
+)
 from app.katana.oauth import new_code_verifier
 
 LIFE_SECONDS = 600
 LIVE_AT_MOST = 50  # per browser session; the oldest give way
+KEPT_SECONDS = 24 * 3600  # after its end, so that a late callback is told why it is refused
+EXCHANGE_SECONDS = 60  # a worker that has not exchanged a code by then has died
+LOOK_SECONDS = 0.25  # how often a repeat looks whether the exchange has ended
+CONSUMED = b""  # in place of the verifier
 
 
 @dataclass(frozen=True)
@@ -55,8 +68,9 @@ class Attempts:
     def consume(self, state: str, user_session_id: int) -> str:
         """The code verifier of the attempt with this state; the attempt is gone.
 
-        Raises AttemptRefused where no attempt of this browser session has the state, it was used,
-        or ten minutes are over. Raises SealBroken where the verifier does not open.
+        The caller calls `finish` once the code is exchanged or cannot be. Raises AttemptExpired,
+        AttemptElsewhere, AttemptUsed or ExchangeUnderWay where this browser session cannot use the
+        attempt. Raises SealBroken where the verifier does not open.
         """
         state_hash = hash_of(state)
         sealed = db.session.scalar(
@@ -65,30 +79,86 @@ class Attempts:
                 ConnectAttempt.state_hash == state_hash,
                 ConnectAttempt.user_session_id == user_session_id,
                 ConnectAttempt.expires_at > self._clock.database_time(),
+                ConnectAttempt.sealed_verifier != CONSUMED,
             )
             .returning(ConnectAttempt.sealed_verifier)
         )
+        if sealed is not None:
+            self._insert(state_hash, user_session_id, CONSUMED, EXCHANGE_SECONDS)
         db.session.commit()
         if sealed is None:
-            raise AttemptRefused("no attempt of this browser session has this state")
+            raise self._refusal(state, user_session_id)
 
         return self._vault.open(sealed, _place(state_hash, user_session_id))
+
+    def finish(self, state: str) -> None:
+        """Note that nothing more comes of the attempt that was consumed with this state."""
+        db.session.rollback()  # what the exchange may have left unfinished
+        this_one = ConnectAttempt.state_hash == hash_of(state)
+        consumed = ConnectAttempt.sealed_verifier == CONSUMED
+        db.session.execute(delete(ConnectAttempt).where(this_one, consumed))
+        db.session.commit()
+
+    def is_under_way(self, state: str, user_session_id: int) -> bool:
+        """Whether an earlier callback of this browser session exchanges the code right now."""
+        return isinstance(self._refusal(state, user_session_id), ExchangeUnderWay)
+
+    def wait_for_exchange(self, state: str, user_session_id: int, seconds: float) -> None:
+        """Return once no callback exchanges the code any more; this session then looks again.
+
+        Raises ExchangeUnderWay after so many seconds. No transaction is open meanwhile.
+        """
+        until = self._clock.monotonic() + seconds
+        while self.is_under_way(state, user_session_id):
+            if self._clock.monotonic() >= until:
+                raise ExchangeUnderWay("an earlier callback with this state is being completed")
+
+            self._clock.sleep(LOOK_SECONDS)
+
+    def _refusal(self, state: str, user_session_id: int) -> AttemptRefused:
+        """Why an attempt that could not be consumed could not, as of now."""
+        found = db.session.execute(
+            select(
+                ConnectAttempt.user_session_id,
+                ConnectAttempt.sealed_verifier,
+                ConnectAttempt.expires_at > self._clock.database_time(),
+            ).where(ConnectAttempt.state_hash == hash_of(state))
+        ).first()
+        db.session.rollback()
+        if found is None:
+            return AttemptUsed("no attempt has this state: it was used, or its session has ended")
+
+        began_in, sealed, lasts = found
+        if began_in != user_session_id:
+            return AttemptElsewhere("the attempt began in another browser session")
+
+        if sealed != CONSUMED:
+            return AttemptExpired("the attempt is too old")
+
+        if lasts:
+            return ExchangeUnderWay("an earlier callback with this state is being completed")
+
+        return AttemptUsed("the attempt was used, and its exchange did not end")
 
     def _store(self, attempt: Attempt, user_session_id: int) -> None:
         state_hash = hash_of(attempt.state)
         self._make_room(user_session_id)
+        sealed = self._vault.seal(attempt.code_verifier, _place(state_hash, user_session_id))
+        self._insert(state_hash, user_session_id, sealed, LIFE_SECONDS)
+        db.session.commit()
+
+    def _insert(
+        self, state_hash: str, user_session_id: int, sealed_verifier: bytes, seconds: float
+    ) -> None:
         db.session.execute(
             insert(ConnectAttempt).values(
                 state_hash=state_hash,
                 user_session_id=user_session_id,
-                sealed_verifier=self._vault.seal(
-                    attempt.code_verifier, _place(state_hash, user_session_id)
-                ),
+                sealed_verifier=sealed_verifier,
                 created_at=self._clock.database_time(),
-                expires_at=self._clock.database_time(LIFE_SECONDS),
+                expires_at=self._clock.database_time(seconds),
             )
         )
-        db.session.commit()
 
     def _make_room(self, user_session_id: int) -> None:
         kept = (
@@ -101,7 +171,7 @@ class Attempts:
             ConnectAttempt.user_session_id == user_session_id
         ) & ConnectAttempt.state_hash.not_in(kept)
         db.session.execute(delete(ConnectAttempt).where(over))
-        expired = ConnectAttempt.expires_at < self._clock.database_time()
+        expired = ConnectAttempt.expires_at < self._clock.database_time(-KEPT_SECONDS)
         db.session.execute(delete(ConnectAttempt).where(expired))
 
 

@@ -32,7 +32,11 @@ def _words(kind: type[StrEnum]) -> Enum:
 
 
 class ConnectAttempt(Model):
-    """A connect in progress, from the button to Katana's answer. Consumed by one DELETE."""
+    """A connect in progress, from the button to Katana's answer. Consumed by one DELETE.
+
+    While its code is exchanged, a row without a verifier stands in its place, which tells a repeat
+    of the callback to wait.
+    """
 
     __tablename__ = "connect_attempts"
 
@@ -42,9 +46,10 @@ class ConnectAttempt(Model):
     user_session_id: Mapped[int] = mapped_column(
         ForeignKey("user_sessions.id", ondelete="CASCADE"), index=True
     )
-    #: The PKCE verifier.
+    #: The PKCE verifier; empty while the code is exchanged.
     sealed_verifier: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(Timestamp)
+    #: Until when it may be consumed, or the exchange of its code may take.
     expires_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
 
 

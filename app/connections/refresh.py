@@ -29,7 +29,8 @@ Moments are the database's. Durations in this process are on a clock that cannot
 
 import logging
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from math import inf
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -401,11 +402,17 @@ class Refresh:
             raise TryAgainLater(PROBE_SECONDS)
 
         often, rarely = before_next_look(looks), RARE_LOOK_SECONDS
-        waited = self._clock.monotonic() - until + PATIENCE_SECONDS
-        with self._bulkheads.others_refreshes.waiting(waited) as most:
+        with self._patience(seen, pausing) as most:
             self._waiting.wait(
                 seen.id, min(most, max(pausing, often)), min(most, max(pausing, rarely))
             )
+
+    def _patience(self, seen: Seen, pausing: float) -> AbstractContextManager[float]:
+        """The seconds to wait at most, on a place of the bulkhead while Katana does not respond."""
+        if pausing and not seen.failing:
+            return nullcontext(inf)  # Katana responds, and the end of the pause is known
+
+        return self._bulkheads.others_refreshes.waiting(max(seen.working, pausing))
 
     def _unavailable(self, seen: Seen, *, still_good: bool) -> type[TryAgainLater]:
         if still_good and seen.token_age < FRESH_SECONDS and not seen.failing:

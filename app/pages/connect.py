@@ -11,7 +11,13 @@ from werkzeug.wrappers import Response
 from app.accounts import throttle
 from app.connections import current, lifecycle
 from app.connections.lifecycle import Connected, Revocation
-from app.errors import AttemptRefused, ConnectError
+from app.errors import (
+    AttemptRefused,
+    AttemptUsed,
+    ConnectError,
+    ExchangeUnderWay,
+    KatanaSaturated,
+)
 from app.katana.oauth import SCOPE
 from app.pages import live
 from app.pages.katana_answer import NAMES, KatanaAnswer, read
@@ -28,6 +34,8 @@ GOODBYES = {
     Revocation.FAILED: f"{DELETED}. Katana did not confirm that access is revoked.",
     None: "Katana was not connected any more.",
 }
+
+REPEAT_SECONDS = 15.0  # how long a repeated callback waits for the first; an exchange takes 10 s
 
 logger = logging.getLogger(__name__)
 bp = Blueprint("connect", __name__, url_prefix="/katana")
@@ -66,16 +74,21 @@ def callback() -> Response:
     if not current_user.is_authenticated:
         raise Unauthorized
 
-    # Before the attempt is used up: a callback that finds no place can be loaded again.
-    with current().bulkheads.callbacks.place() if answer.code else nullcontext():
-        try:
-            code_verifier = current().attempts.consume(answer.state, current_user.session_id)
-        except AttemptRefused:
-            if not lifecycle.finished(current_user.id, answer.state):
-                raise
+    attempts = current().attempts
+    if attempts.is_under_way(answer.state, current_user.session_id):
+        return _repeated(answer)
 
-            return _to_dashboard()  # the page was loaded again, or the browser went back
-        done = _finish(answer, code_verifier)
+    try:
+        # Before the attempt is used up: a callback that finds no place can be loaded again.
+        with current().bulkheads.callbacks.place() if answer.code else nullcontext():
+            code_verifier = attempts.consume(answer.state, current_user.session_id)
+            try:
+                done = _finish(answer, code_verifier)
+            finally:
+                attempts.finish(answer.state)
+    except (AttemptUsed, ExchangeUnderWay):
+        return _repeated(answer)
+
     if isinstance(done, Connected):
         flash(_welcome(done))
         return _to_dashboard()
@@ -109,6 +122,29 @@ def _to_katana(url: str) -> Response:
         return make_response(render_template("to_katana.html", url=url))
 
     return redirect(url, 303)
+
+
+def _repeated(answer: KatanaAnswer) -> Response:
+    """A callback that was loaded again, or twice at once, leads to where the first one led.
+
+    Raises ExchangeUnderWay where that takes too long, else AttemptUsed where no connection came.
+    """
+    if current().attempts.is_under_way(answer.state, current_user.session_id):
+        _wait_for_first(answer.state)
+    if lifecycle.finished(current_user.id, answer.state):
+        return _to_dashboard()
+
+    raise AttemptUsed("the attempt was used, or its session has ended, and no connection came")
+
+
+def _wait_for_first(state: str) -> None:
+    parts = current()
+    try:
+        with parts.bulkheads.others_refreshes.waiting(0) as seconds:
+            seconds = min(seconds, REPEAT_SECONDS)
+            parts.attempts.wait_for_exchange(state, current_user.session_id, seconds)
+    except KatanaSaturated:
+        raise ExchangeUnderWay("too many requests wait for Katana to wait for another") from None
 
 
 def _finish(answer: KatanaAnswer, code_verifier: str) -> Connected | Response:

@@ -116,7 +116,8 @@ def _page(told: Explanation) -> Response:
     reference = logs.request_id() if told.ours else None
     html = render_template("error.html", told=told, reference=reference)
     page = make_response(html, told.status)
-    page.headers["Referrer-Policy"] = "no-referrer"
+    # Over https the check of forms wants to see where one comes from: the site, not the address.
+    page.headers["Referrer-Policy"] = "strict-origin" if told.connect else "no-referrer"
     if told.retry_after:
         page.headers["Retry-After"] = str(told.retry_after)
     return page

@@ -12,6 +12,7 @@ from app import errors
 MINUTE = 60  # seconds
 UNCHANGED = "Nothing was connected or changed."
 KEPT = "Your connection is kept."
+NO_LONGER_WORKS = "This link from Katana no longer works"
 IN_THE_LOG = "The people who run this app can see why in its log."
 
 
@@ -30,14 +31,45 @@ class Explanation:
     onward: str = "Go to your dashboard"
     #: Whether the dashboard offers to connect again.
     reconnect: bool = False
+    #: Whether the page has a button to connect. Its form begins a session in a browser that sent no
+    #: cookie, so only where somebody is signed in.
+    connect: bool = False
 
 
 FAILURES: Mapping[type[Exception], Explanation] = {
     errors.AttemptRefused: Explanation(
         400,
-        "This link from Katana no longer works",
-        "It was already used, is too old, or was opened in another browser or account. Check your "
+        NO_LONGER_WORKS,
+        "Something in its address is missing, or was changed on the way. Check your "
         "dashboard in a moment: if Katana is not connected there, start again.",
+    ),
+    errors.AttemptExpired: Explanation(
+        400,
+        NO_LONGER_WORKS,
+        "It is too old: each link works for ten minutes from when you press Connect. "
+        f"{UNCHANGED} You can start again here.",
+        connect=True,
+    ),
+    errors.AttemptElsewhere: Explanation(
+        400,
+        NO_LONGER_WORKS,
+        "You began in another browser or another account, or signed in again since. "
+        f"{UNCHANGED} Go on where you began, or start again here.",
+        connect=True,
+    ),
+    errors.AttemptUsed: Explanation(
+        400,
+        NO_LONGER_WORKS,
+        "Each link works once, and this one was used already, or you have signed out since. "
+        "If your dashboard does not show Katana as connected, start again here.",
+        connect=True,
+    ),
+    errors.ExchangeUnderWay: Explanation(
+        503,
+        "Katana is still being asked",
+        "Your approval has arrived, and this app is waiting for Katana. Look at your dashboard in "
+        "a moment: it shows whether Katana is connected.",
+        5,
     ),
     errors.NotSent: Explanation(
         503,

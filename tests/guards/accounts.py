@@ -42,8 +42,8 @@ GUARDS = [
     Mutant(
         "nothing of a password is cut off",
         PASSWORDS,
-        "            Argon2id.verify_phc_encoded(password.encode(), stored or _NOBODYS)",
-        "            Argon2id.verify_phc_encoded(password.strip().encode(), stored or _NOBODYS)",
+        "            Argon2id.verify_phc_encoded(password.encode(), stored)",
+        "            Argon2id.verify_phc_encoded(password.strip().encode(), stored)",
         f"{TESTS}::test_s60_a_good_password_is_taken_as_it_is",
     ),
     Mutant(
@@ -103,6 +103,20 @@ GUARDS = [
         "        db.session.rollback()\n"
         "        return db.session.scalar(select(User.id).where(User.email == email))\n",
         f"{TESTS}::test_s63_signing_up_with_a_taken_address_changes_nothing",
+    ),
+    Mutant(
+        "a form that is sent twice signs in",
+        ACCOUNTS,
+        "    if user_id is None and _is_pressed_again(email):",
+        "    if False:",
+        f"{TESTS}::test_s63_pressing_twice_signs_in_either_way",
+    ),
+    Mutant(
+        "a sign-up compares no password of an older account",
+        ACCOUNTS,
+        "found = db.session.scalar(select(User.id).where(User.email == email, new)) is not None",
+        "found = db.session.scalar(select(User.id).where(User.email == email)) is not None",
+        f"{TESTS}::test_s63_pressing_twice_signs_in_either_way",
     ),
     Mutant(
         "one mailbox is one account",

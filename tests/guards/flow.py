@@ -64,6 +64,41 @@ GUARDS = [
         ),
     ),
     Mutant(
+        "an attempt under way is not consumed again",
+        ATTEMPTS,
+        "                ConnectAttempt.sealed_verifier != CONSUMED,\n",
+        "",
+        "tests/test_attempts.py::test_an_attempt_works_once",
+    ),
+    Mutant(
+        "a repeat waits for the first callback",
+        "app/pages/connect.py",
+        "        _wait_for_first(answer.state)\n",
+        "        pass\n",
+        f"{FLOW}::test_s04_a_repeat_during_the_exchange_waits_for_the_result_of_the_first",
+    ),
+    Mutant(
+        "an exchange that ended is noted",
+        "app/pages/connect.py",
+        "                attempts.finish(answer.state)\n",
+        "                pass\n",
+        f"{FLOW}::test_s04_a_repeat_of_what_failed_says_that_it_was_used",
+    ),
+    Mutant(
+        "a form on an error page shows where it comes from",
+        "app/pages/error_pages.py",
+        '"strict-origin" if told.connect else "no-referrer"',
+        '"no-referrer"',
+        f"{FLOW}::test_s04_a_repeat_of_what_failed_says_that_it_was_used",
+    ),
+    Mutant(
+        "a late callback is told why",
+        ATTEMPTS,
+        "self._clock.database_time(-KEPT_SECONDS)",
+        "self._clock.database_time()",
+        "tests/test_attempts.py::test_a_refusal_says_why",
+    ),
+    Mutant(
         "an attempt of a session that has ended is no bug",
         ATTEMPTS,
         "        except IntegrityError:",
@@ -73,8 +108,9 @@ GUARDS = [
     Mutant(
         "an attempt ends by itself",
         ATTEMPTS,
-        "                ConnectAttempt.expires_at > self._clock.database_time(),\n",
-        "",
+        "                ConnectAttempt.expires_at > self._clock.database_time(),\n"
+        "                ConnectAttempt.sealed_verifier",
+        "                ConnectAttempt.sealed_verifier",
         f"{FLOW}::test_s05_an_attempt_is_good_for_ten_minutes",
     ),
     Mutant(
