@@ -19,6 +19,7 @@ QUESTIONS = (
     "running_at_expiry",
     "keep_alive",
     "pages",
+    "slow_katana",
     "first_run",
 )
 ANSWER = "answer.json"

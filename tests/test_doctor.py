@@ -23,6 +23,7 @@ from app.database.db import Model, db
 from app.operations import doctor
 from app.operations.doctor import in_time
 from app.operations.doctor.database import NETWORK_DISKS, filesystem
+from app.operations.doctor.environment import CERTIFICATES, PROXIES
 from app.operations.doctor.findings import Finding, Level, ok
 from app.operations.probe import HEADER, proof
 from app.settings.parsing import LOOPBACK_HOSTS, TokenKey
@@ -33,7 +34,7 @@ from tests.connected import Connected
 from tests.crowds import crowd
 from tests.sandbox import Sandbox
 from tests.servers import Served, reserved_port, serving
-from tests.wire import answer, answering, wire
+from tests.wire import Peer, Script, answer, answering, wire
 
 LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
 OVERWRITTEN = {"HTTP_X_FORWARDED_FOR": "198.51.100.7"}
@@ -66,11 +67,22 @@ def origin(new_app: MakeApp) -> Iterator[str]:
 
 
 @pytest.fixture
-def healthy(new_app: MakeApp, origin: str) -> MakeApp:
+def healthy(new_app: MakeApp, origin: str) -> Iterator[MakeApp]:
     """Makes apps with which all is well but for the settings that are given."""
-    return lambda **changed: new_app(
-        **{"KATANA_REDIRECT_URI": origin + CALLBACK, "TRUSTED_HOSTS": ""} | changed
-    )
+    with wire(answering(answer(b"Approve?"))) as page:  # takes any redirect URI
+        given = {
+            "KATANA_REDIRECT_URI": origin + CALLBACK,
+            "TRUSTED_HOSTS": "",
+            "KATANA_AUTHORIZE_URL": f"{page.url}/authorize",
+        }
+        yield lambda **changed: new_app(**given | changed)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine's own environment names is no finding of a test."""
+    for name in (*PROXIES, *map(str.lower, PROXIES), *CERTIFICATES):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -370,6 +382,114 @@ def test_a_ca_file_that_cannot_be_read_is_found(
     assert re.search(r"(?m)^fault +CA file +SSL_CERT_FILE", told.output), told.output
     assert re.search(r"(?m)^\w+ +clock", told.output), told.output
     assert "Traceback" not in told.output
+
+
+def moved(*locations: str) -> Script:
+    """An authorization page that redirects to these in turn; `{here}` is its own address."""
+    left = list(locations)
+
+    def script(peer: Peer) -> None:
+        asked = peer.hear()
+        here = f"http://{asked.headers['host']}"
+        there = left.pop(0).replace("{here}", here) if left else None
+        redirect = {"Connection": "close"} | ({"Location": there} if there else {})
+        peer.send(answer(status=302 if there else 200, headers=redirect))
+
+    return script
+
+
+@pytest.mark.one_database
+def test_an_authorization_page_at_another_origin_is_told(healthy: MakeApp) -> None:
+    """Each origin on the way is named, as it is without a query and what else an address holds.
+
+    Of the same kind: a permanent or a temporary redirect, a relative one, another port or scheme,
+    and a chain of several. A redirect within the origin is no finding.
+    """
+    with wire(moved()) as sso, wire(moved("/login?a=1", f"{sso.url}/?code=marmalade")) as page:
+        report = Report(healthy(KATANA_AUTHORIZE_URL=f"{page.url}/authorize"))
+    assert report.amiss() == [("authorization", "warning")]
+    assert f"{page.url} redirects users to another origin: {sso.url}." in report.output
+    assert "marmalade" not in report.output
+
+    with wire(moved("/login", "{here}/login/again")) as page:
+        report = Report(healthy(KATANA_AUTHORIZE_URL=f"{page.url}/authorize"))
+        assert report.amiss() == []
+        asked = [heard.target.partition("?")[0] for heard in page.heard]
+    assert asked == ["/authorize", "/login", "/login/again"]
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("locations", "level", "says"),
+    [
+        (["/loop"] * 20, "fault", "more than 10 times"),
+        (["http://127.0.0.1:9/"], "fault", "does not answer"),
+        (["https://[nonsense"], "fault", "cannot be read"),
+        (["{callback}?error=unauthorized_client"], "warning", "with unauthorized_client"),
+        (["{callback}?error=%3Cb%3E+marmalade"], "warning", "no error that is known"),
+    ],
+    ids=["a loop", "nobody there", "no address", "sent back", "sent back with nonsense"],
+)
+def test_an_authorization_page_that_does_not_open_is_found(
+    healthy: MakeApp, origin: str, locations: list[str], level: str, says: str
+) -> None:
+    """Where a user would be stuck, or sent back without a question, doctor says so."""
+    at = [location.replace("{callback}", origin + CALLBACK) for location in locations]
+    with wire(moved(*at)) as page:
+        report = Report(healthy(KATANA_AUTHORIZE_URL=f"{page.url}/authorize"))
+
+    assert report.amiss() == [("authorization", level)], report.output
+    assert says in report.says("authorization")
+    assert "marmalade" not in report.output
+
+
+@pytest.mark.one_database
+def test_a_redirect_uri_that_katana_does_not_know_is_found(
+    healthy: MakeApp, sandbox: Sandbox
+) -> None:
+    """The user would see a refusal at Katana."""
+    report = Report(healthy(KATANA_AUTHORIZE_URL=f"{sandbox.url}/authorize"))
+
+    assert report.amiss() == [("authorization", "warning")]
+    assert "status 400" in report.says("authorization")
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"),
+        *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR"),
+    ],
+)
+def test_what_the_environment_names_in_vain_is_told(
+    healthy: MakeApp, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Requests to Katana use no proxy and no certificates of a company's own: doctor says so.
+
+    Of the same kind: several at once. What a variable holds is not shown: it may be a password.
+    """
+    monkeypatch.setenv(name, "http://me:marmalade@proxy.example:3128")
+
+    report = Report(healthy())
+
+    assert report.amiss() == [("environment", "warning")]
+    assert f"{name} is set" in report.says("environment")
+    assert "marmalade" not in report.output
+
+
+@pytest.mark.one_database
+def test_the_systems_own_certificates_are_no_finding(
+    healthy: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are the public authorities; that they are not used is said all the same."""
+    for name in CERTIFICATES:
+        monkeypatch.setenv(name, "/etc/ssl/certs/ca-certificates.crt")
+
+    report = Report(healthy())
+
+    assert report.amiss() == []
+    assert f"{', '.join(CERTIFICATES)} are set, and not used" in report.says("environment")
 
 
 @pytest.mark.one_database

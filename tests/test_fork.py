@@ -116,7 +116,7 @@ def remove_sandbox(fork: Fork) -> None:
     kept = ("app/operations/commands/__init__.py", "tests/actors.py")
     fork.remove(*(file for file in named("Sandbox") if file not in kept))
     fork.change("app/operations/commands/__init__.py", r", sandbox, ", ", ")
-    fork.change("app/operations/commands/__init__.py", r", sandbox\.sandbox\)", ")")
+    fork.change("app/operations/commands/__init__.py", r", sandbox\.sandbox,", ",")
     fork.change("tests/actors.py", '"accounts"}', '"accounts", "sandbox"}')
 
 

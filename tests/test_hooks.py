@@ -56,9 +56,9 @@ class SlowLogin(KatanaLogin):
 
     wait: Callable[[], None]
 
-    def refresh(self, refresh_token: str, send_before: float | None = None) -> Grant:
+    def refresh(self, refresh_token: str, *how: Any) -> Grant:
         self.wait()
-        return super().refresh(refresh_token, send_before)
+        return super().refresh(refresh_token, *how)
 
 
 def renew(ada: Connected, clock: HeldClock) -> None:

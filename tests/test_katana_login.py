@@ -313,7 +313,7 @@ def as_json(**changed: object) -> bytes:
         as_json().replace(b"}", b', "refresh_token": "canary-refresh-73"}'),
         as_json().replace(b"}", b', "error": null, "error": "temporarily_unavailable"}'),
         as_json().replace(b"86400", b"[" * 30_000 + b"]" * 30_000),
-        as_json().replace(b"canary-access-72", b"\xff"),
+        as_json().replace(b"canary-refresh-72", b"\xff"),
         as_json(refresh_token=7),
         as_json(refresh_token=["canary-refresh-72"]),
         as_json(refresh_token="two words"),
@@ -352,6 +352,11 @@ FLAWED = [
     as_json().replace(b"86400", b"NaN"),
     as_json().replace(b"86400", b"-Infinity"),
     as_json().replace(b"86400", b"1" * 5000),
+    as_json().replace(b"}", ', "factory": "Möbel"}'.encode("latin-1")),
+    as_json().replace(b"}", b', "cut": "\xf0\x9f"}'),
+    as_json().replace(b"}", b', "half": "\\ud83d", "raw": "\xed\xa0\xbd"}'),
+    as_json().replace(b"}", b', "text": "two\nlines\tand \x00"}'),
+    as_json().replace(b"offline_access", b"off\nline\xff"),
     as_json(token_type=None),
     as_json(token_type=""),
     as_json(token_type=" bearer "),
@@ -370,8 +375,8 @@ def test_a_flaw_in_what_is_not_used_costs_no_token(
 ) -> None:
     """S-28, R-2: strict with tokens, type and lifetime; tolerant with everything else.
 
-    Of the same kind: any other encoding of Unicode, any repeated member, any number of any size, a
-    missing Content-Type, another status of success.
+    Of the same kind: any other encoding, bytes that are none, control characters in text, any
+    repeated member, any number of any size, a missing Content-Type, another status of success.
     """
     says(katana, body, status)
 

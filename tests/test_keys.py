@@ -3,16 +3,20 @@
 import pytest
 from flask import Flask
 
+from app import connections
 from app.connections.fleet.resealing import Resealing
 from app.connections.fleet.sealed import BATCH, SealedTokens
+from app.connections.models import EventKind
 from app.connections.vault import Place, Vault, sealed_by
 from app.database.db import db
 from app.settings.config import load
 from app.settings.parsing import TokenKey
+from tests.clocks import HeldClock
 from tests.commands import ended, flask, on_a_terminal, run
 from tests.conftest import MakeApp
 from tests.connected import Connected, MakeConnected
 from tests.crowds import crowd
+from tests.staging import die_with_a_response
 
 LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
 
@@ -138,3 +142,24 @@ def test_on_a_terminal_it_draws_a_bar(
 
     assert "1/1" in shown
     assert "Values sealed anew: 2." in shown
+
+
+def test_a_staged_response_comes_under_the_new_key(
+    app: Flask, rotating: Flask, new_connected: MakeConnected, new_kid: str
+) -> None:
+    """A token that waits in a file is stored and sealed anew; one that cannot be is told of."""
+    ada, clock = new_connected("ada"), HeldClock()
+    with app.app_context():
+        staged = connections.current().staged
+    die_with_a_response(ada, clock, staged)
+    damaged = staged.path("damaged", 1)
+    damaged.write_text("{")
+
+    told = run(rotating, "keys", "rotate")
+    damaged.unlink()
+
+    assert told.status == 1
+    assert "keep every key" in told.output
+    assert staged.count() == 0
+    assert kids(ada) == {new_kid}
+    assert ada.history()[-1] == (EventKind.REFRESHED, "recovered")

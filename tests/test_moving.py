@@ -16,12 +16,14 @@ from app import connections
 from app.connections.models import Connection
 from app.database.db import Model, db
 from app.errors import NotConnected
+from tests.clocks import HeldClock
 from tests.commands import run
 from tests.conftest import MakeApp
 from tests.connected import Connected
 from tests.crowds import crowd
 from tests.postgres import Postgres
 from tests.sandbox import Sandbox
+from tests.staging import die_with_a_response
 from tests.until import until
 
 CROWD = 1200  # more than one batch
@@ -123,6 +125,28 @@ def test_where_it_fails_nothing_is_changed(
     assert says in said
     assert "4711" not in said
     assert (contents(app), contents(there)) == before
+
+
+def test_it_does_not_leave_a_staged_response_behind(
+    app: Flask, elsewhere: str, new_app: MakeApp, sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    """A token that waits in a file is stored before the move; one that cannot be stops it."""
+    clock = HeldClock()
+    ada = Connected(app, sandbox, environ, clock=clock)
+    with app.app_context():
+        staged = connections.current().staged
+    die_with_a_response(ada, clock, staged)
+    damaged = staged.path("damaged", 1)
+    damaged.write_text("{")
+
+    status, said = move(app, elsewhere)
+    assert (status, staged.count()) == (1, 1)
+    assert "1 token responses wait" in said
+
+    damaged.unlink()
+    assert move(app, elsewhere)[0] == 0
+    ada.app = new_app(DATABASE_URL=elsewhere)
+    assert ada.holds_the_living_token()
 
 
 #: What ends the session in the midst of its COMMIT, so that no answer comes.

@@ -32,9 +32,37 @@ MUTANTS = [
     Mutant(
         "a staged response that no row takes is revoked",
         REFRESH,
-        "        elif not self._leases.saved(lease):\n            self._let_go(lease, grant)\n",
-        "",
+        "            self._let_go(lease, grant)\n        remove(response.path)\n",
+        "        remove(response.path)\n",
         "tests/test_staged.py::test_after_a_disconnect_it_is_revoked",
+    ),
+    Mutant(
+        "a staged response of a connection that this database does not know is kept",
+        REFRESH,
+        "            if not self._leases.knows(lease):\n",
+        "            if False:\n",
+        "tests/test_staged.py::test_of_a_connection_that_was_never_here_it_is_left",
+    ),
+    Mutant(
+        "a file that a full disk cut short is not taken for a response",
+        "app/connections/staged.py",
+        "            file.flush()\n            os.fsync(file.fileno())\n",
+        "            file.truncate(100)\n",
+        "tests/test_staged.py::test_the_next_process_stores_it",
+    ),
+    Mutant(
+        "a move waits for staged responses",
+        "app/operations/commands/moving.py",
+        "    _require_none_staged()\n",
+        "",
+        "tests/test_moving.py::test_it_does_not_leave_a_staged_response_behind",
+    ),
+    Mutant(
+        "a rotation of keys stores staged responses first",
+        "app/operations/commands/keys.py",
+        "    parts.current().refresh.store_staged()\n",
+        "",
+        "tests/test_keys.py::test_a_staged_response_comes_under_the_new_key",
     ),
     Mutant(
         "a staged response belongs to its database",
@@ -42,6 +70,13 @@ MUTANTS = [
         'f"{self._database}-{connection_id}-*.json"',
         'f"*-{connection_id}-*.json"',
         "tests/test_staged.py::test_the_files_of_another_database_are_left_alone",
+    ),
+    Mutant(
+        "a session of a SQLite file that was replaced is ended",
+        "app/database/db.py",
+        "            pool.check_file(db.engine)\n",
+        "",
+        "tests/test_sqlite_sessions.py::test_a_file_that_was_replaced_is_opened_anew",
     ),
     Mutant(
         "a session that only reads is ended",

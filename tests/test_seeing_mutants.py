@@ -12,6 +12,8 @@ from tests.mutants import Mutant, assert_noticed
 LOGS, HOOKS = "tests/test_logs.py", "tests/test_hooks.py"
 METRICS, PROBES = "tests/test_metrics.py", "tests/test_probes.py"
 SERVED = f"{METRICS}::TestServed::test_workers_count_together"
+DOCTOR = "app/operations/doctor"
+DOCTOR_TESTS = "tests/test_doctor.py"
 
 MUTANTS = [
     Mutant(
@@ -167,6 +169,34 @@ MUTANTS = [
         "pending.result(PATIENCE_SECONDS)",
         "pending.result()",
         f"{PROBES}::test_a_database_that_hangs_is_not_ready",
+    ),
+    Mutant(
+        "doctor follows the authorization page",
+        f"{DOCTOR}/katana.py",
+        "        origins.append(_origin(url))\n",
+        "",
+        f"{DOCTOR_TESTS}::test_an_authorization_page_at_another_origin_is_told",
+    ),
+    Mutant(
+        "doctor sees that users are sent back at once",
+        f"{DOCTOR}/katana.py",
+        'if url.partition("?")[0] == examined.settings.katana.redirect_uri:',
+        "if False:",
+        f"{DOCTOR_TESTS}::test_an_authorization_page_that_does_not_open_is_found",
+    ),
+    Mutant(
+        "doctor names proxies in vain",
+        f"{DOCTOR}/environment.py",
+        "    if proxies:\n",
+        "    if False:\n",
+        f"{DOCTOR_TESTS}::test_what_the_environment_names_in_vain_is_told",
+    ),
+    Mutant(
+        "doctor tells the system's certificates from a company's",
+        f"{DOCTOR}/environment.py",
+        "if not _is_the_systems(place)",
+        "if place",
+        f"{DOCTOR_TESTS}::test_the_systems_own_certificates_are_no_finding",
     ),
     Mutant(
         "a question that hangs is asked once",

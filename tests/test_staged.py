@@ -1,5 +1,7 @@
 """A token response that cannot be saved outlives its process, in a sealed file."""
 
+import errno
+import os
 import stat
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,30 +12,28 @@ import pytest
 from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
 
+from app.connections.events import values
 from app.connections.leases import Leases
-from app.connections.models import Connection, EventKind
-from app.connections.refresh import Refresh
+from app.connections.models import Connection, ConnectionEvent, EventKind
 from app.connections.seen import Lease
 from app.connections.staged import StagedResponses
 from app.connections.vault import Vault
 from app.database.db import db
 from tests.clocks import HeldClock
-from tests.connected import Connected, Parts
-from tests.holders import Killed
+from tests.connected import Connected
+from tests.staging import die_with_a_response, refresh
 
 
-class Away(Leases):
-    """The database takes no save."""
+class ComesBack(Leases):
+    """The database takes the third save."""
+
+    tries = 0
 
     def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
-        raise OperationalError("UPDATE", {}, Exception("the database is away"))
-
-
-class KilledWhileWaiting(HeldClock):
-    """The process is killed while it waits for the next save."""
-
-    def sleep(self, seconds: float) -> None:
-        raise Killed
+        self.tries += 1
+        if self.tries < 3:
+            raise OperationalError("UPDATE", {}, Exception("the database is away"))
+        return super().save(lease, columns, **how)
 
 
 @pytest.fixture
@@ -46,25 +46,6 @@ def clock() -> HeldClock:
 def staged(connected: Connected, tmp_path: Path) -> StagedResponses:
     """The files of this app's database."""
     return StagedResponses(tmp_path, connected.settings.database_url)
-
-
-def refresh(parts: Parts, staged: StagedResponses) -> Refresh:
-    """Refreshing with these parts, and with files."""
-    return Refresh(parts.leases, parts.incidents, parts.login, parts.vault, parts.clock, staged)
-
-
-def die_with_a_response(connected: Connected, clock: HeldClock, staged: StagedResponses) -> Path:
-    """Katana has rotated the token, the database is away, and the process is killed."""
-    clock.move(61)
-    dying = KilledWhileWaiting()
-    dying.moment, dying.elapsed = clock.moment, clock.elapsed
-    connected.clock = dying
-    with pytest.raises(Killed):
-        refresh(connected.parts(Away), staged).fresh_access_token(connected.id)
-    connected.clock = clock
-    assert not connected.holds_the_living_token()
-    (response,) = staged.waiting()
-    return response.path
 
 
 def test_the_next_process_stores_it(
@@ -108,15 +89,13 @@ def test_a_save_that_succeeds_later_leaves_no_file(
     """The file is a copy for as long as the row has none."""
     seen: list[int] = []
 
-    class ComesBack(Leases):
+    class Counting(ComesBack):
         def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
             seen.append(staged.count())
-            if len(seen) < 3:
-                raise OperationalError("UPDATE", {}, Exception("the database is away"))
             return super().save(lease, columns, **how)
 
     clock.move(61)
-    refresh(connected.parts(ComesBack), staged).fresh_access_token(connected.id)
+    refresh(connected.parts(Counting), staged).fresh_access_token(connected.id)
 
     assert seen == [0, 1, 1]
     assert staged.count() == 0
@@ -130,6 +109,8 @@ def test_after_a_disconnect_it_is_revoked(
     die_with_a_response(connected, clock, staged)
     with connected.app.app_context():
         db.session.execute(delete(Connection))
+        entry = values(connected.user_id, connected.id, EventKind.DISCONNECTED)
+        db.session.add(ConnectionEvent(**entry, at=clock.moment))
         db.session.commit()
     assert connected.family().state == "live"
 
@@ -194,20 +175,63 @@ def test_the_files_of_another_database_are_left_alone(
     assert staged.count() == 1
 
 
+def test_of_a_connection_that_was_never_here_it_is_left(
+    connected: Connected, clock: HeldClock, staged: StagedResponses
+) -> None:
+    """Another database of the same name, or one whose rows were moved elsewhere: no row, no end."""
+    die_with_a_response(connected, clock, staged)
+    with connected.app.app_context():
+        db.session.execute(delete(Connection))
+        db.session.commit()
+
+    assert refresh(connected.parts(), staged).store_staged() == 0
+
+    assert staged.count() == 1
+    assert connected.family().state == "live"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://app@one/app",
+        "postgresql+psycopg://app:new@two:5433/app",
+        "postgresql+psycopg://app@/app?host=one,two&target_session_attrs=read-write",
+    ],
+)
+def test_a_failover_that_changes_the_address_leaves_them_to_be_found(
+    tmp_path: Path, url: str
+) -> None:
+    """Host, port, user and password of DATABASE_URL may change while a response waits."""
+    (tmp_path / "unsaved").mkdir()
+    file = StagedResponses(tmp_path, "postgresql+psycopg://app:old@one:5432/app").path("5", 1)
+    file.write_text("{}")
+
+    assert StagedResponses(tmp_path, url).count() == 1
+    assert StagedResponses(tmp_path, url.replace("/app", "/b")).count() == 0
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(
+    connected: Connected, clock: HeldClock, staged: StagedResponses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, a quota, an I/O error: what is there is whole, and saving goes on."""
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    clock.move(61)
+    refresh(connected.parts(ComesBack), staged).fresh_access_token(connected.id)
+
+    assert not list((staged.path("", 0).parent).iterdir())
+    assert connected.holds_the_living_token()
+
+
 def test_a_folder_that_cannot_be_written_stops_no_save(
     connected: Connected, clock: HeldClock, tmp_path: Path
 ) -> None:
     """A full disk, a read-only file system, a file in the place of the folder."""
     (tmp_path / "unsaved").write_text("in the way")
     staged = StagedResponses(tmp_path, connected.settings.database_url)
-    tries: list[int] = []
-
-    class ComesBack(Leases):
-        def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
-            tries.append(1)
-            if len(tries) < 3:
-                raise OperationalError("UPDATE", {}, Exception("the database is away"))
-            return super().save(lease, columns, **how)
 
     clock.move(61)
     refresh(connected.parts(ComesBack), staged).fresh_access_token(connected.id)

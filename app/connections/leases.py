@@ -20,6 +20,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     null,
     or_,
@@ -35,7 +36,7 @@ from app.connections.bounds import (
     PAUSE_AHEAD_SECONDS,
     is_over,
 )
-from app.connections.models import Connection, EventKind, Reason, Status
+from app.connections.models import Connection, ConnectionEvent, EventKind, Reason, Status
 from app.connections.pauses import TAKEOVER_SECONDS
 from app.connections.seen import Lease, Seen, seen_columns
 from app.database.clock import Clock
@@ -100,6 +101,24 @@ class Leases:
     def saved(self, lease: Lease) -> bool:
         """Whether the row holds what `lease` bought: asked when a commit's own answer was lost."""
         return self._row(saving.saved(lease)) is not None
+
+    def knows(self, lease: Lease) -> bool:
+        """Whether this database has the connection, or its history says that it was disconnected.
+
+        False for a connection of another database, or of one that was moved elsewhere.
+        """
+        disconnected = (
+            ConnectionEvent.connection_id == lease.connection_id,
+            ConnectionEvent.kind == EventKind.DISCONNECTED,
+        )
+        found = select(
+            or_(
+                exists().where(Connection.id == lease.connection_id),
+                exists().where(*disconnected),
+            )
+        )
+        row = self._row(found)
+        return bool(row and row[0])
 
     def leave_in_doubt(self, lease: Lease) -> None:
         """Our answer came too late for a newer sibling: let the next caller refresh at once."""

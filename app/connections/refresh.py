@@ -29,12 +29,13 @@ Moments are the database's. Durations in this process are on a clock that cannot
 
 import logging
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from math import inf
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.connections import events, grants, orphans
@@ -309,6 +310,8 @@ class Refresh:
             except (DBAPIError, PoolTimeout, SealBroken) as error:
                 kind = type(error).__name__
                 logger.error("%s is not stored yet (%s)", response.path.name, kind)
+                if isinstance(error, OperationalError | PoolTimeout):
+                    break  # the database is away: each further one would wait for it too
         return stored
 
     def _store_one_staged(self, response: StagedResponse) -> bool:
@@ -321,6 +324,9 @@ class Refresh:
         if stored:
             self._tell(lease, EventKind.REFRESHED, RefreshOutcome.RECOVERED)
         elif not self._leases.saved(lease):
+            if not self._leases.knows(lease):
+                logger.error("%s is of no connection of this database", response.path.name)
+                return False
             self._let_go(lease, grant)
         remove(response.path)
         return stored
@@ -396,11 +402,17 @@ class Refresh:
             raise TryAgainLater(PROBE_SECONDS)
 
         often, rarely = before_next_look(looks), RARE_LOOK_SECONDS
-        waited = self._clock.monotonic() - until + PATIENCE_SECONDS
-        with self._bulkheads.others_refreshes.waiting(waited) as most:
+        with self._patience(seen, pausing) as most:
             self._waiting.wait(
                 seen.id, min(most, max(pausing, often)), min(most, max(pausing, rarely))
             )
+
+    def _patience(self, seen: Seen, pausing: float) -> AbstractContextManager[float]:
+        """The seconds to wait at most, on a place of the bulkhead while Katana does not respond."""
+        if pausing and not seen.failing:
+            return nullcontext(inf)  # Katana responds, and the end of the pause is known
+
+        return self._bulkheads.others_refreshes.waiting(max(seen.working, pausing))
 
     def _unavailable(self, seen: Seen, *, still_good: bool) -> type[TryAgainLater]:
         if still_good and seen.token_age < FRESH_SECONDS and not seen.failing:

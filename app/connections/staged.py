@@ -12,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,7 +86,9 @@ class StagedResponses:
 
     def is_writable(self) -> bool:
         """Whether a response could be staged. Changes nothing: the folder is made when needed."""
-        there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
+        there = next(
+            path for path in (self._folder, *self._folder.parents) if os.path.lexists(path)
+        )
         return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
     def stage(self, lease: Lease, columns: Mapping[str, Any]) -> Path | None:
@@ -105,7 +108,7 @@ class StagedResponses:
                 "scope": columns.get("scope"),
             }
         )
-        path = self._folder / f"{self._database}-{lease.connection_id}-{lease.fence}.json"
+        path = self.path(str(lease.connection_id), lease.fence)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write_durably(path, content.encode())
@@ -127,6 +130,10 @@ class StagedResponses:
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 logger.error("%s cannot be read (%s)", path.name, type(error).__name__)
 
+    def path(self, connection_id: str, fence: int) -> Path:
+        """Where the response to the request of this holder of the lease is kept."""
+        return self._folder / f"{self._database}-{connection_id}-{fence}.json"
+
     def count(self) -> int:
         """How many wait, unreadable ones included."""
         return len(self._paths("*"))
@@ -144,27 +151,34 @@ def remove(path: Path) -> None:
 
 
 def _fingerprint(database_url: str) -> str:
-    # Without user and password, which may change while a response waits.
+    # Without host, user and password: a failover or a new password may change them in DATABASE_URL
+    # while a response waits.
     url = make_url(database_url)
-    place = [url.get_backend_name(), url.host, url.port, url.database, url.query.get("host")]
-    return hashlib.sha256(repr(place).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr([url.get_backend_name(), url.database]).encode()).hexdigest()[:12]
 
 
 def _write_durably(path: Path, content: bytes) -> None:
     """Whole or not at all, also after a power cut: write aside, fsync, rename, fsync the folder."""
     aside = path.with_suffix(".new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    aside.replace(path)
+        with open(aside, "wb", opener=_for_the_owner) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink()  # a full disk has taken a part of it
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _read(path: Path) -> StagedResponse:

@@ -40,6 +40,7 @@ def init_app(app: Flask) -> None:
         pool.end_useless_sessions(db.engine)
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _prepare_sqlite)
+            pool.check_file(db.engine)
         else:
             pool.check_before_use(db.engine)
 

@@ -6,6 +6,7 @@ round trip. A session that has rested is asked, because a network may drop conne
 because a failover can leave a session at a server that only reads.
 """
 
+import os
 import select
 import sqlite3
 
@@ -20,6 +21,7 @@ from app.database.clock import monotonic
 
 REST_SECONDS = 1.0  # after which the server itself is asked
 LAST_USED = "last_used"
+FILE = "file"
 
 #: What PostgreSQL reports from a session that will not write again, though another one may
 #: (PostgreSQL, Appendix A). Class 08 is in it: connection exceptions.
@@ -69,6 +71,27 @@ def is_useless(error: BaseException | None) -> bool:
     return code & 0xFF in SQLITE_USELESS  # an extended code has the basic one in its low byte
 
 
+def check_file(engine: Engine) -> None:
+    """Let `engine`, of SQLite, replace a session whose file was replaced, as by a restore.
+
+    SQLite would go on with the file that no path leads to any more, and report success. Raises
+    sqlite3.OperationalError while there is no file.
+    """
+    path = engine.url.database
+    if not path or path == ":memory:" or path.startswith("file:"):
+        return
+
+    def note(_connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        entry.info[FILE] = _identity(path)
+
+    def check(_connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
+        if entry.info[FILE] != _identity(path):
+            raise InvalidatePoolError
+
+    event.listen(engine, "connect", note)
+    event.listen(engine, "checkout", check)
+
+
 def check_before_use(engine: Engine, rest_seconds: float = REST_SECONDS) -> None:
     """Let `engine`, of psycopg, replace a session that is dead or only reads, before its use."""
 
@@ -89,6 +112,14 @@ def check_before_use(engine: Engine, rest_seconds: float = REST_SECONDS) -> None
 
     event.listen(engine, "checkin", note)
     event.listen(engine, "checkout", check)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise sqlite3.OperationalError("unable to open database file") from error
+    return found.st_dev, found.st_ino
 
 
 def _can_write(engine: Engine, connection: DBAPIConnection) -> bool:

@@ -237,11 +237,16 @@ def _kind(status: int, word: str, answer: dict[str, Any] | None) -> type[LoginEr
 def _object_or_none(response: Response) -> dict[str, Any] | None:
     """The body as a JSON object, read tolerantly: it may hold the only copy of the next token.
 
-    A byte order mark, another Unicode encoding (RFC 4627 section 3) and a member that is repeated
-    with the same value are accepted. If a member has two values, it has none.
+    A byte order mark, another Unicode encoding (RFC 4627 section 3), bytes that are not in it,
+    control characters in text and a member that is repeated with the same value are accepted. If a
+    member has two values, it has none.
     """
+    # What cannot be decoded becomes a character that no token has.
+    text = response.content.decode(json.detect_encoding(response.content), "replace")
     try:
-        answer = json.loads(response.content, object_pairs_hook=_agreeing, parse_int=_whole_number)
+        answer = json.loads(
+            text, object_pairs_hook=_agreeing, parse_int=_whole_number, strict=False
+        )
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None

@@ -5,6 +5,7 @@ One file for each area. `tests/test_security_mutants.py` goes through them.
 
 from tests.guards import (
     accounts,
+    bulkheads,
     callback,
     flow,
     katana,
@@ -27,4 +28,5 @@ GUARDS = [
     *tenants.GUARDS,
     *web.GUARDS,
     *proxy.GUARDS,
+    *bulkheads.GUARDS,
 ]

@@ -108,8 +108,9 @@ GUARDS = [
     Mutant(
         "an attempt ends by itself",
         ATTEMPTS,
-        "                ConnectAttempt.expires_at > self._clock.database_time(),\n",
-        "",
+        "                ConnectAttempt.expires_at > self._clock.database_time(),\n"
+        "                ConnectAttempt.sealed_verifier",
+        "                ConnectAttempt.sealed_verifier",
         f"{FLOW}::test_s05_an_attempt_is_good_for_ten_minutes",
     ),
     Mutant(

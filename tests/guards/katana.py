@@ -47,6 +47,20 @@ GUARDS = [
         f"{KATANA}::test_s28_nonsense_is_one_error_and_takes_no_memory",
     ),
     Mutant(
+        "bytes that are no text cost no token",
+        OAUTH,
+        'json.detect_encoding(response.content), "replace")',
+        'json.detect_encoding(response.content), "ignore")',
+        "tests/test_katana_login.py::test_nonsense_is_an_answer_lost",
+    ),
+    Mutant(
+        "a control character costs no token",
+        OAUTH,
+        "strict=False",
+        "strict=True",
+        "tests/test_katana_login.py::test_a_flaw_in_what_is_not_used_costs_no_token",
+    ),
+    Mutant(
         "a member with two values has none",
         OAUTH,
         "        if not _is_same(members[name], value):\n",

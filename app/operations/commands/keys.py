@@ -46,6 +46,7 @@ def rotate(ctx: click.Context) -> None:
     It may run beside live traffic, be interrupted, and run again. The exit status is 1 where a
     token does not open.
     """
+    parts.current().refresh.store_staged()
     upkeep = parts.current().upkeep
     broken: dict[UUID, str] = {}
     values = 0
@@ -62,7 +63,14 @@ def rotate(ctx: click.Context) -> None:
     for connection_id, why in broken.items():
         click.echo(f"connection {connection_id}: {why}; left as it is", err=True)
     click.echo(_still_needed(upkeep.sealed.keys_in_use()))
-    ctx.exit(1 if broken else 0)
+    waiting = parts.current().staged.count()
+    if waiting:
+        click.echo(
+            f"{waiting} token responses wait in instance/unsaved/ for the database: keep every key "
+            "until `flask doctor` finds none.",
+            err=True,
+        )
+    ctx.exit(1 if broken or waiting else 0)
 
 
 def _still_needed(uses: Sequence[KeyInUse]) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import Engine, Table, create_engine, delete, func, insert, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import connections as parts
 from app.connections.models import Connection
 from app.database.clock import SystemClock
 from app.database.db import Model, db, keep_private
@@ -55,6 +56,7 @@ def move(to: str) -> None:
     it is cut off at the very end may both databases hold the tokens: then empty the new one before
     anything is started on it, unless `flask connections list` shows none here any more.
     """
+    _require_none_staged()
     with _engine_of(to) as new_engine, db.engine.connect() as old:
         _alone(old)
         _require_quiet(old)
@@ -104,6 +106,17 @@ def _alone(old: Database) -> None:
     old.execute(text("SET LOCAL statement_timeout = 0"))
     names = ", ".join(table.name for table in _tables())
     old.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
+
+
+def _require_none_staged() -> None:
+    """Store what waits in files, because the new database would take it for another's."""
+    parts.current().refresh.store_staged()
+    waiting = parts.current().staged.count()
+    if waiting:
+        raise click.ClickException(
+            f"{waiting} token responses wait in instance/unsaved/ and could not be stored: the log "
+            "says why. Nothing was moved."
+        )
 
 
 def _require_quiet(old: Database) -> None:

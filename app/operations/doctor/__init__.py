@@ -15,7 +15,7 @@ from app import connections
 from app.database.db import db
 from app.errors import ConfigurationError
 from app.katana.client import new_session
-from app.operations.doctor import database, katana, served, stored
+from app.operations.doctor import database, environment, katana, served, stored
 from app.operations.doctor.findings import Check, Examined, Finding, Level, fault, ok
 from app.settings.config import Settings
 
@@ -37,7 +37,14 @@ ABOUT_DATABASE: tuple[Check, ...] = (
     stored.connections,
     stored.staged,
 )
-ABOUT_KATANA: tuple[Check, ...] = (katana.one_katana, katana.login, katana.api, katana.clock)
+ABOUT_KATANA: tuple[Check, ...] = (
+    environment.environment,
+    katana.one_katana,
+    katana.authorization,
+    katana.login,
+    katana.api,
+    katana.clock,
+)
 SECONDS = 60.0  # in all
 COLORS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
 

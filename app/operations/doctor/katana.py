@@ -1,18 +1,22 @@
 """Whether Katana can be reached from here, and agrees on the time."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from secrets import token_urlsafe
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
-from requests import Response
+from requests import RequestException, Response
 
+from app.katana.oauth import new_code_verifier
 from app.katana.transport import NeverSent, NoAnswer
 from app.operations.doctor import unreached
 from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
 from app.settings.parsing import LOOPBACK_HOSTS
 
 ANSWER_SECONDS = 5.0
+MOST_REDIRECTS = 10
 CLOCKS_DIFFER_SECONDS = 30
 
 
@@ -24,6 +28,39 @@ def login(examined: Examined) -> Iterator[Finding]:
 def api(examined: Examined) -> Iterator[Finding]:
     """Katana's API answers; it is asked for nothing."""
     yield _answers(examined, "Katana's API", examined.settings.katana.api_base_url)
+
+
+def authorization(examined: Examined) -> Iterator[Finding]:
+    """Katana's authorization page opens for this client, and where its redirects lead.
+
+    It is asked as a browser would, without a cookie; what comes of it is shown to nobody.
+    """
+    name = "authorization"
+    url, begins = _authorization_url(examined), examined.settings.katana.authorize_url
+    origins = [_origin(begins)]
+    for _ in range(MOST_REDIRECTS):
+        response = _get(examined, url)
+        if response is None:
+            yield _unreachable(name, url)
+            return
+        location = response.headers.get("Location") if response.is_redirect else None
+        if location is None:
+            yield _opens(name, response, origins)
+            return
+        onward = _joined(url, location)
+        if onward is None:
+            yield _nowhere(name, url)
+            return
+        url = onward
+        if url.partition("?")[0] == examined.settings.katana.redirect_uri:
+            yield _sent_back(name, url)
+            return
+        origins.append(_origin(url))
+    yield fault(
+        name,
+        f"{origins[0]} redirects more than {MOST_REDIRECTS} times.",
+        "Let KATANA_AUTHORIZE_URL name Katana's authorization page.",
+    )
 
 
 def one_katana(examined: Examined) -> Iterator[Finding]:
@@ -75,16 +112,83 @@ def _answers(examined: Examined, name: str, url: str) -> Finding:
     host = urlsplit(url).netloc
     response = _ask(examined, url)
     if response is None:
-        return fault(
-            name,
-            f"{host} does not answer, seen from here: {unreached.why(url)}.",
-            "See to the address, the network, DNS, a firewall and TLS certificates.",
-        )
+        return _unreachable(name, url)
     if response.status_code >= 500:
         return warning(
             name, f"{host} answers with status {response.status_code}.", "Wait, or ask Katana."
         )
     return ok(name, f"{host} answers.")
+
+
+def _unreachable(name: str, url: str) -> Finding:
+    return fault(
+        name,
+        f"{urlsplit(url).netloc} does not answer, seen from here: {unreached.why(url)}.",
+        "See to the address, the network, DNS, a firewall and TLS certificates.",
+    )
+
+
+def _authorization_url(examined: Examined) -> str:
+    return examined.connections.login.authorization_url(token_urlsafe(), new_code_verifier())
+
+
+def _opens(name: str, response: Response, origins: Sequence[str]) -> Finding:
+    others = [origin for origin in dict.fromkeys(origins) if origin != origins[0]]
+    if response.status_code >= 400:
+        return warning(
+            name,
+            f"{origins[-1]} answers a user who connects with status {response.status_code}.",
+            "See to KATANA_AUTHORIZE_URL, KATANA_CLIENT_ID and the redirect URI registered there.",
+        )
+    if others:
+        return warning(
+            name,
+            f"{origins[0]} redirects users to another origin: {', '.join(others)}.",
+            "The Connect button follows. See that it is Katana's, and set KATANA_AUTHORIZE_URL to "
+            "the new address if the page has moved.",
+        )
+    return ok(name, f"{origins[0]} opens, and redirects to no other origin.")
+
+
+def _sent_back(name: str, url: str) -> Finding:
+    error = dict(parse_qsl(urlsplit(url).query)).get("error", "")
+    word = error if re.fullmatch("[a-z_]{1,60}", error) else "no error that is known"
+    return warning(
+        name,
+        f"Katana sends users back at once, with {word}.",
+        "See to KATANA_CLIENT_ID, KATANA_AUDIENCE and the scope allowed for this client.",
+    )
+
+
+def _nowhere(name: str, url: str) -> Finding:
+    return fault(
+        name,
+        f"{_origin(url)} redirects to an address that cannot be read.",
+        "Let KATANA_AUTHORIZE_URL name Katana's authorization page.",
+    )
+
+
+def _joined(url: str, location: str) -> str | None:
+    """Where a redirect leads; None if that is no http address."""
+    try:
+        onward = urljoin(url, location)
+        parts = urlsplit(onward)
+    except ValueError:
+        return None
+    return onward if parts.scheme in {"http", "https"} and parts.hostname else None
+
+
+def _origin(url: str) -> str:
+    # Without a name and password that a URL may hold.
+    scheme, host = urlsplit(url).scheme, urlsplit(url).netloc.rpartition("@")[2]
+    return f"{scheme}://{host}"
+
+
+def _get(examined: Examined, url: str) -> Response | None:
+    try:
+        return examined.http.get(url, timeout=ANSWER_SECONDS, allow_redirects=False)
+    except (RequestException, ValueError):  # an address that is none is among them
+        return None
 
 
 def _ask(examined: Examined, url: str) -> Response | None:

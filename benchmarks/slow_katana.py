@@ -1,0 +1,189 @@
+"""How long what needs no Katana takes while Katana's API or token endpoint is in trouble."""
+
+import http.client
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import cycle, product
+from urllib.parse import urlsplit
+
+from flask import Flask, session
+from sqlalchemy import select, update
+
+from app.accounts import sessions
+from app.accounts.models import User
+from app.connections import current
+from app.connections.models import Connection
+from app.database.clock import SystemClock
+from app.database.db import db
+from benchmarks import databases
+from benchmarks.measuring import percentile
+from benchmarks.question import Task
+from benchmarks.results import Aim, Answer, Table
+from benchmarks.web import THREADS, WORKERS, served
+from tests.crowds import crowd
+from tests.servers import listening
+from tests.wire import Peer, Script, Wire, wire
+
+PARTS = {"API": "KATANA_API_BASE_URL", "token endpoint": "KATANA_ACCESS_TOKEN_URL"}
+PATHS = ("/healthz", "/sign-in")
+HOUR_SECONDS = 3600.0
+AIM_SECONDS = 1.0
+PATIENCE_SECONDS = 60
+
+
+def hang(peer: Peer) -> None:
+    """Say nothing."""
+    peer.hear()
+    peer.wait()
+
+
+def drip(peer: Peer) -> None:
+    """Begin a response that never ends."""
+    peer.hear()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    peer.drip(b" " * 100_000, 0.1)
+
+
+def refuse(peer: Peer) -> None:
+    """End the connection."""
+    peer.reset()
+
+
+TROUBLES: Mapping[str, Script] = {"hangs": hang, "drips": drip, "refuses": refuse}
+Latencies = Mapping[str, list[float]]
+
+
+def measure(task: Task) -> Answer:
+    """Seconds of each path, by the part of Katana, its trouble, and the number of users."""
+    numbers, seconds = task.size(((8, 40, 200), 6.0), ((8, 40, 200), 2.0))
+    found = {}
+    for n, (part, trouble, users) in enumerate(product(PARTS, TROUBLES, numbers)):
+        with _app(task, f"slow{n}", part, users) as (app, katana, environ):
+            cookies = _cookies(app)
+            katana.script = TROUBLES[trouble]
+            found[part, trouble, users] = _latencies(environ, cookies, katana, seconds)
+    return _answer(found, seconds)
+
+
+@contextmanager
+def _app(
+    task: Task, name: str, part: str, users: int
+) -> Iterator[tuple[Flask, Wire, dict[str, str]]]:
+    """The app with so many connected users, whose `part` of Katana is the server that is given."""
+    with wire(refuse) as katana:
+        environ = databases.environ(task.databases.create("postgresql", name))
+        environ[PARTS[part]] = f"{katana.url}/v1"
+        app = databases.migrated(environ)
+        with app.app_context():
+            ids = crowd(app, current().vault, users)
+            if part == "API":
+                good = SystemClock().database_time(HOUR_SECONDS)
+                connections = update(Connection).where(Connection.id.in_(ids))
+                db.session.execute(connections.values(expires_at=good, renew_at=good))
+                db.session.commit()
+        yield app, katana, environ
+
+
+def _cookies(app: Flask) -> list[str]:
+    """A browser session for each user."""
+    with app.app_context():
+        ids = list(db.session.scalars(select(User.id)))
+        db.session.commit()
+    signer = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
+    name = app.config["SESSION_COOKIE_NAME"]
+    cookies = []
+    for user_id in ids:
+        with app.test_request_context():
+            sessions.begin(user_id)
+            cookies.append(f"{name}={signer.dumps(dict(session))}")
+    with app.app_context():
+        db.engine.dispose()
+    return cookies
+
+
+def _latencies(
+    environ: Mapping[str, str], cookies: list[str], katana: Wire, seconds: float
+) -> Latencies:
+    """How long each path took while every user loads the dashboard again and again."""
+    took: dict[str, list[float]] = {path: [] for path in PATHS}
+    over = threading.Event()
+    with ExitStack() as stack:
+        listener = stack.enter_context(listening())
+        app = stack.enter_context(served("wsgi:app", "/healthz", environ, listener))
+        users = [
+            threading.Thread(target=_look_again_and_again, args=(app.url, cookie, over))
+            for cookie in cookies
+        ]
+        for user in users:
+            user.start()
+        began = time.perf_counter()
+        for path in cycle(PATHS):
+            if time.perf_counter() > began + seconds:
+                break
+            asked = time.perf_counter()
+            _get(app.url, path)
+            took[path].append(time.perf_counter() - asked)
+        over.set()
+        katana.script = refuse
+        katana.hang_up()
+        for user in users:
+            user.join()
+    return took
+
+
+def _look_again_and_again(url: str, cookie: str, over: threading.Event) -> None:
+    while not over.is_set():
+        with suppress(OSError, http.client.HTTPException):
+            _get(url, "/dashboard", cookie)
+
+
+def _get(url: str, path: str, cookie: str = "") -> None:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request("GET", path, headers={"Cookie": cookie} if cookie else {})
+        connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def _answer(found: Mapping[tuple[str, str, int], Latencies], seconds: float) -> Answer:
+    slowest = max(max(times) for took in found.values() for times in took.values())
+    return Answer(
+        question="What does a slow Katana hold up?",
+        how=(
+            f"Under gunicorn with {WORKERS} workers of {THREADS} threads, on PostgreSQL. For "
+            f"{seconds:.0f} s each of so many users loads the dashboard as fast as it comes, while "
+            "a real server in Katana's place accepts and says nothing, sends a byte every 100 ms, "
+            "or ends the connection. Meanwhile one client asks for pages that need no Katana."
+        ),
+        tables=[
+            Table(
+                head=["", "users", *(f"{path}, {of}" for path in PATHS for of in ("p50", "max"))],
+                rows=[
+                    [
+                        f"{part} {trouble}",
+                        str(users),
+                        *(
+                            f"{of(took[path]) * 1000:.0f} ms"
+                            for path in PATHS
+                            for of in (_median, max)
+                        ),
+                    ]
+                    for (part, trouble, users), took in found.items()
+                ],
+            )
+        ],
+        aims=[
+            Aim(
+                f"What needs no Katana answers within {AIM_SECONDS:.0f} s",
+                f"at most {slowest:.2f} s",
+                slowest <= AIM_SECONDS,
+            )
+        ],
+    )
+
+
+def _median(times: list[float]) -> float:
+    return percentile(times, 0.5)
