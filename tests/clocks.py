@@ -16,7 +16,7 @@ class HeldClock:
     """Stands still until it is moved; sleeping moves it. `slept` tells how long was waited."""
 
     def __init__(self) -> None:
-        self.moment = datetime.now(UTC)
+        self.moment = datetime.now(UTC).replace(microsecond=0)
         self.elapsed = monotonic()  # the transport looks at the real clock
         self.slept: list[float] = []
 
@@ -42,7 +42,8 @@ class HeldClock:
 
     def move(self, seconds: float) -> None:
         """Let time pass."""
-        self.moment += timedelta(seconds=seconds)
+        # In whole milliseconds, as SQLite computes: else a comparison would depend on rounding.
+        self.moment += timedelta(milliseconds=round(seconds * 1000))
         self.elapsed += seconds
 
 

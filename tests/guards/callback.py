@@ -125,7 +125,8 @@ GUARDS = [
     Mutant(
         "a repeat is no mistake",
         CONNECT,
-        "    if lifecycle.finished(current_user.id, answer.state):\n        return _to_dashboard()\n\n"
+        "    if lifecycle.finished(current_user.id, answer.state):\n"
+        "        return _to_dashboard()\n\n"
         "    raise AttemptUsed",
         "    raise AttemptUsed",
         f"{CALLBACK}::test_s12_a_callback_that_is_loaded_again_leads_to_the_dashboard",
