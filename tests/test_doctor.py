@@ -263,8 +263,16 @@ def proxied(new_app: MakeApp) -> Callable[..., Any]:
         ("2", {"HTTP_X_FORWARDED_FOR": "{sent}, 198.51.100.7"}, "can claim any address"),
         ("1", OVERWRITTEN | {"HTTP_X_FORWARDED_PROTO": "https"}, "arrives as one by https"),
         ("1", OVERWRITTEN, "on this machine"),
+        ("1", {"HTTP_X_FORWARDED_FOR": "unknown"}, "address is none"),
+        ("1", {"HTTP_X_FORWARDED_FOR": "_gazonk"}, "address is none"),
+        ("1", {"HTTP_X_FORWARDED_FOR": "203.0.113.7.8:50007"}, "address is none"),
+        ("1", {"HTTP_X_FORWARDED_FOR": "203.0.113.7:50007"}, "on this machine"),
+        ("1", {"HTTP_X_FORWARDED_FOR": "{sent}:50007"}, "can claim any address"),
     ],
-    ids=["no proxy", "one that appends", "another scheme", "one that overwrites"],
+    ids=[
+        *("no proxy", "one that appends", "another scheme", "one that overwrites"),
+        *("unknown", "hidden", "no address", "with a port", "one that adds a port"),
+    ],
 )
 def test_what_proxies_let_through_is_tried(
     healthy: MakeApp,

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.connections import current
 from app.connections.fleet.sealed import SealedTokens
 from app.connections.vault import Vault
+from app.database import poolers
 from app.database.db import db
 from app.errors import ConfigurationError, SealBroken
 
@@ -27,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 
 def require(app: Flask) -> None:
-    """Try the keys of `app`. Raises ConfigurationError, which names each key that does not fit.
+    """Try the keys of `app`. Raises ConfigurationError, which names each key that does not fit,
+    or a pooler that takes no session of this app.
 
     Where the database does not answer, or has no tables yet, nothing is said against the keys.
     """
@@ -36,6 +38,9 @@ def require(app: Flask) -> None:
         try:
             faults = _faults(parts.upkeep.sealed, parts.vault)
         except SQLAlchemyError as error:
+            if poolers.refuses_settings(error):  # it will for as long as its settings stay
+                raise ConfigurationError((f"{poolers.REFUSES} {poolers.REMEDY}",)) from None
+
             logger.warning("the keys were not tried: the database fails (%s)", type(error).__name__)
             return
         finally:

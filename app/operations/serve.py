@@ -11,6 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import create_app
+from app.database import poolers
 from app.errors import ConfigurationError
 from app.settings import config
 
@@ -40,7 +41,9 @@ def migrate(environ: Mapping[str, str]) -> None:
     try:
         with create_app(environ).app_context():
             flask_migrate.upgrade(directory=str(config.ROOT / "migrations"))
-    except (SQLAlchemyError, CommandError):
+    except (SQLAlchemyError, CommandError) as error:
+        if poolers.refuses_settings(error):
+            sys.exit(f"{poolers.REFUSES} {poolers.REMEDY}")
         sys.exit(
             "The database at DATABASE_URL does not answer, or cannot be brought up to date: "
             "`flask db upgrade` says why."

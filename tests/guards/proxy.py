@@ -63,4 +63,18 @@ GUARDS = [
             f"{THROTTLE_TESTS}::test_s62_what_a_guesser_claims_of_itself_changes_nothing",
         ),
     ),
+    Mutant(
+        "doctor sees that no address arrives",
+        "app/operations/doctor/served.py",
+        "    elif arrived and address_in(arrived.address) is None:",
+        "    elif False:",
+        "tests/test_doctor.py::test_what_proxies_let_through_is_tried",
+    ),
+    Mutant(
+        "a pooler that refuses this app's sessions is named",
+        "app/database/poolers.py",
+        "        if _REFUSED in str(error):",
+        "        if False:",
+        "tests/test_poolers.py::test_a_pooler_without_its_setting_is_named",
+    ),
 ]

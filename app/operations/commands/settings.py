@@ -7,6 +7,7 @@ from flask import Flask, current_app
 from flask.cli import AppGroup, ScriptInfo
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.database import poolers
 from app.errors import ConfigurationError
 from app.operations import logs
 from app.settings.config import Settings
@@ -29,6 +30,9 @@ class DatabaseCommand(click.Command):
         except SQLAlchemyError as error:
             if _interrupted(error):
                 raise click.Abort from None
+
+            if poolers.refuses_settings(error):
+                raise click.ClickException(f"{poolers.REFUSES} {poolers.REMEDY}") from None
 
             # Its class alone: its text holds the statement, and what was to be stored.
             raise click.ClickException(

@@ -11,6 +11,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts.models import RateLimit
+from app.database import poolers
 from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
 from app.settings.config import ROOT
 
@@ -29,6 +30,10 @@ def reachable(examined: Examined) -> Iterator[Finding]:
         with examined.engine.connect() as connection:
             version = ".".join(map(str, connection.dialect.server_version_info or ()))
     except SQLAlchemyError as error:
+        if poolers.refuses_settings(error):
+            yield fault("database", poolers.REFUSES, poolers.REMEDY)
+            return
+
         yield fault(
             "database",
             f"It does not answer ({type(error).__name__}).",

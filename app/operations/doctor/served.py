@@ -9,6 +9,7 @@ from requests import Response
 from werkzeug.sansio.utils import host_is_trusted
 
 from app.accounts import throttle
+from app.accounts.visitor_address import address_in
 from app.katana.transport import NeverSent, NoAnswer
 from app.operations import probe
 from app.operations.doctor import unreached
@@ -94,7 +95,7 @@ def proxies(examined: Examined) -> Iterator[Finding]:
     forged = {"X-Forwarded-For": FORGED_ADDRESS}
     response = _health(examined, f"{uri.scheme}://{uri.netloc}", forged)
     arrived = probe.read(response.text) if response is not None else None
-    if arrived and arrived.address == FORGED_ADDRESS:
+    if arrived and address_in(arrived.address) == FORGED_ADDRESS:
         yield fault(
             "proxies",
             "Anyone who asks can claim any address: X-Forwarded-For was believed as it was sent.",
@@ -108,6 +109,14 @@ def proxies(examined: Examined) -> Iterator[Finding]:
             "have one address.",
             f"PROXY_HOPS is {hops}: set it to how many proxies there are, and let each set "
             "X-Forwarded-For and X-Forwarded-Proto.",
+        )
+    elif arrived and address_in(arrived.address) is None:
+        yield fault(
+            "proxies",
+            "What arrives as a visitor's address is none, so that one visitor's limits may hold "
+            "for all.",
+            f"PROXY_HOPS is {hops}: set it to how many proxies there are, and let the first of "
+            "them put the visitor's address into X-Forwarded-For.",
         )
     elif https and not hops:
         yield warning(
