@@ -57,7 +57,7 @@ Latencies = Mapping[str, list[float]]
 
 def measure(task: Task) -> Answer:
     """Seconds of each path, by the part of Katana, its trouble, and the number of users."""
-    numbers, seconds = task.size(((8, 40, 200), 6.0), ((8, 40, 200), 2.0))
+    numbers, seconds = task.size(((8, 40, 200), 4.0), ((40,), 2.0))
     found = {}
     for n, (part, trouble, users) in enumerate(product(PARTS, TROUBLES, numbers)):
         with _app(task, f"slow{n}", part, users) as (app, katana, environ):
