@@ -156,9 +156,10 @@ def _answer(found: Mapping[tuple[str, str, int], Latencies], seconds: float) -> 
         question="What does a slow Katana hold up?",
         how=(
             f"Under gunicorn with {WORKERS} workers of {THREADS} threads, on PostgreSQL. For "
-            f"{seconds:.0f} s each of so many users loads the dashboard, and again 1 s after it came, while "
-            "a real server in Katana's place accepts and says nothing, sends a byte every 100 ms, "
-            "or ends the connection. Meanwhile one client asks for pages that need no Katana."
+            f"{seconds:.0f} s each of so many users loads the dashboard, and again 1 s after it "
+            "came, while a real server in Katana's place accepts and says nothing, sends a byte "
+            "every 100 ms, or ends the connection. Meanwhile one client asks for pages that need "
+            "no Katana."
         ),
         tables=[
             Table(
