@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import replace
@@ -158,6 +159,23 @@ def test_a_damaged_file_hinders_no_other(
     damaged.write_bytes(content)
 
     assert refresh(connected.parts(), staged).store_staged() == 1
+
+    assert staged.count() == 1
+
+
+@pytest.mark.parametrize("name", ["user_id", "generation", "fence"])
+@pytest.mark.parametrize("value", ["1" * 30, "1e400", "-1", "true", "null", '"1"'])
+def test_a_number_that_fits_no_row_stops_no_start(
+    connected: Connected, clock: HeldClock, staged: StagedResponses, name: str, value: str
+) -> None:
+    """A damaged file is skipped: an error of the database's driver would end the start."""
+    file = die_with_a_response(connected, clock, staged)
+    whole = file.read_text()
+    changed = re.sub(rf'"{name}": [0-9]+', f'"{name}": {value}', whole)
+    assert changed != whole
+    file.write_text(changed)
+
+    assert refresh(connected.parts(), staged).store_staged() == 0
 
     assert staged.count() == 1
 

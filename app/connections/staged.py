@@ -118,7 +118,7 @@ class StagedResponses:
         return path
 
     def waiting(self, connection_id: UUID | None = None) -> Iterator[StagedResponse]:
-        """The staged responses of this database, or of one connection of it, oldest first.
+        """The staged responses of this database, or of one connection of it, in any order.
 
         One that cannot be read is logged, and left for a person to look at.
         """
@@ -186,14 +186,21 @@ def _read(path: Path) -> StagedResponse:
     return StagedResponse(
         path=path,
         connection_id=UUID(content["connection_id"]),
-        user_id=int(content["user_id"]),
-        generation=int(content["generation"]),
+        user_id=_whole(content["user_id"]),
+        generation=_whole(content["generation"]),
         owner=str(content["owner"]),
-        fence=int(content["fence"]),
+        fence=_whole(content["fence"]),
         sealed_access_token=_bytes(content["sealed_access_token"]),
         sealed_refresh_token=_bytes(content["sealed_refresh_token"]),
         scope=content["scope"],
     )
+
+
+def _whole(value: object) -> int:
+    """A number that fits its column; raises ValueError for any other value."""
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise ValueError("not a number of a row")
+    return value
 
 
 def _text(sealed: bytes | None) -> str | None:
