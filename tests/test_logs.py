@@ -118,7 +118,7 @@ def test_who_comes_and_who_is_turned_away_is_a_line_each(
     assert lines == [
         ("signed_up", None, 1, "INFO"),
         ("signed_in", None, 1, "INFO"),
-        ("failed", "AttemptRefused", 1, "WARNING"),
+        ("failed", "AttemptUsed", 1, "WARNING"),
         ("signed_out", None, 1, "INFO"),
         *[("sign_in_refused", None, 1, "WARNING")] * 10,
         ("throttled", "accounts.sign_in_submit", None, "WARNING"),

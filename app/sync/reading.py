@@ -19,6 +19,7 @@ from app.errors import (
     ApiBusy,
     ApiError,
     ConnectError,
+    FreshTokenRefused,
     NotConnected,
     ReconnectNeeded,
     TryAgainLater,
@@ -74,6 +75,8 @@ class Reading:
             logger.info("connection %s: %s is not ours to read any more", connection_id, name)
         except ReconnectNeeded:
             self.cursors.release(held)  # none is claimed until the user has reconnected
+        except FreshTokenRefused:
+            self.cursors.failed(held, "unauthorized")  # a new token would not help
         except (ApiBusy, TryAgainLater) as error:
             self.cursors.put_off(held, error.retry_after)
         except ConnectError as error:
