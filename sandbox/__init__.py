@@ -8,13 +8,13 @@ from flask import Flask
 
 from sandbox import (
     api,
+    authorize_pages,
     controls,
     happening_controls,
     ledger_page,
-    login,
+    middleware,
     order_api,
     page_security,
-    recording,
     token_endpoint,
     webhook_api,
     webhook_controls,
@@ -40,12 +40,12 @@ def create_sandbox(
     app.extensions["sandbox"] = Sandbox(client, clock or SystemClock())
 
     page_security.init_app(app)
-    recording.init_app(app)
+    middleware.init_app(app)
     for part in (
         ledger_page,
         controls,
         happening_controls,
-        login,
+        authorize_pages,
         token_endpoint,
         webhook_api,
         order_api,

@@ -9,13 +9,13 @@ from werkzeug.datastructures import MultiDict
 
 from sandbox.filters import matching, whole_number_in_query
 from sandbox.limits import Allowance
+from sandbox.middleware import bearer_token, note
 from sandbox.order_rows import rows_of
-from sandbox.recording import bearer_token, note
+from sandbox.record_templates import Record
 from sandbox.records import Kept
 from sandbox.refusals import ApiRefusal, api_refusal
-from sandbox.shapes import Record
+from sandbox.seed_records import Stock
 from sandbox.state import memory
-from sandbox.stock import Stock
 
 bp = Blueprint("api", __name__, url_prefix="/v1")
 

@@ -5,9 +5,9 @@ from dataclasses import asdict
 from flask import Blueprint, request
 from werkzeug.wrappers import Response
 
-from sandbox import given
-from sandbox.asking import asked, done, refuse_politely
+from sandbox import validation
 from sandbox.faults import fault_from
+from sandbox.form_or_json import asked, done, refuse_politely
 from sandbox.state import memory, sandbox
 
 bp = Blueprint("controls", __name__)
@@ -63,7 +63,7 @@ def _family() -> int | None:
     if family is None or family == "":
         return None
 
-    return given.whole_number("family", family, low=1, high=10**9)
+    return validation.whole_number("family", family, low=1, high=10**9)
 
 
 def _armed() -> dict[str, object]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Lock
 
-from sandbox.rules import Rules
+from sandbox.switches import Rules
 from sandbox.tokens import AccessToken, Family, Grant, RefreshToken, UnknownRefreshToken, digest
 
 #: Why a family has ended, in words.

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from threading import Lock
 from typing import Any
 
-from sandbox import given
+from sandbox import validation
 
 TARGETS = ("exchange", "refresh", "token", "api", "revoke", "authorize", "delivery")
 FAULTS = (
@@ -123,17 +123,17 @@ class Faults:
 
 
 _READ: dict[str, Callable[[str, object], Any]] = {
-    "on": lambda name, value: given.one_of(name, value, TARGETS),
-    "fault": lambda name, value: given.one_of(name, value, FAULTS),
-    "times": lambda name, value: given.whole_number(name, value, low=0, high=100_000),
-    "status": lambda name, value: given.whole_number(name, value, low=200, high=599),
-    "seconds": given.seconds,
-    "retry_after": given.text_or_none,
-    "fields": given.words,
-    "location": given.text_or_none,
-    "text": given.text_or_none,
-    "content_type": given.text_or_none,
-    "method": given.text_or_none,
-    "path": given.text_or_none,
-    "skip": lambda name, value: given.whole_number(name, value, low=0, high=100_000),
+    "on": lambda name, value: validation.one_of(name, value, TARGETS),
+    "fault": lambda name, value: validation.one_of(name, value, FAULTS),
+    "times": lambda name, value: validation.whole_number(name, value, low=0, high=100_000),
+    "status": lambda name, value: validation.whole_number(name, value, low=200, high=599),
+    "seconds": validation.seconds,
+    "retry_after": validation.text_or_none,
+    "fields": validation.words,
+    "location": validation.text_or_none,
+    "text": validation.text_or_none,
+    "content_type": validation.text_or_none,
+    "method": validation.text_or_none,
+    "path": validation.text_or_none,
+    "skip": lambda name, value: validation.whole_number(name, value, low=0, high=100_000),
 }

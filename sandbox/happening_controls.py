@@ -7,13 +7,13 @@ from functools import partial
 from flask import Blueprint, Response, jsonify
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox import given
-from sandbox.announcing import announce
-from sandbox.asking import asked, done, refuse_politely
-from sandbox.factories import FACTORIES
+from sandbox import validation
+from sandbox.factory_simulation import Happened, Life
+from sandbox.form_or_json import asked, done, refuse_politely
 from sandbox.happenings import Wish, come_true, wish_from
-from sandbox.life import Happened, Life
+from sandbox.seed_factories import FACTORIES
 from sandbox.state import Memory, memory, sandbox
+from sandbox.webhook_dispatch import announce
 
 bp = Blueprint("happening_controls", __name__)
 refuse_politely(bp)
@@ -39,8 +39,8 @@ def grow() -> AnyResponse:
     """Add many orders or customers at once, written evenly over the last `days`; none is told."""
     told = asked()
     life = _life(told.get("factory"))
-    many = given.whole_number("count", told.get("count"), low=1, high=_MOST_GROWN)
-    days = given.whole_number("days", told.get("days", 0), low=0, high=10_000)
+    many = validation.whole_number("count", told.get("count"), low=1, high=_MOST_GROWN)
+    days = validation.whole_number("days", told.get("days", 0), low=0, high=10_000)
     now = sandbox().clock.now()
     life.grow(str(told.get("resource", "sales_orders")), many, now - timedelta(days=days), now)
     return done({"grown": many})

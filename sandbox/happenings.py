@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sandbox import given
-from sandbox.life import Happened, Life
-from sandbox.shapes import Record
+from sandbox import validation
+from sandbox.factory_simulation import Happened, Life
+from sandbox.record_templates import Record
 
 _MOST = 1_000
 
@@ -137,16 +137,16 @@ def _fields(name: str, value: object) -> Record:
 
 
 _READ: dict[str, Callable[[str, object], Any]] = {
-    "what": lambda name, value: given.one_of(name, value, _WHAT),
-    "factory": given.text_or_none,
-    "resource": given.text_or_none,
+    "what": lambda name, value: validation.one_of(name, value, _WHAT),
+    "factory": validation.text_or_none,
+    "resource": validation.text_or_none,
     "record": _record_id,
-    "serial": lambda name, value: given.whole_number(name, value, low=1, high=10**9),
+    "serial": lambda name, value: validation.whole_number(name, value, low=1, high=10**9),
     "fields": _fields,
-    "omit": given.words,
+    "omit": validation.words,
     "raw": lambda name, value: value,
-    "times": lambda name, value: given.whole_number(name, value, low=1, high=_MOST),
-    "late": given.seconds,
-    "announce": given.flag,
-    "after_lists": lambda name, value: given.whole_number(name, value, low=0, high=_MOST),
+    "times": lambda name, value: validation.whole_number(name, value, low=1, high=_MOST),
+    "late": validation.seconds,
+    "announce": validation.flag,
+    "after_lists": lambda name, value: validation.whole_number(name, value, low=0, high=_MOST),
 }

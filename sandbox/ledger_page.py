@@ -4,11 +4,11 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, jsonify, render_template
 
-from sandbox.factories import FACTORIES, Factory
 from sandbox.families import ENDINGS
 from sandbox.faults import TARGETS
+from sandbox.seed_factories import FACTORIES, Factory
+from sandbox.serializers import family_views
 from sandbox.state import memory
-from sandbox.views import family_views
 from sandbox.webhooks import Webhook
 
 bp = Blueprint("ledger_page", __name__)

@@ -5,12 +5,12 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from sandbox.announcing import announce
 from sandbox.api import add_limit_headers, count_request, refuse
-from sandbox.life import Life
+from sandbox.factory_simulation import Life
+from sandbox.record_templates import Record
 from sandbox.refusals import ApiRefusal, api_refusal, invalid_query
-from sandbox.shapes import Record
 from sandbox.state import memory, sandbox
+from sandbox.webhook_dispatch import announce
 
 bp = Blueprint("order_api", __name__, url_prefix="/v1/sales_orders")
 bp.register_error_handler(ApiRefusal, refuse)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from sandbox.orders import money
+from sandbox.record_templates import Record
 from sandbox.records import Kept, Records
-from sandbox.shapes import Record
 
 
 def rows_of(order: Kept) -> list[Record]:

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from sandbox.clock import iso
-from sandbox.factories import FACTORIES, Factory
-from sandbox.shapes import Record, shaped
+from sandbox.record_templates import Record, shaped
+from sandbox.seed_factories import FACTORIES, Factory
 
 _HOW_MANY = 64
 

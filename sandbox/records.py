@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Any
 
 from sandbox.clock import iso
-from sandbox.shapes import Record
+from sandbox.record_templates import Record
 
 #: A record, or the function that builds it each time it is read: 100,000 then need little memory.
 Content = Record | Callable[[], Any]

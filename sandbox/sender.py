@@ -16,7 +16,7 @@ import requests
 
 from sandbox.clock import Clock, iso
 from sandbox.deliveries import Attempt, Deliveries, Delivery
-from sandbox.rules import Rules
+from sandbox.switches import Rules
 from sandbox.webhook_rules import is_loopback
 from sandbox.webhooks import Webhook, Webhooks
 

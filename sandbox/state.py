@@ -9,15 +9,15 @@ from flask import current_app
 from sandbox.clock import Clock
 from sandbox.consents import Consents
 from sandbox.deliveries import Deliveries
-from sandbox.factories import FACTORIES
+from sandbox.factory_simulation import Life
 from sandbox.families import Families
 from sandbox.faults import Faults
 from sandbox.ledger import Ledger
-from sandbox.life import Life
 from sandbox.limits import Limits
-from sandbox.rules import Rules
-from sandbox.schedule import Schedule
+from sandbox.scheduled_changes import Schedule
+from sandbox.seed_factories import FACTORIES
 from sandbox.sender import Sender
+from sandbox.switches import Rules
 from sandbox.webhooks import Webhooks
 
 

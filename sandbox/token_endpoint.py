@@ -7,7 +7,7 @@ from hashlib import sha256
 from flask import Blueprint, Response, jsonify, request
 
 from sandbox.consents import Asked
-from sandbox.recording import note
+from sandbox.middleware import note
 from sandbox.refusals import (
     LoginRefusal,
     bad_code,

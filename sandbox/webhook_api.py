@@ -4,7 +4,7 @@ from flask import Blueprint, Response, g, jsonify, request
 
 from sandbox.api import add_limit_headers, count_request, page_of, refuse
 from sandbox.filters import matching
-from sandbox.recording import note
+from sandbox.middleware import note
 from sandbox.refusals import ApiRefusal, api_refusal, invalid_query
 from sandbox.state import memory
 from sandbox.webhook_rules import checked

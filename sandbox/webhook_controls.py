@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox import given
-from sandbox.announcing import deliver
-from sandbox.asking import asked, done, refuse_politely
+from sandbox import validation
+from sandbox.form_or_json import asked, done, refuse_politely
 from sandbox.state import memory
+from sandbox.webhook_dispatch import deliver
 from sandbox.webhooks import Webhook
 
 bp = Blueprint("webhook_controls", __name__)
@@ -22,7 +22,7 @@ _DEEDS = ("disable", "enable", "delete")
 def change() -> AnyResponse:
     """Disable, enable or delete one webhook or all, as a user can at Katana."""
     told = asked()
-    deed = given.one_of("do", told.get("do"), _DEEDS)
+    deed = validation.one_of("do", told.get("do"), _DEEDS)
     webhooks = _chosen(told)
     for webhook in webhooks:
         if deed == "delete":
@@ -53,7 +53,7 @@ def deliver_by_hand() -> AnyResponse:
     told = asked()
     webhook = _chosen(told)[0]
     text = told["text"] if "text" in told else json.dumps(told.get("payload"))
-    signature = given.one_of(
+    signature = validation.one_of(
         "signature", told.get("signature", "right"), ("right", "wrong", "none")
     )
     sent = deliver(memory(), webhook, "by hand", str(text).encode(), signature)
@@ -73,7 +73,7 @@ def deliveries() -> Response:
     `latest` is how many deliveries are wanted; without it all that are remembered.
     """
     log = memory().deliveries
-    wanted = given.whole_number("latest", request.args.get("latest", 10**6), low=0, high=10**6)
+    wanted = validation.whole_number("latest", request.args.get("latest", 10**6), low=0, high=10**6)
     latest = log.all()[-wanted:] if wanted else []
     return jsonify(deliveries=[each.as_json() for each in latest], totals=log.totals())
 
@@ -89,4 +89,4 @@ def _chosen(told: Mapping[str, object]) -> list[Webhook]:
             raise LookupError("There is no webhook.")
         return memory().webhooks.all()
 
-    return [memory().webhooks.find(given.whole_number("webhook", named, low=1, high=10**9))]
+    return [memory().webhooks.find(validation.whole_number("webhook", named, low=1, high=10**9))]

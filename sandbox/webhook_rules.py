@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from sandbox.events import EVENTS
 from sandbox.refusals import ApiRefusal, invalid_query
-from sandbox.rules import Rules
+from sandbox.switches import Rules
 
 _FIELDS = ("url", "subscribed_events", "description", "enabled")
 _LONGEST_URL = 2048

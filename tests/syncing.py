@@ -17,7 +17,7 @@ from app.sync.copy import Copied, Customer, Order, OrderRow, Product, StockLevel
 from app.sync.due import POLL_SECONDS
 from app.sync.feed import Change
 from app.sync.models import SetAside, SyncCursor
-from sandbox.factories import FACTORIES
+from sandbox.seed_factories import FACTORIES
 from tests.clocks import HeldClock
 from tests.connected import Connected
 from tests.until import until

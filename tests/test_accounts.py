@@ -7,9 +7,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
-from app.accounts import known_browsers, passwords
-from app.accounts.counters import DatabaseCounters
+from app.accounts import device_cookies, passwords
 from app.accounts.models import User, UserSession
+from app.accounts.rate_limit_storage import DatabaseCounters
 from app.database.clock import SystemClock
 from app.database.db import db
 from tests.actors import ClientBrowser, Maker
@@ -173,7 +173,7 @@ def test_what_makes_a_browser_known_goes_over_https_alone(new_app: MakeApp) -> N
 
     with app.test_request_context("/sign-in", base_url="https://localhost"):
         response = app.make_response("")
-        known_browsers.remember(response, "an account")
+        device_cookies.remember(response, "an account")
 
     (cookie,) = response.headers.getlist("Set-Cookie")
     assert cookie.startswith("__Host-known=")

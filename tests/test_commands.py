@@ -15,8 +15,8 @@ from app.connections.fleet.overview import BATCH
 from app.connections.models import EventKind, Reason, Status
 from app.database.db import db
 from app.katana.oauth import KatanaLogin, new_code_verifier
-from app.operations.commands import people
-from app.operations.commands.settings import DatabaseCommand
+from app.operations.commands import user_lookup
+from app.operations.commands.require_settings import DatabaseCommand
 from app.settings.config import load
 from tests.clones import Clone
 from tests.commands import END_SECONDS, ended, flask, on_a_terminal, run
@@ -244,14 +244,14 @@ def test_refresh_tells_of_a_disconnect_in_between(
     app: Flask, connected: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is found and then disconnects is told of in a sentence, and nothing is sent."""
-    find = people.find
+    find = user_lookup.find
 
-    def find_too_early(who: str) -> people.Person:
+    def find_too_early(who: str) -> user_lookup.Person:
         person = find(who)
         connected.disconnect()
         return person
 
-    monkeypatch.setattr(people, "find", find_too_early)
+    monkeypatch.setattr(user_lookup, "find", find_too_early)
     told = run(app, "connections", "refresh", "ada@workshop.example")
 
     assert told.status == 1

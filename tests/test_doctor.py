@@ -25,7 +25,7 @@ from app.operations.doctor import in_time
 from app.operations.doctor.database import NETWORK_DISKS, filesystem
 from app.operations.doctor.environment import CERTIFICATES, PROXIES
 from app.operations.doctor.findings import Finding, Level, ok
-from app.operations.probe import HEADER, proof
+from app.operations.doctor_echo import HEADER, proof
 from app.settings.parsing import LOOPBACK_HOSTS, TokenKey
 from tests.clones import Clone
 from tests.commands import ended, flask, run

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.database.db import db
 from app.errors import ConnectError, TryAgainLater
-from app.pages import explanations
+from app.pages import error_messages
 from app.pages.error_pages import explain
 from app.pages.security import FROM_ELSEWHERE, PUBLIC
 from app.settings import config
@@ -132,13 +132,15 @@ def test_an_unforeseen_error_tells_a_reference_only(
 def test_every_failure_has_its_words() -> None:
     """Each class of error is explained by itself or by the class above it, with a status."""
     for kind in classes_below(ConnectError):
-        told = next(explanations.FAILURES[k] for k in kind.__mro__ if k in explanations.FAILURES)
+        told = next(
+            error_messages.FAILURES[k] for k in kind.__mro__ if k in error_messages.FAILURES
+        )
 
         assert 400 <= told.status < 600
         assert told.title
         assert told.text.endswith(".")
         if "Api" not in kind.__name__ and kind.__subclasses__() == []:
-            assert kind in explanations.FAILURES or kind.__name__ == "ConfigurationError", kind
+            assert kind in error_messages.FAILURES or kind.__name__ == "ConfigurationError", kind
 
 
 def test_how_long_to_wait_is_told_in_whole_seconds() -> None:

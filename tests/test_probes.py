@@ -15,8 +15,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.operations import questions
-from app.operations.questions import Question
+from app.operations import probes
+from app.operations.probes import Question
 from tests.conftest import MakeApp
 
 WAIT_SECONDS = 30
@@ -48,14 +48,14 @@ def test_a_database_that_hangs_is_not_ready(
 ) -> None:
     """S-81: no timeout of the database ends this wait; the probe is answered, and it recovers."""
     assert client.get("/readyz").status_code == 200
-    monkeypatch.setattr(questions, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(probes, "PATIENCE_SECONDS", 0.2)
     with ThreadPoolExecutor(1) as executor, stopped(database_url):
         asking = [executor.submit(client.get, "/readyz") for _ in range(3)]
         answers = [future.result(WAIT_SECONDS) for future in asking]
 
         assert [(a.status_code, a.get_data()) for a in answers] == [(503, b"not ready\n")] * 3
 
-    monkeypatch.setattr(questions, "PATIENCE_SECONDS", WAIT_SECONDS)
+    monkeypatch.setattr(probes, "PATIENCE_SECONDS", WAIT_SECONDS)
     assert client.get("/readyz").status_code == 200
 
 
@@ -68,7 +68,7 @@ def test_metrics_of_a_database_that_hangs_are_those_of_the_process(
     client = new_app(METRICS_TOKEN=token).test_client()
     ask = partial(client.get, "/metrics", headers={"Authorization": f"Bearer {token}"})
     assert b"katana_database_up 1.0" in ask().get_data()
-    monkeypatch.setattr(questions, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(probes, "PATIENCE_SECONDS", 0.2)
     with ThreadPoolExecutor(1) as executor, stopped(database_url):
         asking = [executor.submit(ask) for _ in range(3)]
         answers = [future.result(WAIT_SECONDS) for future in asking]
@@ -78,7 +78,7 @@ def test_metrics_of_a_database_that_hangs_are_those_of_the_process(
         assert all(b"katana_refreshes_total" in answer.get_data() for answer in answers)
         assert not any(b"katana_connections{" in answer.get_data() for answer in answers)
 
-    monkeypatch.setattr(questions, "PATIENCE_SECONDS", WAIT_SECONDS)
+    monkeypatch.setattr(probes, "PATIENCE_SECONDS", WAIT_SECONDS)
     assert b"katana_database_up 1.0" in ask().get_data()
 
 
@@ -110,7 +110,7 @@ def hanging() -> Iterator[Hanging]:
 @pytest.fixture
 def question(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> Question[str]:
     """What probes ask of it, with little patience."""
-    monkeypatch.setattr(questions, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(probes, "PATIENCE_SECONDS", 0.01)
     return Question(hanging)
 
 
@@ -130,7 +130,7 @@ def test_a_question_that_hangs_is_asked_once(
     assert hanging.was_asked()
     assert not hanging.was_asked(wait=False)
     hanging.go.set()
-    monkeypatch.setattr(questions, "PATIENCE_SECONDS", WAIT_SECONDS)
+    monkeypatch.setattr(probes, "PATIENCE_SECONDS", WAIT_SECONDS)
     assert question.answer() == "answer"
 
 
@@ -138,7 +138,7 @@ def test_a_question_that_hangs_for_long_is_asked_anew(
     hanging: Hanging, question: Question[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What hangs for ever, on a connection that is dead, hides no recovery."""
-    monkeypatch.setattr(questions, "GIVEN_UP_SECONDS", 0.0)
+    monkeypatch.setattr(probes, "GIVEN_UP_SECONDS", 0.0)
     for _ in range(3):
         ask_in_vain(question)
 

@@ -52,7 +52,7 @@ MUTANTS = [
     ),
     Mutant(
         "a move waits for staged responses",
-        "app/operations/commands/moving.py",
+        "app/operations/commands/move_database.py",
         "    _require_none_staged()\n",
         "",
         "tests/test_moving.py::test_it_does_not_leave_a_staged_response_behind",

@@ -39,7 +39,7 @@ from app.database.clock import SystemClock
 from app.database.db import Model, db
 from app.errors import ConfigurationError
 from app.katana.oauth import Grant
-from app.pages.katana_answer import KatanaAnswer
+from app.pages.callback_parameters import KatanaAnswer
 from app.settings.config import ROOT, SETTINGS, load
 from app.settings.parsing import TokenKey
 from tests.actors import ClientBrowser, Maker, WireBrowser

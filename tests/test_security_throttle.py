@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import update
 
-from app.accounts import known_browsers
-from app.accounts.known_browsers import ACCOUNTS
+from app.accounts import device_cookies
+from app.accounts.device_cookies import ACCOUNTS
 from app.accounts.models import RateLimit
 from app.database.clock import SystemClock
 from app.database.db import db
@@ -133,7 +133,7 @@ def test_s62_a_browser_is_not_known_to_ever_more(rig: Rig, ada: Maker) -> None:
         ada.sign_out()
 
     with rig.app.app_context():
-        names = known_browsers._signer().loads(ada.browser.cookies["katana_known"])
+        names = device_cookies._signer().loads(ada.browser.cookies["katana_known"])
     assert len(names) == ACCOUNTS
     assert len(ada.browser.cookies["katana_known"]) < 1024
 
@@ -144,7 +144,7 @@ def test_s62_a_browser_is_not_known_for_ever(rig: Rig, ada: Maker, days: int, st
     """S-62: a cookie that somebody finds in an old copy of a browser is worth no tries."""
 
     with rig.app.app_context():
-        signer = known_browsers._signer()
+        signer = device_cookies._signer()
         names = signer.loads(ada.browser.cookies["katana_known"])
         ago = {whose: (name, now - days * 24 * 3600) for whose, (name, now) in names.items()}
         jar = rig.jar()

@@ -165,7 +165,7 @@ MUTANTS = [
     ),
     Mutant(
         "a probe waits no longer than it must",
-        "app/operations/questions.py",
+        "app/operations/probes.py",
         "pending.result(PATIENCE_SECONDS)",
         "pending.result()",
         f"{PROBES}::test_a_database_that_hangs_is_not_ready",
@@ -200,14 +200,14 @@ MUTANTS = [
     ),
     Mutant(
         "a question that hangs is asked once",
-        "app/operations/questions.py",
+        "app/operations/probes.py",
         "if self._pending is None or self._pending.done() or given_up:",
         "if True:",
         f"{PROBES}::test_a_question_that_hangs_is_asked_once",
     ),
     Mutant(
         "a question that hangs for long is asked anew",
-        "app/operations/questions.py",
+        "app/operations/probes.py",
         "self._pending.done() or given_up:",
         "self._pending.done():",
         f"{PROBES}::test_a_question_that_hangs_for_long_is_asked_anew",

@@ -20,8 +20,8 @@ from flask_login import (  # type: ignore[import-untyped]
 from itsdangerous import BadSignature
 from sqlalchemy import delete, insert, select, update
 
-from app.accounts.audit import Audit, tell
 from app.accounts.models import User, UserSession
+from app.accounts.security_log import Audit, tell
 from app.database.clock import SystemClock
 from app.database.db import db
 

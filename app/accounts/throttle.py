@@ -16,9 +16,9 @@ from flask_login import current_user  # type: ignore[import-untyped]
 from limits.errors import StorageError
 from werkzeug.wrappers import Response as AnyResponse
 
-from app.accounts import known_browsers
-from app.accounts.counters import DatabaseCounters
+from app.accounts import device_cookies
 from app.accounts.email_address import normal_email
+from app.accounts.rate_limit_storage import DatabaseCounters
 from app.accounts.visitor_address import visitor_key
 from app.settings.config import Settings
 from app.settings.parsing import store_options
@@ -78,7 +78,7 @@ def callbacks(view: View) -> View:
 
 def remember(response: AnyResponse) -> AnyResponse:
     """Let the account in the form be known in this browser from now on."""
-    known_browsers.remember(response, _account())
+    device_cookies.remember(response, _account())
     return response
 
 
@@ -102,7 +102,7 @@ def seconds_left() -> int:
 
 
 def _is_known() -> bool:
-    return known_browsers.name_for(_account()) is not None
+    return device_cookies.name_for(_account()) is not None
 
 
 def _refused(response: Response) -> bool:
@@ -110,7 +110,7 @@ def _refused(response: Response) -> bool:
 
 
 def _account_here() -> str:
-    return f"{_account()}@{known_browsers.name_for(_account()) or _address()}"
+    return f"{_account()}@{device_cookies.name_for(_account()) or _address()}"
 
 
 def _account() -> str:

@@ -11,9 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from werkzeug.wrappers import Response
 
 from app.accounts import passwords, sessions, throttle
-from app.accounts.audit import Audit, tell
 from app.accounts.forms import AccountForm, SignInForm, SignUpForm
 from app.accounts.models import User
+from app.accounts.security_log import Audit, tell
 from app.database.db import db
 
 PRESSED_AGAIN_SECONDS = 60

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections.fleet.upkeep import Upkeep
-from app.operations.questions import Question
+from app.operations.probes import Question
 
 
 class Gauges(Collector):

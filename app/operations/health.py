@@ -15,8 +15,8 @@ from werkzeug.sansio.utils import host_is_trusted
 from app.accounts import throttle
 from app.accounts.models import RateLimit
 from app.database.db import db
-from app.operations import probe
-from app.operations.questions import Question
+from app.operations import doctor_echo
+from app.operations.probes import Question
 from app.settings.config import ROOT, Settings
 
 bp = Blueprint("health", __name__)
@@ -28,9 +28,11 @@ PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 @bp.get("/healthz")
 def up() -> tuple[str, int, dict[str, str]]:
     """The process answers; to `flask doctor` also with how the request has come."""
-    if probe.is_proof(request.headers.get(probe.HEADER), current_app.config["SECRET_KEY"]):
+    if doctor_echo.is_proof(
+        request.headers.get(doctor_echo.HEADER), current_app.config["SECRET_KEY"]
+    ):
         host = request.environ[ORIGINAL_HOST]
-        arrived = probe.Arrived(request.remote_addr or "", request.scheme, host)
+        arrived = doctor_echo.Arrived(request.remote_addr or "", request.scheme, host)
         return f"{arrived.told()}\n", 200, PLAIN
 
     return "ok\n", 200, PLAIN

@@ -5,7 +5,7 @@ from requests import Session
 
 from app.accounts import sessions, throttle, views
 from app.operations import health, metrics, request_ids
-from app.pages import connect, dashboard, display, error_pages, live, security
+from app.pages import connect, dashboard, display, error_pages, katana_api, security
 from app.settings.config import Settings
 
 
@@ -14,7 +14,7 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
     sessions.init_app(app)
     security.init_app(app, settings)
     throttle.init_app(app, settings)
-    live.init_app(app, settings, session)
+    katana_api.init_app(app, settings, session)
     display.init_app(app)
     error_pages.init_app(app)
     health.init_app(app, settings)

@@ -19,9 +19,9 @@ from app.errors import (
     KatanaSaturated,
 )
 from app.katana.oauth import SCOPE
-from app.pages import live
-from app.pages.katana_answer import NAMES, KatanaAnswer, read
-from app.pages.refusals import refusal
+from app.pages import katana_api
+from app.pages.authorization_errors import refusal
+from app.pages.callback_parameters import NAMES, KatanaAnswer, read
 from app.pages.security import csrf
 
 DELETED = "Disconnected. This app deleted its keys"
@@ -191,8 +191,8 @@ def _welcome(connected: Connected) -> str:
 def _factory_name(connected: Connected) -> str | None:
     """What the account is called; None where Katana does not say, which costs nothing."""
     try:
-        api = live.katana_api(connected.connection_id)
-        return live.name_factory(connected.connection_id, connected.connected_by, api)
+        api = katana_api.for_connection(connected.connection_id)
+        return katana_api.name_factory(connected.connection_id, connected.connected_by, api)
     except ConnectError as error:
         logger.info("the name of a new connection's factory will be asked for later: %s", error)
         return None

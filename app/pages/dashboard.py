@@ -8,9 +8,9 @@ from app.connections import events, lifecycle
 from app.connections.models import Status
 from app.database.db import db
 from app.errors import ConnectError, NotConnected, ReconnectNeeded
-from app.pages import error_pages, live
-from app.pages.explanations import Explanation
-from app.pages.overview import Overview, overview
+from app.pages import error_pages, katana_api
+from app.pages.dashboard_data import Overview, overview
+from app.pages.error_messages import Explanation
 
 SHOWN = 10  # of what happened to the connection
 
@@ -52,10 +52,10 @@ def _ask_katana(user_id: int) -> tuple[Overview | None, Explanation | None]:
     connection_id, connected_by = connection.id, connection.connected_by
     nameless = connection.factory_name is None
     db.session.rollback()  # no transaction is open while Katana is asked
-    api = live.katana_api(connection_id)
+    api = katana_api.for_connection(connection_id)
     try:
         if nameless:
-            live.name_factory(connection_id, connected_by, api)
+            katana_api.name_factory(connection_id, connected_by, api)
         return overview(api), None
     except (NotConnected, ReconnectNeeded):
         return None, None

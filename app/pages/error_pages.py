@@ -15,11 +15,11 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
 
-from app.accounts import audit, throttle
-from app.accounts.audit import Audit
+from app.accounts import security_log, throttle
+from app.accounts.security_log import Audit
 from app.errors import ConnectError
 from app.operations import logs
-from app.pages.explanations import (
+from app.pages.error_messages import (
     ANYTHING_ELSE,
     DATABASE_AWAY,
     FAILURES,
@@ -55,7 +55,7 @@ def explain(error: ConnectError) -> Explanation:
     told = next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
     level = logging.ERROR if told.ours else logging.WARNING
     name = type(error).__name__
-    fields = audit.fields(Audit.FAILED, audit.known_user_id(), name)
+    fields = security_log.fields(Audit.FAILED, security_log.known_user_id(), name)
     logger.log(level, "%s: %s", name, error, extra=fields)
     seconds = getattr(error, "retry_after", None)
     return replace(told, retry_after=max(1, round(seconds))) if seconds else told
@@ -88,7 +88,7 @@ def _two_sessions(_error: TwoSessions) -> Response:
 
 
 def _too_often(_error: RateLimitExceeded) -> Response:
-    audit.tell(Audit.THROTTLED, audit.known_user_id(), request.endpoint)
+    security_log.tell(Audit.THROTTLED, security_log.known_user_id(), request.endpoint)
     seconds = throttle.seconds_left()
     wait = f"{ceil(seconds / MINUTE)} minutes" if seconds > MINUTE else "a minute"
     signing_in = (request.endpoint or "").startswith("accounts.sign_in")

@@ -7,7 +7,7 @@ from app.connections import lifecycle
 from app.connections.models import Status
 from app.database.db import db
 from app.errors import ConnectError
-from app.pages import live
+from app.pages import katana_api
 
 bp = Blueprint("dashboard", __name__)
 
@@ -25,7 +25,7 @@ def dashboard() -> str:
     connection_id = connection.id if connection and connection.status is Status.ACTIVE else None
     db.session.rollback()  # no transaction is open while Katana is asked
     try:
-        products = live.katana_api(connection_id).products(3) if connection_id else ()
+        products = katana_api.for_connection(connection_id).products(3) if connection_id else ()
     except ConnectError:
         products = ()
     return render_template(

@@ -10,7 +10,7 @@ MIGRATION = "migrations/versions/20261127_one_spelling.py"
 GUARDS = [
     Mutant(
         "a part of the threads waits for the API",
-        "app/pages/live.py",
+        "app/pages/katana_api.py",
         ", meter, parts.bulkheads.api)",
         ", meter)",
         f"{BULKHEADS}::test_an_api_that_hangs_holds_a_part_of_the_threads",

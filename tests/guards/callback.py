@@ -5,7 +5,7 @@ from tests.mutants import Change, Mutant
 CALLBACK = "tests/test_security_callback.py"
 ISSUER = "tests/test_security_issuer.py"
 CONNECT = "app/pages/connect.py"
-ANSWER = "app/pages/katana_answer.py"
+ANSWER = "app/pages/callback_parameters.py"
 SECURITY = "app/pages/security.py"
 OAUTH = "app/katana/oauth.py"
 
@@ -149,7 +149,7 @@ GUARDS = [
     ),
     Mutant(
         "an error that nobody knows has words too",
-        "app/pages/refusals.py",
+        "app/pages/authorization_errors.py",
         'return KNOWN.get(error or "", UNKNOWN)',
         'return KNOWN[error or ""]',
         f"{CALLBACK}::test_s16_an_error_is_told_in_our_words",

@@ -34,7 +34,7 @@ GUARDS = [
     ),
     Mutant(
         "a page ends",
-        "app/pages/live.py",
+        "app/pages/katana_api.py",
         "PAGE_SECONDS = 12.0",
         "PAGE_SECONDS = 90.0",
         f"{KATANA}::test_s27_every_request_ends_and_others_are_served_meanwhile",

@@ -66,7 +66,7 @@ GUARDS = [
     ),
     Mutant(
         "scripts do not see a known browser",
-        "app/accounts/known_browsers.py",
+        "app/accounts/device_cookies.py",
         "        httponly=True,\n",
         "",
         f"{TESTS}::test_s53_s56_every_cookie_is_kept_from_scripts_and_never_remembered",
@@ -155,7 +155,7 @@ GUARDS = [
     ),
     Mutant(
         "the new secret key signs for known browsers",
-        "app/accounts/known_browsers.py",
+        "app/accounts/device_cookies.py",
         '[*current_app.config["SECRET_KEY_FALLBACKS"], current_app.config["SECRET_KEY"]]',
         '[current_app.config["SECRET_KEY"], *current_app.config["SECRET_KEY_FALLBACKS"]]',
         f"{TESTS}::test_s58_a_new_secret_key_keeps_browsers_known_for_as_long_as_the_old_one_is_named",

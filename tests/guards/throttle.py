@@ -4,7 +4,7 @@ from tests.mutants import Mutant
 
 TESTS = "tests/test_security_throttle.py"
 THROTTLE = "app/accounts/throttle.py"
-COUNTERS = "app/accounts/counters.py"
+COUNTERS = "app/accounts/rate_limit_storage.py"
 
 GUARDS = [
     Mutant(
@@ -31,41 +31,41 @@ GUARDS = [
     Mutant(
         "a neighbour does not lock the owner out",
         THROTTLE,
-        "{known_browsers.name_for(_account()) or _address()}",
+        "{device_cookies.name_for(_account()) or _address()}",
         "{_address()}",
         f"{TESTS}::test_s62_who_guesses_does_not_lock_the_owner_out",
     ),
     Mutant(
         "a browser is known to its own account",
-        "app/accounts/known_browsers.py",
+        "app/accounts/device_cookies.py",
         "_names().get(account, (None, 0))",
         "next(iter(_names().values()), (None, 0))",
         f"{TESTS}::test_s62_a_known_browser_is_known_to_its_own_account",
     ),
     Mutant(
         "a browser is known for thirty days",
-        "app/accounts/known_browsers.py",
+        "app/accounts/device_cookies.py",
         "return name if time.time() < since + SECONDS else None",
         "return name",
         f"{TESTS}::test_s62_a_browser_is_not_known_for_ever",
     ),
     Mutant(
         "a browser is known to all who use it",
-        "app/accounts/known_browsers.py",
+        "app/accounts/device_cookies.py",
         "dict(names[:ACCOUNTS])",
         "dict(names[:1])",
         f"{TESTS}::test_s62_one_browser_of_several_people_is_known_to_each",
     ),
     Mutant(
         "a browser that many use keeps a small cookie",
-        "app/accounts/known_browsers.py",
+        "app/accounts/device_cookies.py",
         "dict(names[:ACCOUNTS])",
         "dict(names)",
         f"{TESTS}::test_s62_a_browser_is_not_known_to_ever_more",
     ),
     Mutant(
         "what makes a browser known goes over https alone",
-        "app/accounts/known_browsers.py",
+        "app/accounts/device_cookies.py",
         '        secure=current_app.config["SESSION_COOKIE_SECURE"],\n',
         "",
         "tests/test_accounts.py::test_what_makes_a_browser_known_goes_over_https_alone",

@@ -7,16 +7,16 @@ from gunicorn.errors import AppImportError  # type: ignore[import-untyped]
 
 from app.errors import ConfigurationError
 from app.operations import doctor
-from app.operations.commands import connections, keys, moving, sandbox, upkeep, worker
+from app.operations.commands import connections, keep_alive, keys, move_database, sandbox, worker
 from app.settings.config import Settings
 
 
 def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
     """Add the commands to `flask`; they find `settings` with `app.cli.settings.current()`."""
     app.extensions["settings"] = settings
-    connections.connections.add_command(upkeep.keep_alive)
-    connections.connections.add_command(upkeep.verify_before_use)
-    connections.connections.add_command(moving.move)
+    connections.connections.add_command(keep_alive.keep_alive)
+    connections.connections.add_command(keep_alive.verify_before_use)
+    connections.connections.add_command(move_database.move)
     commands = (connections.connections, keys.keys, doctor.doctor, sandbox.sandbox, worker.worker)
     for command in commands:
         app.cli.add_command(command)

@@ -11,8 +11,8 @@ from app.connections.fleet.keep_alive import Outcome
 from app.connections.lifecycle import Revocation
 from app.connections.models import Status
 from app.errors import NotConnected
-from app.operations.commands import people, rows
-from app.operations.commands.settings import DatabaseGroup
+from app.operations.commands import connection_table, user_lookup
+from app.operations.commands.require_settings import DatabaseGroup
 
 REFRESHED = {
     Outcome.RENEWED: "Renewed.",
@@ -39,10 +39,12 @@ def connections() -> None:
 def list_(status: str | None) -> None:
     """List the connections by e-mail address, and count them."""
     overview = parts.current().upkeep.overview
-    shown = rows.columns(shutil.get_terminal_size().columns if sys.stdout.isatty() else None)
-    click.echo(rows.heading(shown))
+    shown = connection_table.columns(
+        shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    )
+    click.echo(connection_table.heading(shown))
     for line in overview.lines(Status(status) if status else None):
-        click.echo(rows.row(line, shown))
+        click.echo(connection_table.row(line, shown))
     counts = overview.counts()
     click.echo()
     told = ", ".join(f"{number} {status}" for status, number in counts.items())
@@ -56,9 +58,9 @@ def show(user: str) -> None:
 
     USER is an e-mail address, the number of a user, or the id of a connection.
     """
-    person = people.find(user)
+    person = user_lookup.find(user)
     history = events.history(person.user.id, limit=20)
-    for line in rows.sheet(person.user, person.connection, history):
+    for line in connection_table.sheet(person.user, person.connection, history):
         click.echo(line)
 
 
@@ -67,7 +69,7 @@ def show(user: str) -> None:
 @click.pass_context
 def refresh(ctx: click.Context, user: str) -> None:
     """Renew the tokens of one now, however long they are still good."""
-    connection = people.find(user).connected()
+    connection = user_lookup.find(user).connected()
     try:
         outcome = parts.current().upkeep.keep_alive.renew(connection.id)
     except NotConnected:
@@ -81,9 +83,11 @@ def refresh(ctx: click.Context, user: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def disconnect(user: str, yes: bool) -> None:
     """Revoke and forget the tokens of one."""
-    person = people.find(user)
+    person = user_lookup.find(user)
     person.connected()
     if not yes:
-        click.confirm(f"Disconnect {rows.plain(person.user.email)} from Katana?", abort=True)
+        click.confirm(
+            f"Disconnect {connection_table.plain(person.user.email)} from Katana?", abort=True
+        )
     revocation = parts.current().lifecycle.disconnect(person.user.id)
     click.echo(REVOKED[revocation] if revocation else "It was disconnected meanwhile.")

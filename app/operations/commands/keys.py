@@ -12,7 +12,7 @@ from flask.cli import AppGroup
 
 from app import connections as parts
 from app.connections.fleet.sealed import KeyInUse
-from app.operations.commands import settings
+from app.operations.commands import require_settings
 from app.operations.commands.progress import progress
 from app.settings.parsing import KEY_BYTES
 
@@ -38,7 +38,7 @@ def new() -> None:
     click.echo(WHAT_NEXT, err=True)
 
 
-@keys.command(cls=settings.DatabaseCommand)
+@keys.command(cls=require_settings.DatabaseCommand)
 @click.pass_context
 def rotate(ctx: click.Context) -> None:
     """Seal every stored token anew under the first key of TOKEN_ENCRYPTION_KEYS.
@@ -55,7 +55,7 @@ def rotate(ctx: click.Context) -> None:
             broken |= batch.broken
             values += batch.values
             done(batch.connections)
-    kid = settings.current().token_keys[0].kid
+    kid = require_settings.current().token_keys[0].kid
     fields = {"event": "keys_rotated", "detail": kid}
     if values:
         logger.info("%s values are sealed anew by %s", values, kid, extra=fields)
@@ -74,7 +74,7 @@ def rotate(ctx: click.Context) -> None:
 
 
 def _still_needed(uses: Sequence[KeyInUse]) -> str:
-    first, *others = (key.kid for key in settings.current().token_keys)
+    first, *others = (key.kid for key in require_settings.current().token_keys)
     needed = [f"{use.kid} (for {use.values})" for use in uses if use.kid not in {None, first}]
     if needed:
         return (

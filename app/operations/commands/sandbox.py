@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import click
 from flask.cli import with_appcontext
 
-from app.operations.commands import settings
+from app.operations.commands import require_settings
 from app.settings.config import ROOT
 
 
@@ -18,7 +18,7 @@ from app.settings.config import ROOT
 @with_appcontext
 def sandbox(port: int) -> None:
     """Start the sandbox, with this app's client id, secret and redirect URI."""
-    katana = settings.current().katana
+    katana = require_settings.current().katana
     if urlsplit(katana.authorize_url).port != port:
         click.echo(f"KATANA_AUTHORIZE_URL and its like do not lead to port {port}.", err=True)
     client = {

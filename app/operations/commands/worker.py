@@ -4,8 +4,8 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from app.operations.commands.settings import DatabaseCommand
-from app.operations.commands.stopping import stop_at_signals
+from app.operations.commands.graceful_shutdown import stop_at_signals
+from app.operations.commands.require_settings import DatabaseCommand
 from app.operations.worker import jobs
 from app.operations.worker.loop import Worker
 

@@ -11,7 +11,7 @@ from requests import RequestException, Response
 
 from app.katana.oauth import new_code_verifier
 from app.katana.transport import NeverSent, NoAnswer
-from app.operations.doctor import unreached
+from app.operations.doctor import connection_errors
 from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
 from app.settings.parsing import LOOPBACK_HOSTS
 
@@ -123,7 +123,7 @@ def _answers(examined: Examined, name: str, url: str) -> Finding:
 def _unreachable(name: str, url: str) -> Finding:
     return fault(
         name,
-        f"{urlsplit(url).netloc} does not answer, seen from here: {unreached.why(url)}.",
+        f"{urlsplit(url).netloc} does not answer, seen from here: {connection_errors.why(url)}.",
         "See to the address, the network, DNS, a firewall and TLS certificates.",
     )
 

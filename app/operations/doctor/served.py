@@ -11,8 +11,8 @@ from werkzeug.sansio.utils import host_is_trusted
 from app.accounts import throttle
 from app.accounts.visitor_address import address_in
 from app.katana.transport import NeverSent, NoAnswer
-from app.operations import probe
-from app.operations.doctor import unreached
+from app.operations import doctor_echo
+from app.operations.doctor import connection_errors
 from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
 from app.settings.parsing import LOOPBACK_HOSTS
 
@@ -62,7 +62,7 @@ def address(examined: Examined) -> Iterator[Finding]:
     uri = urlsplit(examined.settings.katana.redirect_uri)
     origin = f"{uri.scheme}://{uri.netloc}"
     response = _health(examined, origin)
-    arrived = probe.read(response.text) if response is not None else None
+    arrived = doctor_echo.read(response.text) if response is not None else None
     if response is None:
         yield _elsewhere(examined, uri, origin)
     elif arrived and _is_refused(examined, origin):
@@ -94,7 +94,7 @@ def proxies(examined: Examined) -> Iterator[Finding]:
     uri = urlsplit(examined.settings.katana.redirect_uri)
     forged = {"X-Forwarded-For": FORGED_ADDRESS}
     response = _health(examined, f"{uri.scheme}://{uri.netloc}", forged)
-    arrived = probe.read(response.text) if response is not None else None
+    arrived = doctor_echo.read(response.text) if response is not None else None
     if arrived and address_in(arrived.address) == FORGED_ADDRESS:
         yield fault(
             "proxies",
@@ -192,7 +192,7 @@ def _elsewhere(examined: Examined, uri: SplitResult, origin: str) -> Finding:
             )
     return warning(
         "address",
-        f"Nothing answers at {origin}, seen from here: {unreached.why(origin, CA_FILE)}.",
+        f"Nothing answers at {origin}, seen from here: {connection_errors.why(origin, CA_FILE)}.",
         "Start the app and its proxy, or open /healthz there in a browser: it says ok. Where a CA "
         "of your own has signed the certificate, name its file in SSL_CERT_FILE.",
     )
@@ -216,7 +216,10 @@ def _near(uri: SplitResult) -> list[str]:
 def _health(
     examined: Examined, origin: str, headers: Mapping[str, str] | None = None
 ) -> Response | None:
-    proven = {probe.HEADER: probe.proof(examined.settings.secret_key), **(headers or {})}
+    proven = {
+        doctor_echo.HEADER: doctor_echo.proof(examined.settings.secret_key),
+        **(headers or {}),
+    }
     return _get(examined, f"{origin}/healthz", proven)
 
 
@@ -241,5 +244,5 @@ def _is_refused(examined: Examined, origin: str) -> bool:
 
 def _is_healthy(response: Response) -> bool:
     return response.status_code == 200 and (
-        response.content == b"ok\n" or probe.read(response.text) is not None
+        response.content == b"ok\n" or doctor_echo.read(response.text) is not None
     )

@@ -13,7 +13,9 @@ from sandbox.clock import iso
 
 Record = dict[str, Any]
 
-_SHAPES: dict[str, Record] = json.loads(Path(__file__).with_name("shapes.json").read_text("utf-8"))
+_SHAPES: dict[str, Record] = json.loads(
+    Path(__file__).with_name("record_templates.json").read_text("utf-8")
+)
 
 
 def shaped(kind: str, written: datetime | None = None, /, **filled: object) -> Record:

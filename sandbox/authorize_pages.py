@@ -5,11 +5,16 @@ from urllib.parse import urlencode, urlsplit
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox.authorization import NowhereToRedirect, RedirectedRefusal, check_client, read_request
+from sandbox.authorization_request import (
+    NowhereToRedirect,
+    RedirectedRefusal,
+    check_client,
+    read_request,
+)
 from sandbox.consents import Approved, Asked
-from sandbox.factories import FACTORIES
+from sandbox.middleware import note
 from sandbox.page_security import allow_form_to
-from sandbox.recording import note
+from sandbox.seed_factories import FACTORIES
 from sandbox.state import memory, sandbox
 
 bp = Blueprint("login", __name__)

@@ -2,7 +2,7 @@
 
 from flask import Flask, Response, g, request
 
-from sandbox import striking
+from sandbox import fault_injection
 from sandbox.clock import iso
 from sandbox.ledger import Entry
 from sandbox.state import memory, sandbox
@@ -33,7 +33,7 @@ def arrive() -> Response | None:
         note(fault=g.fault.fault)
     sandbox().clock.sleep(memory().rules.latency_seconds)
 
-    return striking.before(g.fault, kind) if g.fault is not None else None
+    return fault_injection.before(g.fault, kind) if g.fault is not None else None
 
 
 def leave(response: Response) -> Response:
@@ -44,7 +44,7 @@ def leave(response: Response) -> Response:
     status = None if dropped else response.status_code
     note(status=status, finished_at=iso(sandbox().clock.now()))
 
-    return striking.after(g.fault, response) if g.fault is not None else response
+    return fault_injection.after(g.fault, response) if g.fault is not None else response
 
 
 def _kind() -> str | None:

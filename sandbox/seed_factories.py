@@ -60,5 +60,5 @@ def _product(written: dict[str, Any]) -> Product:
 
 FACTORIES = tuple(
     _factory(written)
-    for written in json.loads(Path(__file__).with_name("factories.json").read_text("utf-8"))
+    for written in json.loads(Path(__file__).with_name("seed_factories.json").read_text("utf-8"))
 )

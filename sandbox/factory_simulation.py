@@ -9,12 +9,12 @@ from itertools import count
 
 from sandbox.clock import iso
 from sandbox.events import Event, order_event, stock_event
-from sandbox.factories import Factory
 from sandbox.order_rows import one_more, with_bought
 from sandbox.orders import order_id_of, sales_order
+from sandbox.record_templates import Record
 from sandbox.records import Kept, Records
-from sandbox.shapes import Record
-from sandbox.stock import customer, customer_id_of, moved, stock_of
+from sandbox.seed_factories import Factory
+from sandbox.seed_records import customer, customer_id_of, moved, stock_of
 
 _UPDATED = "updated"
 

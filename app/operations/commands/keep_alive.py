@@ -10,9 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import connections as parts
 from app.connections.fleet.keep_alive import Outcome
 from app.errors import TryAgainLater
+from app.operations.commands.graceful_shutdown import Stop, stop_at_signals
 from app.operations.commands.progress import progress
-from app.operations.commands.settings import DatabaseCommand
-from app.operations.commands.stopping import Stop, stop_at_signals
+from app.operations.commands.require_settings import DatabaseCommand
 
 DAY_SECONDS = 24 * 3600
 #: More than a connection can be old, and a moment that every database can still tell.

@@ -19,7 +19,7 @@ from app.connections.models import Connection
 from app.database.clock import SystemClock
 from app.database.db import Model, db, keep_private
 from app.errors import ConfigurationError
-from app.operations.commands import settings
+from app.operations.commands import require_settings
 from app.operations.commands.progress import progress
 from app.settings import config
 
@@ -38,7 +38,7 @@ OLD_IN_DOUBT = (
 )
 
 
-@click.command(cls=settings.DatabaseCommand)
+@click.command(cls=require_settings.DatabaseCommand)
 @click.option(
     "--to",
     envvar="NEW_DATABASE_URL",
@@ -86,7 +86,7 @@ def _failing(sentence: str) -> Iterator[None]:
 @contextmanager
 def _engine_of(to: str) -> Iterator[Engine]:
     try:
-        new = config.for_flask(config.with_database(settings.current(), to))
+        new = config.for_flask(config.with_database(require_settings.current(), to))
     except ConfigurationError as error:
         raise click.UsageError(error.faults[0]) from None
     engine = create_engine(new["SQLALCHEMY_DATABASE_URI"], **new["SQLALCHEMY_ENGINE_OPTIONS"])

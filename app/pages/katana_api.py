@@ -29,7 +29,7 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
     app.extensions["katana_api"] = api
 
 
-def katana_api(connection_id: UUID) -> KatanaApi:
+def for_connection(connection_id: UUID) -> KatanaApi:
     """Katana's API with a connection's access, for as long as a page may take.
 
     Have no transaction open while you ask it.

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from sandbox.clock import iso
-from sandbox.factories import FACTORIES
 from sandbox.families import Families
+from sandbox.seed_factories import FACTORIES
 from sandbox.tokens import AccessToken, Family, RefreshToken, fingerprint
 
 _NAMES = {factory.key: factory.display_name for factory in FACTORIES}

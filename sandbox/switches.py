@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sandbox import given
+from sandbox import validation
 
 
 @dataclass(frozen=True)
@@ -47,24 +47,26 @@ class Rules:
 
 
 def _a_day(name: str, value: object) -> int:
-    return given.whole_number(name, value, low=0, high=86_400)
+    return validation.whole_number(name, value, low=0, high=86_400)
 
 
 _READ: dict[str, Callable[[str, object], Any]] = {
     "access_token_seconds": _a_day,
     "code_seconds": _a_day,
     "rotation_overlap_seconds": _a_day,
-    "error_shape": lambda name, value: given.one_of(name, value, ("wrapped", "flat")),
-    "requests_per_minute": lambda name, value: given.whole_number(name, value, low=0, high=100_000),
-    "callback_method": lambda name, value: given.one_of(name, value, ("get", "post")),
-    "latency_seconds": given.seconds,
-    "send_iss": given.flag,
-    "list_order": lambda name, value: given.one_of(name, value, ("created_at", "updated_at")),
-    "ratelimit_reset": lambda name, value: given.one_of(name, value, ("ms", "s")),
-    "webhooks": lambda name, value: given.one_of(name, value, ("allowed", "role", "plan")),
-    "webhooks_over_http": given.flag,
-    "webhooks_most": lambda name, value: given.whole_number(name, value, low=0, high=1_000),
-    "webhook_ids": lambda name, value: given.one_of(name, value, ("text", "number")),
-    "webhook_timeout_seconds": given.seconds,
-    "webhook_retry_seconds": given.many_seconds,
+    "error_shape": lambda name, value: validation.one_of(name, value, ("wrapped", "flat")),
+    "requests_per_minute": lambda name, value: validation.whole_number(
+        name, value, low=0, high=100_000
+    ),
+    "callback_method": lambda name, value: validation.one_of(name, value, ("get", "post")),
+    "latency_seconds": validation.seconds,
+    "send_iss": validation.flag,
+    "list_order": lambda name, value: validation.one_of(name, value, ("created_at", "updated_at")),
+    "ratelimit_reset": lambda name, value: validation.one_of(name, value, ("ms", "s")),
+    "webhooks": lambda name, value: validation.one_of(name, value, ("allowed", "role", "plan")),
+    "webhooks_over_http": validation.flag,
+    "webhooks_most": lambda name, value: validation.whole_number(name, value, low=0, high=1_000),
+    "webhook_ids": lambda name, value: validation.one_of(name, value, ("text", "number")),
+    "webhook_timeout_seconds": validation.seconds,
+    "webhook_retry_seconds": validation.many_seconds,
 }

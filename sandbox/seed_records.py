@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sandbox.factories import FACTORIES, Factory, Product
 from sandbox.orders import sales_orders
+from sandbox.record_templates import Record, shaped
 from sandbox.records import Records
-from sandbox.shapes import Record, shaped
+from sandbox.seed_factories import FACTORIES, Factory, Product
 
 _SAFETY_STOCK = 5
 
