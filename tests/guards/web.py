@@ -142,7 +142,7 @@ GUARDS = [
     Mutant(
         "health has no details",
         "app/operations/health.py",
-        'if doctor_echo.is_proof(\n'
+        "if doctor_echo.is_proof(\n"
         '        request.headers.get(doctor_echo.HEADER), current_app.config["SECRET_KEY"]\n    ):',
         "if True:",
         f"{TESTS}::test_s77_health_has_no_details",
