@@ -488,6 +488,22 @@ def test_a_failing_resource_backs_off_and_says_why(
     ada.assert_in_step()
 
 
+@pytest.mark.parametrize("column", ["due_at", "next_attempt_at", "lease_until"])
+@pytest.mark.parametrize("ahead", [DAY, 400 * DAY])
+def test_a_moment_of_a_wrong_clock_is_over(
+    ada: Syncing, sandbox: Sandbox, clock: HeldClock, column: str, ahead: int
+) -> None:
+    """13: the database's clock ran ahead and was set right; no resource waits for that day."""
+    ada.run()
+    sandbox.happen("new_order")
+    clock.move(DAY)
+    ada.change_cursors(**{column: ahead})
+
+    ada.run()
+
+    ada.assert_in_step()
+
+
 def test_a_reconnect_to_another_factory_shows_nothing_of_the_earlier(
     ada: Syncing, sandbox: Sandbox
 ) -> None:
