@@ -126,6 +126,12 @@ def _migrate(url: str) -> None:
 
 
 @pytest.fixture
+def migrate() -> Callable[[str], None]:
+    """Migrates the database at a URL."""
+    return _migrate
+
+
+@pytest.fixture
 def clone(tmp_path: Path) -> Clone:
     """A bare clone: no .env of this machine shows through in it."""
     return Clone(tmp_path / "clone")
