@@ -123,7 +123,7 @@ OF_A_STATEMENT = ("23505", "40001", "40P01", "42P01", "53100", "53300", "55P03",
 def test_every_useless_session_of_a_pool_is_replaced(app: Flask, state: str) -> None:
     """A1: the server itself reports this SQLSTATE; the next statement has a fresh session or not.
 
-    Of the same kind: whatever else PostgreSQL's Appendix A says of a session and not of a statement.
+    Of the same kind: whatever else Appendix A says of a session and not of a statement.
     """
     report = text(f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{state}'; END $$")
     with app.app_context():
