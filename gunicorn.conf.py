@@ -76,12 +76,14 @@ class Logger(glogging.Logger):
         for handler in (*self.error_log.handlers, *self.access_log.handlers):
             handler.setFormatter(logs.formatter(form))
         self.error_log.addFilter(logs.without_query)
+        self.without_key = logs.without_key
 
     def access(self, resp, req, environ, request_time):
         """One request. No query string and no referrer: the callback's hold Katana's code."""
+        path = environ.get("PATH_INFO")  # None where gunicorn itself refused the request
         fields = {
             "method": environ["REQUEST_METHOD"],
-            "path": environ.get("PATH_INFO"),  # None where gunicorn itself refused the request
+            "path": path and self.without_key(path),
             "status": int(resp.status.split()[0]),
             "duration_seconds": request_time.total_seconds(),
             "address": environ["REMOTE_ADDR"],
