@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy import delete, event, func, select, update
 from werkzeug.datastructures import MultiDict
 
-from app import create_app, sync
+from app import create_app
 from app.connections.models import Connection
 from app.database.db import db
 from app.katana import client as katana_client
@@ -23,6 +23,7 @@ from app.sync.models import SyncCursor
 from tests.actors import ClientBrowser, Maker
 from tests.clocks import HeldClock
 from tests.conftest import MakeMaker
+from tests.copying import work
 from tests.pages import Page, as_text, rows
 from tests.sandbox import Sandbox
 
@@ -60,16 +61,6 @@ def copied(app: Flask, ada: Maker) -> Maker:
     """A maker whose orders and stock were read."""
     work(app)
     return ada
-
-
-def work(app: Flask, resource: str | None = None, chunks: int = 200) -> None:
-    """Do what a worker does, of one resource or of all, until nothing is due, or so many chunks."""
-    parts: sync.Sync = app.extensions["sync"]
-    with app.app_context():
-        for _ in range(chunks):
-            due = [(owner, resource or first) for owner, first in parts.cursors.due(99)]
-            if not any(parts.reading.work(owner, name, lambda: False) for owner, name in due):
-                return
 
 
 def change(app: Flask, statement: Any) -> None:
