@@ -86,7 +86,7 @@ def test_the_first_pass_shows_its_progress_by_itself(
     work(app)
 
     expect(bar).to_have_count(0)
-    expect(page.locator("#orders .fresh")).to_contain_text("As of")
+    expect(page.locator("#fresh")).to_contain_text("As of")
     assert page.evaluate(MARKED)
 
 

@@ -1,7 +1,7 @@
 """How fresh the copy is, and why it is not fresher, in a factory owner's words."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -74,6 +74,14 @@ class State:
     def has_begun(self) -> bool:
         """Whether there is a copy of this account, complete or not."""
         return bool(self.resources)
+
+    def of(self, *names: str) -> Sequence[Freshness]:
+        """These resources, as far as they are read at all."""
+        return [self.resources[name] for name in names if name in self.resources]
+
+    def is_complete(self, name: str) -> bool:
+        """Whether the whole list has been read once: what is not there then is not in Katana."""
+        return any(found.as_of for found in self.of(name))
 
 
 def state(connection: Connection) -> State:
