@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import select
+
 from app import sync
 from app.connections.models import Connection
 from app.connections.models import Status as ConnectionStatus
 from app.database.db import db
 from app.pages.display import as_of, span
 from app.sync.status import Status
+from app.sync.webhook import Webhook, WebhookState
 
 #: What a page calls each resource; one that a fork adds goes by its own name.
 NAMES = {"sales_orders": "orders", "inventory": "stock"}
@@ -69,6 +72,8 @@ class State:
     version: str
     #: By resource; empty until a worker has begun to read the account that is connected now.
     resources: Mapping[str, Freshness]
+    #: Whether Katana tells this app of changes; else it is asked every minute.
+    is_told: bool
 
     @property
     def has_begun(self) -> bool:
@@ -85,7 +90,7 @@ class State:
 
 
 def state(connection: Connection) -> State:
-    """How the copy of `connection` stands. Ends the session's transaction."""
+    """How the copy of `connection` stands. Ends the session's transaction, and begins another."""
     connection_id = connection.id
     seen = (connection.status, connection.connected_by, connection.factory_name)
     is_active, renewal_fails = connection.status is ConnectionStatus.ACTIVE, connection.failures > 0
@@ -95,10 +100,12 @@ def state(connection: Connection) -> State:
         name: _freshness(name, status, _why(name, status, is_active, renewal_fails))
         for name, status in sorted(found.items())
     }
+    webhook = select(Webhook.state).where(Webhook.connection_id == connection_id)
+    is_told = db.session.scalar(webhook) == WebhookState.ACTIVE
     # A page of records is stored between a claim and the end of its lease.
     moves = [(found[name].fence, found[name].lease_until is None) for name in resources]
-    told = repr((seen, moves, list(resources.values())))
-    return State(hashlib.sha256(told.encode()).hexdigest()[:16], resources)
+    told = repr((seen, moves, list(resources.values()), is_told))
+    return State(hashlib.sha256(told.encode()).hexdigest()[:16], resources, is_told)
 
 
 def _freshness(name: str, status: Status, why: str) -> Freshness:

@@ -26,7 +26,7 @@ class Copied:
 
 
 def overview(connection: Connection) -> Copied:
-    """What the dashboard shows of the copy of `connection`. Ends the session's transaction."""
+    """What the dashboard shows of the copy of `connection`."""
     connection_id = connection.id
     found = state(connection)
     if not found.has_begun:
