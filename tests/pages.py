@@ -1,6 +1,8 @@
 """An HTML page as a person without JavaScript uses it: its text, and its forms."""
 
+import re
 from dataclasses import dataclass, field
+from html import unescape
 from html.parser import HTMLParser
 
 
@@ -34,6 +36,22 @@ class Page:
         there = [form.action for form in self.forms()]
         assert found, f"no form goes to {action}; status {self.status}, forms go to {there}"
         return found[0]
+
+
+def rows(page: Page, caption: str) -> list[list[str]]:
+    """The cells of a table's rows, as text."""
+    table = re.split(rf"<caption[^>]*>{caption}</caption>", page.text)[1].split("</table>")[0]
+    body = table.split("<tbody>")[1]
+    found = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
+    return [
+        [as_text(cell).strip() for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)]
+        for row in found
+    ]
+
+
+def as_text(html: str) -> str:
+    """What stands on the page: no tags, no entities."""
+    return unescape(re.sub(r"<[^>]+>", "", html))
 
 
 class _FormReader(HTMLParser):

@@ -2,20 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.accessibility import DESK, PHONE, SIDEWAYS, is_accessible
 from tests.journeys import ALDER, EMAIL, PASSWORD, connect, fill_in, press, shows, sign_up
 from tests.sandbox import Sandbox
 
 pytestmark = [pytest.mark.browser, pytest.mark.one_database]
-
-PHONE: tuple[int, Literal["dark"]] = (390, "dark")
-DESK: tuple[int, Literal["light"]] = (1280, "light")
-SIDEWAYS = "document.documentElement.scrollWidth > innerWidth"
 
 
 @pytest.fixture(autouse=True)
@@ -187,14 +182,3 @@ def stays_in_place(page: Page, names: str) -> None:
 
         assert not any(card.evaluate(BEYOND) for card in cards), f"at {width} pixels"
         assert not page.evaluate(SIDEWAYS), f"at {width} pixels"
-
-
-def is_accessible(page: Page) -> None:
-    """axe finds nothing, in either colour scheme."""
-    for width, scheme in (PHONE, DESK):
-        page.set_viewport_size({"width": width, "height": 800})
-        page.emulate_media(color_scheme=scheme)
-        found = Axe().run(page)
-
-        assert found.violations_count == 0, f"{page.url}\n{found.generate_report()}"
-        assert not page.evaluate(SIDEWAYS), f"{page.url} scrolls sideways at {width} pixels"

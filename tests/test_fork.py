@@ -117,17 +117,47 @@ def remove_sandbox(fork: Fork) -> None:
     fork.change("tests/actors.py", '"accounts"}', '"accounts", "sandbox"}')
 
 
+def remove_sync(fork: Fork) -> None:
+    """No copy: pages ask Katana, and the worker only keeps connections alive."""
+    kept = ("app/sync/copy.py", "migrations/versions/20261127_one_spelling.py")
+    kept += ("app/__init__.py", "app/pages/katana_api.py", "app/pages/__init__.py")
+    kept += ("app/pages/dashboard.py", "app/operations/worker/__init__.py")
+    kept += ("templates/dashboard.html", "templates/base.html", "templates/landing.html")
+    fork.remove(*(file for file in named("Sync") if file not in kept))
+    for pattern in re.findall(r"`([\w./]+\*[\w.]*)`", steps()["Sync"]):
+        fork.remove(*(str(path.relative_to(fork.path)) for path in fork.path.glob(pattern)))
+    spelling = "migrations/versions/20261127_one_spelling.py"
+    fork.change(spelling, '(?m)^down_revision = ".*"', 'down_revision = "20261127_renewals"')
+    fork.change("app/__init__.py", "import connections, pages, sync", "import connections, pages")
+    fork.change("app/__init__.py", r"\n.*sync\.init_app.*", "")
+    fork.change("app/pages/katana_api.py", "import connections, sync", "import connections")
+    fork.change("app/pages/katana_api.py", r"\n.*meter = .*", "")
+    fork.change("app/pages/katana_api.py", " meter=meter,", "")
+    fork.change("app/pages/__init__.py", " copy,", "")
+    fork.change("app/pages/__init__.py", r" copy\.bp,", "")
+    jobs = "app/operations/worker/__init__.py"
+    fork.change(jobs, "import connections, sync", "import connections")
+    fork.change(jobs, r'\n +Job\("(?!keep-alive).*', "")
+    fork.change(
+        jobs,
+        r"\n\n\ndef \w+\([^\n]*\n(?:    [^\n]*\n)*?    [^\n]*\bsync\.[^\n]*(?:\n    [^\n]*)*",
+        "",
+    )
+    fork.change("templates/base.html", "<footer>.*</footer>", "<footer>Nothing is kept.</footer>")
+
+
 STEPS: dict[str, Callable[[Fork], None]] = {
     "Name": rename,
     "Dashboard": replace_dashboard,
     "Accounts": replace_accounts,
+    "Sync": remove_sync,
     "Sandbox": remove_sandbox,
 }
 
 
 @pytest.fixture
 def fork(tmp_path: Path) -> Fork:
-    """A copy with all steps done but the last."""
+    """A copy with all steps done that replace; what may be removed is there."""
     fork = Fork(tmp_path / "loomcount")
     for step in ("Name", "Dashboard", "Accounts"):
         STEPS[step](fork)
@@ -148,11 +178,25 @@ def test_a_fork_passes_the_tests_that_are_left(fork: Fork) -> None:
     fork.run("pytest", "-q", "-x", "-p", "no:cacheprovider", *tried, "-k", "not postgresql")
 
 
+def test_a_fork_without_sync_passes_the_tests_that_are_left(fork: Fork) -> None:
+    """The core knows nothing of it: connecting and renewing hold, and the worker starts."""
+    remove_sync(fork)
+
+    fork.run("mypy")
+    names = ("test_repository.py", "test_attempts.py", "test_migrations.py")
+    tried = [f"tests/{name}" for name in names]
+    fork.run("pytest", "-q", "-x", "-p", "no:cacheprovider", *tried, "-k", "not postgresql")
+    listed = fork.ended("flask", "worker", "--help", **settings())
+    assert listed.returncode == 0, listed.stderr
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sandbox", [True, False], ids=["with the sandbox", "without"])
-def test_a_fork_passes_make_test_and_make_check(fork: Fork, sandbox: bool) -> None:
+@pytest.mark.parametrize("removed", ["nothing", "sync", "sandbox", "both"])
+def test_a_fork_passes_make_test_and_make_check(fork: Fork, removed: str) -> None:
     """Done to the letter, nothing more is needed for both to be green."""
-    if not sandbox:
+    if removed in {"sync", "both"}:
+        remove_sync(fork)
+    if removed in {"sandbox", "both"}:
         remove_sandbox(fork)
 
     fork.run("ruff", "format", "--check", ".")

@@ -32,7 +32,6 @@ from app.connections.models import Connection, ConnectionEvent, Status
 from app.database.clock import SystemClock
 from app.database.db import db
 from app.katana.oauth import TOKEN_CHARACTERS, UNSTATED_LIFE_SECONDS
-from app.sync.models import SyncAccount
 from tests.actors import ClientBrowser, Maker
 from tests.callbacks import callback, query
 from tests.conftest import MakeApp
@@ -203,9 +202,11 @@ def change(rig: Rig, **columns: Any) -> None:
 def make_due(rig: Rig) -> None:
     """Let whoever comes by renew the connection, whose token is still good."""
     change(rig, renew_at=-1, next_attempt_at=None, sent_at=None, doubtful_since=None)
-    with rig.app.app_context():
-        db.session.execute(update(SyncAccount).values(budget_left=60))
-        db.session.commit()
+    budgets = db.metadata.tables.get("sync_accounts")  # a fork may do without sync
+    if budgets is not None:
+        with rig.app.app_context():
+            db.session.execute(update(budgets).values(budget_left=60))
+            db.session.commit()
 
 
 def last_event(rig: Rig) -> tuple[str, str | None]:

@@ -178,6 +178,8 @@ def test_s70_every_answer_is_guarded(rig: Rig, ada: Maker) -> None:
     answers = one_of_each(rig, ada)
     policy = [
         "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
         f"form-action 'self' {rig.sandbox.url}",

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import flask_migrate
 import pytest
+from alembic.script import ScriptDirectory
 from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,8 @@ from tests.conftest import MakeMaker
 from tests.pages import Page
 
 FOLDER = str(ROOT / "migrations")
-BEFORE = "20261127_sync_tables"
+RESPELT = ScriptDirectory(FOLDER).get_revision("20261127_one_spelling")
+BEFORE = str(RESPELT.down_revision)
 GOOD = "walnut drawers slide well"
 COMPOSED, DECOMPOSED = "jos\u00e9", "jose\u0301"
 #: The one that is stored, and others.

@@ -1,4 +1,4 @@
-"""The first page, and the dashboard: a user's own Katana, read live."""
+"""The first page, and the dashboard: a user's own Katana, from the copy or read live."""
 
 from flask import Blueprint, Response, make_response, render_template
 from flask_login import current_user  # type: ignore[import-untyped]
@@ -8,7 +8,7 @@ from app.connections import events, lifecycle
 from app.connections.models import Status
 from app.database.db import db
 from app.errors import ConnectError, NotConnected, ReconnectNeeded
-from app.pages import error_pages, katana_api
+from app.pages import copy, error_pages, katana_api
 from app.pages.dashboard_data import Overview, overview
 from app.pages.error_messages import Explanation
 
@@ -26,14 +26,19 @@ def landing() -> str:
 @bp.get("/dashboard")
 def dashboard() -> Response:
     """The connection, what Katana shows through it, and what happened to it."""
-    seen, trouble = _ask_katana(current_user.id)
+    user_id = current_user.id
+    found = lifecycle.find(user_id)
+    copied = copy.overview(found) if found else None
+    # Without a copy of this account, as in a fork without a worker, Katana is read live.
+    seen, trouble = (None, None) if copied and copied.has_begun else _ask_katana(user_id)
     page = render_template(
         "dashboard.html",
-        connection=lifecycle.find(current_user.id),  # read after asking, which may have changed it
-        renewals=connections.current().lifecycle.renewals(current_user.id),
+        connection=lifecycle.find(user_id),  # read after asking, which may have changed it
+        renewals=connections.current().lifecycle.renewals(user_id),
+        copied=copied,
         overview=seen,
         trouble=trouble,
-        history=events.history(current_user.id, limit=SHOWN + 1),  # and what came before them
+        history=events.history(user_id, limit=SHOWN + 1),  # and what came before them
         shown=SHOWN,
     )
     response = make_response(page)

@@ -21,12 +21,12 @@ EVENTS = {
 }
 REASONS = {
     Reason.GRANT_ENDED: (
-        "Katana has ended this app's access, so your orders and stock cannot be shown until you "
+        "Katana has ended this app's access, so nothing new can be read from it until you "
         "reconnect."
     ),
     Reason.ANSWER_LOST: (
-        "An answer from Katana was lost on the way, and this app's access with it, so your orders "
-        "and stock cannot be shown until you reconnect."
+        "An answer from Katana was lost on the way, and this app's access with it, so nothing new "
+        "can be read from it until you reconnect."
     ),
 }
 #: Of a renewal that did not go as it should.
@@ -55,7 +55,7 @@ DETAILS: Mapping[str, str] = {
 
 def init_app(app: Flask) -> None:
     """Give the templates their filters."""
-    values = (moment, day, money, quantity, status, times, ago)
+    values = (moment, day, money, quantity, status, times, count, ago)
     connections = (reason, next_renewal, event, event_detail, went_wrong)
     for shown in (*values, *connections):
         app.add_template_filter(shown)
@@ -63,12 +63,12 @@ def init_app(app: Flask) -> None:
 
 def moment(at: datetime) -> Markup:
     """Day and time."""
-    return _time(at, f"{_day(at)}, {at:%H:%M} UTC")
+    return _time(at, f"{_day(at)}, {at:%H:%M} UTC", "moment")
 
 
 def day(at: datetime | None) -> Markup | str:
     """The day alone."""
-    return _time(at, _day(at)) if at else ""
+    return _time(at, _day(at), "day") if at else ""
 
 
 def money(amount: Decimal | None, currency: str) -> str:
@@ -91,13 +91,30 @@ def times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
 
 
+def count(number: int, one: str, many: str) -> str:
+    """How many of what: `1 order`, `1,240 orders`."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def ago(seconds: float) -> str:
     """How long ago, in the largest unit that fits: `5 minutes ago`."""
+    length = span(seconds)
+    return f"{length} ago" if length else "just now"
+
+
+def as_of(seconds: float) -> str:
+    """The same behind the words `as of`."""
+    length = span(seconds)
+    return f"{length} ago" if length else "a moment ago"
+
+
+def span(seconds: float) -> str:
+    """So much time in the largest unit that fits: `5 minutes`; empty below a minute."""
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        count = int(seconds // length)
-        if count:
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return "just now"
+        number = int(seconds // length)
+        if number:
+            return f"{number} {unit}{'s' if number > 1 else ''}"
+    return ""
 
 
 def reason(why: Reason | None) -> str:
@@ -141,5 +158,8 @@ def _day(at: datetime) -> str:
     return f"{at.day} {at:%b %Y}"
 
 
-def _time(at: datetime, shown: str) -> Markup:
-    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(timespec="seconds"), shown)
+def _time(at: datetime, shown: str, form: str) -> Markup:
+    # `page.js` shows a moment and a day in the visitor's own zone.
+    return Markup('<time datetime="{}" data-form="{}">{}</time>').format(
+        at.isoformat(timespec="seconds"), form, shown
+    )

@@ -24,7 +24,8 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
         until = time.monotonic() + PAGE_SECONDS
         base_url = settings.katana.api_base_url
         meter = sync.current().budget.meter(connection_id, leave_reserve=False)
-        return KatanaApi(base_url, session, token, until, meter, parts.bulkheads.api)
+        bulkhead = parts.bulkheads.api
+        return KatanaApi(base_url, session, token, until, meter=meter, bulkhead=bulkhead)
 
     app.extensions["katana_api"] = api
 

@@ -115,6 +115,8 @@ def _fixed_headers(settings: Settings) -> Mapping[str, str]:
     # Katana's origin is for browsers that get a redirect for the Connect form (pages/connect.py).
     policy = (
         "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
         f"form-action 'self' {_origin(settings.katana.authorize_url)}",

@@ -17,6 +17,14 @@ from app.sync.models import SetAside, SyncAccount, SyncCursor
 class Status:
     """One resource of a connection."""
 
+    #: The database's time when this was read.
+    at: datetime
+    #: Moves on whenever a worker begins to read it, and ...
+    fence: int
+    #: ... until when that one has it; None where none does.
+    lease_until: datetime | None
+    #: When it is to be read next.
+    due_at: datetime
     #: The copy is as of this moment; None before the first pass is through.
     as_of: datetime | None
     #: Of the pass under way, or of the last one.
@@ -42,6 +50,10 @@ def status(engine: Engine, clock: Clock, connection_id: UUID) -> Mapping[str, St
     found = (
         select(
             cursor.resource,
+            clock.database_time(),
+            cursor.fence,
+            cursor.lease_until,
+            cursor.due_at,
             cursor.read_at,
             cursor.seen,
             cursor.total,

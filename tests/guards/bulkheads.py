@@ -11,8 +11,8 @@ GUARDS = [
     Mutant(
         "a part of the threads waits for the API",
         "app/pages/katana_api.py",
-        ", meter, parts.bulkheads.api)",
-        ", meter)",
+        ", bulkhead=bulkhead)",
+        ")",
         f"{BULKHEADS}::test_an_api_that_hangs_holds_a_part_of_the_threads",
     ),
     Mutant(

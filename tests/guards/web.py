@@ -40,6 +40,16 @@ GUARDS = [
         f"{TESTS}::test_s67_a_page_reaches_katana_and_no_other_site",
     ),
     Mutant(
+        "no script in a page runs",
+        SECURITY,
+        "script-src 'self'",
+        "script-src 'self' 'unsafe-inline'",
+        (
+            f"{TESTS}::test_s70_every_answer_is_guarded",
+            f"{TESTS}::test_s67_a_page_reaches_katana_and_no_other_site",
+        ),
+    ),
+    Mutant(
         "a form reaches Katana",
         SECURITY,
         "form-action 'self' {_origin(settings.katana.authorize_url)}",

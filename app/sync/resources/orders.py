@@ -7,6 +7,7 @@ from app.sync.resources import Read, Resource
 
 def read(record: Json) -> Read:
     """A sales order: developer.katanamrp.com/reference/list-all-sales-orders."""
+    dates = dated(record)
     ordered_at = moment(record, "order_created_date") or moment(record, "created_at")
     columns = {
         "number": text(record, "order_no", 200),
@@ -14,11 +15,11 @@ def read(record: Json) -> Read:
         "status": text(record, "status", 40),
         "total": amount(record, "total"),
         "currency": text(record, "currency", 10),
-        "ordered_at": ordered_at,
+        "ordered_at": ordered_at or dates["updated_at"],  # pages list orders by it
         "delivery_at": moment(record, "delivery_date"),
     }
     rows = [_row(row) for row in parts(record, "sales_order_rows")]
-    return Read((required(record, "id"),), columns | dated(record), rows)
+    return Read((required(record, "id"),), columns | dates, rows)
 
 
 def _row(row: Json) -> dict[str, object]:

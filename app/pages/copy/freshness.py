@@ -1,0 +1,151 @@
+"""How fresh the copy is, and why it is not fresher, in a factory owner's words."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from app import sync
+from app.connections.models import Connection
+from app.connections.models import Status as ConnectionStatus
+from app.database.db import db
+from app.pages.display import as_of, span
+from app.sync.status import Status
+from app.sync.webhook import Webhook, WebhookState
+
+#: What a page calls each resource; one that a fork adds goes by its own name.
+NAMES = {"sales_orders": "orders", "inventory": "stock"}
+LATE_SECONDS = 90.0  # longer than a lease: within it a living worker takes over a dead one's work
+
+IN_THE_LOG = "The people who run this app can see why in its log."
+#: By `Status.failure`.
+FAILURES = {
+    "forbidden": (
+        "Katana does not let this app read your {what} (error 403). Connected apps need Katana's "
+        "Professional plan or a higher one, and the Katana user who connected must be allowed to "
+        "see {what}. Change that in Katana, or connect with another Katana user."
+    ),
+    "unauthorized": (
+        "Katana does not accept this app's access (error 401), although it was only just renewed. "
+        "If this goes on, disconnect and connect again."
+    ),
+    "unavailable": "Katana does not answer.",
+    "refused": f"Katana did not understand what this app asked for. {IN_THE_LOG}",
+    "seal_broken": f"This app cannot open its keys to your Katana. {IN_THE_LOG}",
+}
+OURS = f"Something went wrong in this app. {IN_THE_LOG}"
+ENDED = "Katana has ended this app's access, so nothing new is read until you reconnect."
+LOGIN = "This app's access could not be renewed: Katana's login does not answer as it should."
+BUSY = "Katana takes only so many requests a minute from this app."
+STOPPED = (
+    "The part of this app that reads from Katana is not running, or has too much to do. "
+    "The people who run this app can tell."
+)
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """One resource of the copy, as a page tells of it."""
+
+    name: str
+    what: str
+    #: None until the whole list has been read once.
+    as_of: datetime | None
+    #: The same in words: `2 minutes ago`.
+    age: str
+    #: Of the pass under way.
+    seen: int
+    total: int
+    #: Why it is not newer; empty where nothing keeps it from being.
+    why: str
+    #: Records that cannot be read.
+    set_aside: int
+
+
+@dataclass(frozen=True)
+class State:
+    """How the copy of one connection stands."""
+
+    #: Another one once a page would show something else.
+    version: str
+    #: By resource; empty until a worker has begun to read the account that is connected now.
+    resources: Mapping[str, Freshness]
+    #: Whether Katana tells this app of changes; else it is asked every minute.
+    is_told: bool
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a copy of this account, complete or not."""
+        return bool(self.resources)
+
+    def of(self, *names: str) -> Sequence[Freshness]:
+        """These resources, as far as they are read at all."""
+        return [self.resources[name] for name in names if name in self.resources]
+
+    def is_complete(self, name: str) -> bool:
+        """Whether the whole list has been read once: what is not there then is not in Katana."""
+        return any(found.as_of for found in self.of(name))
+
+
+def state(connection: Connection) -> State:
+    """How the copy of `connection` stands. Ends the session's transaction, and begins another."""
+    connection_id = connection.id
+    seen = (connection.status, connection.connected_by, connection.factory_name)
+    is_active, renewal_fails = connection.status is ConnectionStatus.ACTIVE, connection.failures > 0
+    db.session.rollback()  # no request takes two places in the pool
+    found = sync.status(connection_id)
+    resources = {
+        name: _freshness(name, status, _why(name, status, is_active, renewal_fails))
+        for name, status in sorted(found.items())
+    }
+    webhook = select(Webhook.state).where(Webhook.connection_id == connection_id)
+    is_told = db.session.scalar(webhook) == WebhookState.ACTIVE
+    # A page of records is stored between a claim and the end of its lease.
+    moves = [(found[name].fence, found[name].lease_until is None) for name in resources]
+    told = repr((seen, moves, list(resources.values()), is_told))
+    return State(hashlib.sha256(told.encode()).hexdigest()[:16], resources, is_told)
+
+
+def _freshness(name: str, status: Status, why: str) -> Freshness:
+    age = as_of((status.at - status.as_of).total_seconds()) if status.as_of else ""
+    complete = None if status.is_first_pass else status.as_of
+    seen, total = min(status.seen, status.total), status.total
+    return Freshness(name, _what(name), complete, age, seen, total, why, status.set_aside)
+
+
+def _why(name: str, status: Status, is_active: bool, renewal_fails: bool) -> str:
+    if not is_active:
+        return ENDED
+
+    again = _seconds_until(status.next_attempt_at, status)
+    if status.failure:
+        told = FAILURES.get(status.failure, OURS).format(what=_what(name))
+        return f"{told} {_goes_on(again)}".rstrip()
+
+    if not _is_late(status):
+        return ""
+
+    if renewal_fails:
+        return f"{LOGIN} {_goes_on(again)}".rstrip()
+
+    wait = max(again, _seconds_until(status.paused_until, status))
+    return f"{BUSY} {_goes_on(wait)}" if wait else STOPPED
+
+
+def _is_late(status: Status) -> bool:
+    at_work = status.lease_until is not None and status.lease_until > status.at
+    return not at_work and (status.at - status.due_at).total_seconds() > LATE_SECONDS
+
+
+def _seconds_until(moment: datetime | None, status: Status) -> float:
+    return max(0.0, (moment - status.at).total_seconds()) if moment else 0.0
+
+
+def _goes_on(seconds: float) -> str:
+    return f"This app tries again in {span(seconds) or 'less than a minute'}." if seconds else ""
+
+
+def _what(name: str) -> str:
+    return NAMES.get(name, name.replace("_", " "))

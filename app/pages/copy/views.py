@@ -1,0 +1,89 @@
+"""The routes. None of them takes a connection: it is always that of whoever is signed in."""
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_login import current_user  # type: ignore[import-untyped]
+from werkzeug.wrappers import Response
+
+from app import sync
+from app.connections import lifecycle
+from app.connections.models import Connection
+from app.database.db import db
+from app.katana.fields import MOST_ID
+from app.pages.copy import orders, stock
+from app.pages.copy.freshness import state
+from app.pages.copy.set_aside import set_aside
+
+#: Where "Update now" leads back to, by what stands in its form.
+BACK = {"orders": "copy.all_orders", "stock": "copy.all_stock"}
+
+PLAIN = "text/plain; charset=utf-8"
+
+bp = Blueprint("copy", __name__)
+
+
+@bp.get("/orders")
+def all_orders() -> str:
+    """All orders: searched, by status, part by part."""
+    connection = _connection()
+    if connection is None:
+        return render_template("copy/orders.html", connection=None)
+
+    connection_id, asked = connection.id, orders.Search.read(request.args)
+    return render_template(
+        "copy/orders.html",
+        state=state(connection),
+        connection=connection,
+        asked=asked,
+        orders=orders.search(connection_id, asked),
+        aside=set_aside(connection_id, "sales_orders"),
+    )
+
+
+@bp.get(f"/orders/<int(max={MOST_ID}):order_id>")
+def one_order(order_id: int) -> str:
+    """One order with its rows; 404 where the user's own Katana account has none of this id."""
+    connection = _connection() or abort(404)
+    connection_id = connection.id
+    found = state(connection)
+    order = orders.one(connection_id, order_id) or abort(404)
+    return render_template("copy/order.html", state=found, connection=connection, order=order)
+
+
+@bp.get("/stock")
+def all_stock() -> str:
+    """All stock; before all others what runs short."""
+    connection = _connection()
+    if connection is None:
+        return render_template("copy/stock.html", connection=None)
+
+    connection_id, page = connection.id, stock.page_of(request.args.get("page"))
+    return render_template(
+        "copy/stock.html",
+        state=state(connection),
+        connection=connection,
+        stock=stock.stock(connection_id, page),
+        aside=set_aside(connection_id, "inventory"),
+    )
+
+
+@bp.get("/copy/version")
+def version() -> Response:
+    """A short text that is another one once a page would show something else: for `page.js`."""
+    connection = _connection()
+    return Response(state(connection).version if connection else "", content_type=PLAIN)
+
+
+@bp.post("/copy/update")
+def update() -> Response:
+    """Make everything due now; the worker does it, and nobody waits for that here."""
+    connection = _connection()
+    if connection:
+        connection_id = connection.id
+        db.session.rollback()  # SQLite has one writer
+        sync.update_now(connection_id)
+        flash("Katana is asked now. What is new appears here in a moment.")
+    return redirect(url_for(BACK.get(request.form.get("back", ""), "dashboard.dashboard")), 303)
+
+
+def _connection() -> Connection | None:
+    return lifecycle.find(current_user.id)

@@ -1,0 +1,15 @@
+"""Does what a worker does, by hand, for an app in this process."""
+
+from flask import Flask
+
+from app import sync
+
+
+def work(app: Flask, resource: str | None = None, chunks: int = 200) -> None:
+    """Do what a worker does, of one resource or of all, until nothing is due, or so many chunks."""
+    parts: sync.Sync = app.extensions["sync"]
+    with app.app_context():
+        for _ in range(chunks):
+            due = [(owner, resource or first) for owner, first in parts.cursors.due(99)]
+            if not any(parts.reading.work(owner, name, lambda: False) for owner, name in due):
+                return
