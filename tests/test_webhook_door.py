@@ -18,9 +18,8 @@ from sqlalchemy import event, func, select, update
 
 from app import sync
 from app.database.db import db
-from app.errors import DeliveryRefused
 from app.katana.webhooks import DELIVERY_BYTES
-from app.sync.door import JUNK_PER_MINUTE
+from app.sync.door import JUNK_PER_MINUTE, DeliveryRefused
 from app.sync.door import Door as SyncDoor
 from app.sync.models import SyncCursor, SyncHint
 from app.sync.subscriptions import token_place
