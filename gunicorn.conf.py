@@ -46,8 +46,9 @@ threads = int(_environ.get("GUNICORN_THREADS", "8"))
 keepalive = 75
 
 # How long a request may go on after a stop was asked for, in seconds. A refresh that Katana has
-# answered must still be saved, and a refresh takes no longer than its lease, which is 60 seconds.
-graceful_timeout = 60
+# answered must still be saved. A refresh takes no longer than its lease, which is 60 seconds, and
+# where it takes a lease over, 5 seconds more.
+graceful_timeout = 70
 
 # When a worker counts as hung, in seconds. With gthread this watches the worker's main loop and
 # not the single request; it stays above graceful_timeout so that it never cuts a refresh short.
@@ -75,12 +76,14 @@ class Logger(glogging.Logger):
         for handler in (*self.error_log.handlers, *self.access_log.handlers):
             handler.setFormatter(logs.formatter(form))
         self.error_log.addFilter(logs.without_query)
+        self.without_key = logs.without_key
 
     def access(self, resp, req, environ, request_time):
         """One request. No query string and no referrer: the callback's hold Katana's code."""
+        path = environ.get("PATH_INFO")  # None where gunicorn itself refused the request
         fields = {
             "method": environ["REQUEST_METHOD"],
-            "path": environ.get("PATH_INFO"),  # None where gunicorn itself refused the request
+            "path": path and self.without_key(path),
             "status": int(resp.status.split()[0]),
             "duration_seconds": request_time.total_seconds(),
             "address": environ["REMOTE_ADDR"],

@@ -49,7 +49,11 @@ CONNECTED = {"sandbox", "shared_rig"}
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Let each test that has a database run on SQLite and on PostgreSQL."""
     one = metafunc.definition.get_closest_marker("one_database")
-    engines = (one.args or ["sqlite"]) if one else ["sqlite", "postgresql"]
+    slow = metafunc.definition.get_closest_marker("slow_on")
+    engines = [
+        pytest.param(engine, marks=pytest.mark.slow) if slow and engine in slow.args else engine
+        for engine in ((one.args or ["sqlite"]) if one else ["sqlite", "postgresql"])
+    ]
     for name in DATABASES.keys() & metafunc.fixturenames:
         metafunc.parametrize(name, engines, indirect=True, scope=DATABASES[name])
 
@@ -123,6 +127,12 @@ def _migrate(url: str) -> None:
     with app.app_context():
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         db.engine.dispose()
+
+
+@pytest.fixture
+def migrate() -> Callable[[str], None]:
+    """Migrates the database at a URL."""
+    return _migrate
 
 
 @pytest.fixture

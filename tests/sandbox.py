@@ -251,7 +251,7 @@ class Sandbox:
         seen: dict[str, Any] = answer.json()
         return seen
 
-    def _control(self, path: str, **body: object) -> dict[str, Any]:
+    def _control(self, path: str, /, **body: object) -> dict[str, Any]:
         answer = self._http.post(f"{self.url}{path}", json=body, timeout=TIMEOUT)
         assert answer.ok, f"the sandbox refused {path}: {answer.text}"
         answered: dict[str, Any] = answer.json()

@@ -21,7 +21,7 @@ from app.settings.config import ROOT
 from tests.until import until
 
 START_SECONDS = 30
-STOP_SECONDS = 70  # more than gunicorn's graceful_timeout
+STOP_SECONDS = 80  # more than gunicorn's graceful_timeout
 
 
 class _Quiet(WSGIRequestHandler):

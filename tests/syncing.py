@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app import sync
 from app.database.db import Model, db
@@ -78,6 +78,14 @@ class Syncing:
             assert row, f"there is no cursor for {resource}"
             db.session.expunge(row)
             return row
+
+    def change_cursors(self, **ahead: float) -> None:
+        """Set columns of every cursor to so many seconds from now."""
+        clock = self.connected.clock
+        values = {name: clock.database_time(seconds) for name, seconds in ahead.items()}
+        with self.app.app_context():
+            db.session.execute(update(SyncCursor).values(values))
+            db.session.commit()
 
     def rows(self, model: type[Model]) -> list[Any]:
         """The rows of a table of the copy that this connection has, hidden ones included."""

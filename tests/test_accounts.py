@@ -13,7 +13,7 @@ from app.accounts.rate_limit_storage import DatabaseCounters
 from app.database.clock import SystemClock
 from app.database.db import db
 from tests.actors import ClientBrowser, Maker
-from tests.conftest import MakeApp
+from tests.conftest import MakeApp, MakeMaker
 from tests.pages import Page
 from tests.sandbox import Sandbox
 
@@ -196,3 +196,34 @@ def test_counting_misses_nothing(app: Flask) -> None:
         counters.clear("key")
         assert counters.get("key") == 0
         assert counters.check()
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("path", ["/sign-up", "/sign-in"])
+def test_a_second_press_after_the_first_was_answered_signs_in_as_well(
+    new_maker: MakeMaker, path: str
+) -> None:
+    """Its form is of the time before: it leads on to the dashboard, in place of an error."""
+    ada = new_maker()
+    if path == "/sign-in":
+        ada.sign_up()
+        ada.sign_out()
+    form = ada.get(path)
+    typed = {"email": ada.email, "password": ada.password}
+    assert ada.submit(form, path, **typed).status == 303
+
+    again = ada.submit(form, path, **typed)
+
+    assert (again.status, again.location) == (303, "/dashboard")
+    assert ada.dashboard().status == 200
+
+
+@pytest.mark.one_database
+def test_a_forged_form_of_one_who_is_not_signed_in_is_refused_still(maker: Maker) -> None:
+    """The way on is for those alone who are signed in, and changes nothing."""
+    maker.get("/sign-up")
+    answer = maker.browser.send(
+        "POST", "/sign-up", {"csrf_token": "forged", "email": maker.email, "password": "x" * 20}
+    )
+
+    assert answer.status == 400

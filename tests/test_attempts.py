@@ -229,6 +229,32 @@ def test_an_attempt_lasts_ten_minutes(browser: Browser, clock: HeldClock) -> Non
         browser.consume(late.state)
 
 
+@pytest.mark.parametrize("back", [3 * 3600, 24 * 3600, 400 * 24 * 3600])
+def test_an_attempt_of_a_wrong_clock_is_over(browser: Browser, clock: HeldClock, back: int) -> None:
+    """13: a clock that ran ahead is set right; no attempt and no exchange lasts for days."""
+    unused, used = browser.begin(), browser.begin()
+    browser.consume(used.state)
+
+    clock.move(-back)
+
+    with pytest.raises(AttemptExpired):
+        browser.consume(unused.state)
+    with pytest.raises(AttemptUsed):
+        browser.consume(used.state)
+    again = browser.begin()
+    assert browser.consume(again.state) == again.code_verifier
+
+
+def test_a_small_correction_of_the_clock_ends_no_attempt(
+    browser: Browser, clock: HeldClock
+) -> None:
+    """13: a user who is at Katana's page comes back to a working link."""
+    attempt = browser.begin()
+    clock.move(-30)
+
+    assert browser.consume(attempt.state) == attempt.code_verifier
+
+
 def test_attempts_that_are_over_are_swept_away(new_browser: MakeBrowser, clock: HeldClock) -> None:
     """A day later, the next to begin clears away what has expired, their own or not."""
     gone, browser = new_browser("ada"), new_browser("ben")

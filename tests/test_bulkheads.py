@@ -188,6 +188,7 @@ def test_an_api_that_hangs_holds_a_part_of_the_threads(
         assert_refused_kindly(page)
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("drips", [False, True], ids=["says nothing", "drips"])
 def test_a_token_endpoint_that_hangs_holds_a_part_of_the_threads(
     serve: Serve, app: Flask, new_maker: MakeMaker, katana: Wire, drips: bool

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from app.accounts.models import User
 from app.connections.models import Connection, ConnectionEvent, Reason
+from app.database.clock import SystemClock
 from app.database.db import db
 from app.pages import display
 from tests.actors import ClientBrowser, Maker
@@ -365,3 +366,44 @@ def test_renewals_push_nothing_off_the_history(app: Flask, ada: Maker, sandbox: 
 
     assert history(page) == ["Connected"]
     assert "<dt>Renewed 1,204 times</dt><dd>last " in page.text
+
+
+def test_one_that_fails_alone_for_hours_is_offered_reconnect(
+    app: Flask, new_maker: MakeMaker, sandbox: Sandbox
+) -> None:
+    """B5: Katana renews others; the page says so, and has the button that helps."""
+    ada, ben = new_maker("ada"), new_maker("ben")
+    for maker in (ada, ben):
+        maker.sign_up()
+        maker.connect()
+    with app.app_context():
+        id_of_ada = select(User.id).where(User.email == ada.email).scalar_subquery()
+        since = SystemClock().database_time(-4 * 3600)
+        before = SystemClock().database_time(-5 * 3600)
+        failing = {"failures": 40, "failing_since": since, "refreshed_at": before}
+        whose = update(Connection).where(Connection.user_id == id_of_ada)
+        db.session.execute(whose.values(failing))
+        db.session.commit()
+    sandbox.expire()
+    ben.dashboard()
+    sandbox.fault("refresh", "body", status=403, text='{"error": "access_denied"}', times=0)
+
+    page = ada.dashboard()
+
+    assert page.status == 503
+    assert "Katana refuses to renew this connection" in page.text
+    assert page.form("/katana/connect")
+    sandbox.clear_faults()
+    assert ALDER in ada.connect().text
+
+
+@pytest.mark.one_database
+def test_a_new_token_that_katana_refuses_is_named(ada: Maker, sandbox: Sandbox) -> None:
+    """B6: the page says that Katana refuses access, and when to come again."""
+    sandbox.fault("api", "status", status=401, times=0)
+    pages = [ada.dashboard() for _ in range(4)]
+
+    assert pages[-1].status == 503
+    assert "Katana refuses access" in pages[-1].text
+    assert "Retry-After" in pages[-1].headers
+    assert len(sandbox.ledger().of("refresh")) <= 3

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask import Flask
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from app.database import pool
 from app.database.db import db
@@ -112,3 +113,27 @@ def test_the_app_checks(checked: Callable[[float], Engine], operator: Engine) ->
     assert ask(checked(NEVER), END, pid=dead) is True
 
     assert used(operator) != dead
+
+
+#: Of a statement, or of this moment: another session would say the same.
+OF_A_STATEMENT = ("23505", "40001", "40P01", "42P01", "53100", "53300", "55P03", "57014")
+
+
+@pytest.mark.parametrize("state", [*sorted(pool.USELESS), "08000", "08006", *OF_A_STATEMENT])
+def test_every_useless_session_of_a_pool_is_replaced(app: Flask, state: str) -> None:
+    """A1: the server itself reports this SQLSTATE; the next statement has a fresh session or not.
+
+    Of the same kind: whatever else Appendix A says of a session and not of a statement.
+    """
+    report = text(f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{state}'; END $$")
+    with app.app_context():
+        with db.engine.connect() as idle, db.engine.connect() as reporting:
+            pids = {idle.scalar(PID), reporting.scalar(PID)}
+            with pytest.raises(DBAPIError):
+                reporting.execute(report)
+        with db.engine.connect() as one, db.engine.connect() as other:
+            after = {one.scalar(PID), other.scalar(PID)}
+        db.engine.dispose()
+
+    assert (after & pids == pids) is (state in OF_A_STATEMENT)
+    assert not after & pids or state in OF_A_STATEMENT

@@ -1,5 +1,7 @@
 """PostgreSQL behind pgbouncer: with the setting that it needs, and without it."""
 
+import socket
+
 import pytest
 
 from app.connections import keyring
@@ -17,13 +19,14 @@ REMEDY = "ignore_startup_parameters = options"
 
 
 def test_a_pooler_without_its_setting_is_named(
-    database_url: str, new_app: MakeApp, environ: dict[str, str]
+    database_url: str, new_app: MakeApp, environ: dict[str, str], listener: socket.socket
 ) -> None:
     """By `make serve`, by doctor, by a server's own start and by a command: what to set, and where.
 
     Of the same kind: pgbouncer since 1.20, which names the parameter inside of `options`, and other
     poolers that speak its protocol.
     """
+    listener.close()  # nothing is served, and doctor need not wait to find out
     with pooled(database_url) as url:
         app = new_app(DATABASE_URL=url)
         with pytest.raises(SystemExit) as served:

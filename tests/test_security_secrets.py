@@ -218,6 +218,7 @@ def failing(app: Flask, at: int) -> Iterator[list[str]]:
         event.remove(engine, "before_cursor_execute", execute)
 
 
+@pytest.mark.slow_on("postgresql")
 def test_s39_each_statement_failing_in_turn_tells_nothing(
     environ: dict[str, str], sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -458,6 +459,7 @@ def test_s42_without_a_database_the_keys_are_not_judged(new_app: MakeApp) -> Non
         keyring.require(new_app(DATABASE_URL=url))
 
 
+@pytest.mark.slow_on("sqlite")
 def test_s42_keys_are_changed_beside_live_traffic(
     app: Flask,
     new_app: MakeApp,

@@ -84,6 +84,7 @@ class Storm:
                 self._seen.notify_all()
 
 
+@pytest.mark.slow_on("sqlite")
 def test_restarts_in_full_flight_lose_nothing(
     environ: dict[str, str],
     empty_database: str,

@@ -122,6 +122,7 @@ BETWEEN = {
 }
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("order", ["created_at", "updated_at"])
 @pytest.mark.parametrize("after_lists", [1, 2, 4, 7])
 @pytest.mark.parametrize("happens", BETWEEN)
@@ -168,6 +169,7 @@ def test_a_full_overlap_is_left_out_once_katanas_clock_has_left_it_behind(
     ada.settle()
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("what", ["delete", "change"])
 @pytest.mark.parametrize("after_lists", [1, 2, 3])
 def test_stock_that_moves_while_it_is_read_is_not_lost(
@@ -485,6 +487,21 @@ def test_a_failing_resource_backs_off_and_says_why(
     clock.move(3600)
     ada.run()
     assert ada.cursor("customers").failure is None
+    ada.assert_in_step()
+
+
+@pytest.mark.parametrize("column", ["due_at", "next_attempt_at", "lease_until"])
+def test_a_moment_of_a_wrong_clock_is_over(
+    ada: Syncing, sandbox: Sandbox, clock: HeldClock, column: str
+) -> None:
+    """13: the database's clock ran ahead and was set right; no resource waits for that day."""
+    ada.run()
+    sandbox.happen("new_order")
+    clock.move(DAY)
+    ada.change_cursors(**{column: DAY})
+
+    ada.run()
+
     ada.assert_in_step()
 
 

@@ -25,7 +25,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
 
 
 @pytest.mark.one_database
-@pytest.mark.parametrize("wrong", [-600.0, 600.0])
+@pytest.mark.parametrize("wrong", [-600.0, pytest.param(600.0, marks=pytest.mark.slow)])
 def test_workers_need_not_agree_on_the_time(
     maker: Maker, app: Flask, sandbox: Sandbox, set_clock: SetClock, wrong: float
 ) -> None:

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from limits.storage import Storage
-from sqlalchemy import ColumnElement, case, delete, select
+from sqlalchemy import ColumnElement, case, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -13,6 +13,7 @@ from app.database.clock import SystemClock
 from app.database.db import db, single_statements
 
 KEPT_SECONDS = 60  # after its window a counter may still be asked for
+LONGEST_WINDOW_SECONDS = 3600  # of all limits in `throttle.py`
 
 
 class DatabaseCounters(Storage):
@@ -31,7 +32,7 @@ class DatabaseCounters(Storage):
         insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[
             db.engine.dialect.name
         ]
-        over = RateLimit.expires_at <= self._now()
+        over = self._is_over()
         count = insert(RateLimit).values(key=key, hits=amount, expires_at=self._now(expiry))
         counted = count.on_conflict_do_update(
             index_elements=[RateLimit.key],
@@ -42,7 +43,8 @@ class DatabaseCounters(Storage):
         )
         hits = int(self._run(counted.returning(RateLimit.hits)))
         if hits == amount:  # a window begins: a good moment to sweep
-            self._run(delete(RateLimit).where(RateLimit.expires_at < self._now(-KEPT_SECONDS)))
+            old = RateLimit.expires_at < self._now(-KEPT_SECONDS)
+            self._run(delete(RateLimit).where(old))
         return hits
 
     def get(self, key: str) -> int:
@@ -68,7 +70,12 @@ class DatabaseCounters(Storage):
         self._run(delete(RateLimit).where(RateLimit.key == key))
 
     def _current(self, key: str) -> ColumnElement[bool]:
-        return (RateLimit.key == key) & (RateLimit.expires_at > self._now())
+        return (RateLimit.key == key) & ~self._is_over()
+
+    def _is_over(self) -> ColumnElement[bool]:
+        """Past; or twice as far ahead as a window can end: the database's clock was wrong."""
+        far = self._now(2 * LONGEST_WINDOW_SECONDS)
+        return or_(RateLimit.expires_at <= self._now(), RateLimit.expires_at > far)
 
     def _run(self, statement: Any) -> Any:
         with single_statements(db.engine).connect() as connection:

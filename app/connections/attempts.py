@@ -13,7 +13,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, and_, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from app.connections.models import ConnectAttempt
@@ -78,7 +78,7 @@ class Attempts:
             .where(
                 ConnectAttempt.state_hash == state_hash,
                 ConnectAttempt.user_session_id == user_session_id,
-                ConnectAttempt.expires_at > self._clock.database_time(),
+                self._lasts(LIFE_SECONDS),
                 ConnectAttempt.sealed_verifier != CONSUMED,
             )
             .returning(ConnectAttempt.sealed_verifier)
@@ -121,7 +121,7 @@ class Attempts:
             select(
                 ConnectAttempt.user_session_id,
                 ConnectAttempt.sealed_verifier,
-                ConnectAttempt.expires_at > self._clock.database_time(),
+                self._lasts(EXCHANGE_SECONDS),
             ).where(ConnectAttempt.state_hash == hash_of(state))
         ).first()
         db.session.rollback()
@@ -139,6 +139,11 @@ class Attempts:
             return ExchangeUnderWay("an earlier callback with this state is being completed")
 
         return AttemptUsed("the attempt was used, and its exchange did not end")
+
+    def _lasts(self, longest: float) -> ColumnElement[bool]:
+        """Not past; nor twice as far ahead as it can be, since the database's clock was wrong."""
+        now, far = self._clock.database_time(), self._clock.database_time(2 * longest)
+        return and_(ConnectAttempt.expires_at > now, ConnectAttempt.expires_at <= far)
 
     def _store(self, attempt: Attempt, user_session_id: int) -> None:
         state_hash = hash_of(attempt.state)

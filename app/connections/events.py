@@ -60,6 +60,8 @@ refreshed = signal(EventKind.REFRESHED)
 refresh_failed = signal(EventKind.REFRESH_FAILED)
 reconnect_needed = signal(EventKind.RECONNECT_NEEDED)
 disconnected = signal(EventKind.DISCONNECTED)
+#: Sent while the grant still lives, for what is to be ended at Katana; it may not take long.
+disconnecting = signal("disconnecting")
 
 WARNINGS = frozenset({EventKind.REFRESH_FAILED, EventKind.RECONNECT_NEEDED})
 
@@ -97,6 +99,13 @@ def announce(event: Event) -> None:
     level = logging.WARNING if event.kind in WARNINGS else logging.INFO
     logger.log(level, "%s", event, extra=_fields(event))
     for receiver in signal(event.kind).receivers_for(event):
+        _tell(receiver, event)
+
+
+def announce_disconnecting(user_id: int, connection_id: UUID) -> None:
+    """Tell whoever subscribed that a connection is about to end. Have no transaction open."""
+    event = Event(EventKind.DISCONNECTED, user_id, connection_id)
+    for receiver in disconnecting.receivers_for(event):
         _tell(receiver, event)
 
 

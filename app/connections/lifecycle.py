@@ -102,6 +102,11 @@ class Lifecycle:
         """
         connection = find(user_id)
         connected_by = connection.connected_by if connection else None
+        if connection:
+            connection_id = connection.id
+            db.session.rollback()  # nothing stays open while Katana is asked
+            events.announce_disconnecting(user_id, connection_id)
+            connection = find(user_id)
         while connection and connection.connected_by == connected_by:
             connection_id, generation = connection.id, connection.generation
             sealed = connection.sealed_refresh_token

@@ -154,6 +154,12 @@ class Refresh:
             if token:
                 return token
 
+    def token_in_hand(self, connection_id: UUID) -> str | None:
+        """The stored access token while it is good; Katana is not asked, and nothing renewed."""
+        seen = self._leases.look(connection_id)
+        active = seen is not None and seen.status is Status.ACTIVE
+        return self._usable(seen, None) if seen and active else None
+
     def renew(self, seen: Seen) -> bool:
         """Renew what was seen, however long its token is to live; whether that was done here.
 

@@ -272,7 +272,7 @@ def _records(response: Response) -> Sequence[Mapping[str, Any]]:
 
 
 def _list(response: Response) -> Sequence[Any]:
-    body = _json(response, _integer)
+    body = _json(response, integer)
     records = body.get("data") if isinstance(body, dict) else body
     if not isinstance(records, list):
         raise ApiUnavailable("Katana answered with something that is no list of records")
@@ -316,7 +316,7 @@ def _read(read: Callable[[Mapping[str, Any]], Record], record: Mapping[str, Any]
         raise ApiUnavailable("Katana answered with a record that lacks what it must have") from None
 
 
-def _integer(text: str) -> int | float:
+def integer(text: str) -> int | float:
     """Python refuses to read an integer of thousands of digits, and with it the whole answer."""
     return int(text) if len(text) <= DIGITS else inf
 

@@ -48,8 +48,13 @@ def formatter(form: str) -> logging.Formatter:
 
 def without_query(record: logging.LogRecord) -> bool:
     """A filter for what a server writes: the query of a callback holds Katana's code."""
-    record.msg, record.args = re.sub(r"\?\S+", "?...", record.getMessage()), ()
+    record.msg, record.args = without_key(re.sub(r"\?\S+", "?...", record.getMessage())), ()
     return True
+
+
+def without_key(path: str) -> str:
+    """A path, or a line with one, without the key of the webhook that it is the address of."""
+    return re.sub(r"(/katana/webhooks/)[^\s?]+", r"\1...", path)
 
 
 def request_id() -> str | None:

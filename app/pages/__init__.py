@@ -5,7 +5,16 @@ from requests import Session
 
 from app.accounts import sessions, throttle, views
 from app.operations import health, metrics, request_ids
-from app.pages import connect, copy, dashboard, display, error_pages, katana_api, security
+from app.pages import (
+    connect,
+    copy,
+    dashboard,
+    display,
+    error_pages,
+    katana_api,
+    security,
+    webhooks,
+)
 from app.settings.config import Settings
 
 
@@ -20,5 +29,5 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
     health.init_app(app, settings)
     metrics.init_app(app, settings)
     request_ids.init_app(app, settings)
-    for bp in (views.bp, connect.bp, dashboard.bp, copy.bp, health.bp, metrics.bp):
+    for bp in (views.bp, connect.bp, dashboard.bp, copy.bp, webhooks.bp, health.bp, metrics.bp):
         app.register_blueprint(bp)

@@ -1,19 +1,21 @@
 """Let every failure end in a page, and in the log where somebody has to look at it.
 
-None of these pages asks who is signed in: the database may be what failed.
+No page of an error asks who is signed in: the database may be what failed.
 """
 
 import logging
 from dataclasses import replace
 from math import ceil
 
-from flask import Flask, Response, make_response, render_template, request
+from flask import Flask, Response, make_response, redirect, render_template, request, url_for
 from flask_limiter import RateLimitExceeded
+from flask_login import current_user  # type: ignore[import-untyped]
 from flask_wtf.csrf import CSRFError  # type: ignore[import-untyped]
 from limits.errors import StorageError
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from app.accounts import security_log, throttle
 from app.accounts.security_log import Audit
@@ -34,6 +36,8 @@ from app.pages.security import TwoSessions
 #: InternalError is what PostgreSQL says while it only reads, as in the middle of a failover.
 #: StorageError: the store of the limits, where it is not the database.
 AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout, StorageError)
+
+SIGNING_IN = {"accounts.sign_up_submit", "accounts.sign_in_submit"}
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +82,12 @@ def _refused(error: HTTPException) -> Response:
     return page
 
 
-def _forged(_error: CSRFError) -> Response:
+def _forged(_error: CSRFError) -> Response | WerkzeugResponse:
+    if request.endpoint in SIGNING_IN and current_user.is_authenticated:
+        # The button was pressed twice. The first press has signed this browser in, and has made the
+        # form's token of the second one worthless.
+        return redirect(url_for("dashboard.dashboard"), 303)
+
     return _page(FORGED)
 
 

@@ -25,14 +25,16 @@ PUBLIC = frozenset(
         # A POST from Katana's page carries no cookie; the GET judges a stranger itself.
         "connect.callback",
         "connect.callback_posted",
+        # A key in its address and a signature let Katana in, and nobody else.
+        "webhooks.deliver",
         "health.up",
         "health.ready",
         # A token of its own lets Prometheus in, and nobody else.
         "metrics.metrics",
     }
 )
-#: Called from Katana's site by design; `state` is its protection.
-FROM_ELSEWHERE = frozenset({"connect.callback_posted"})
+#: Called from Katana's site by design; `state` protects the one, a signature the other.
+FROM_ELSEWHERE = frozenset({"connect.callback_posted", "webhooks.deliver"})
 YEAR_SECONDS = 365 * 24 * 3600
 
 csrf = CSRFProtect()

@@ -11,6 +11,8 @@ one polling interval at most, and never wrong.
     passes.py     which page is next, while the list changes
     storing.py    rows, what is set aside, and the feed
     accounts.py   whose copy it is: connect, reconnect
+    subscriptions.py  the webhook of each connection: made, checked, repaired, deleted
+    door.py       deliveries: verified, and made a hint
     budget.py     Katana's rate limit, for all processes together
     feed.py       every change in order, for the partner's own code
     resources/    one file for each resource
@@ -18,9 +20,11 @@ one polling interval at most, and never wrong.
 `connections` knows nothing of this: it announces a connect, and sync subscribes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from urllib.parse import urljoin
 from uuid import UUID
 
 from flask import Flask, current_app
@@ -29,13 +33,16 @@ from sqlalchemy import Engine
 
 from app.connections import Connections, events
 from app.connections.events import Event
-from app.database.clock import Clock, SystemClock
+from app.database.clock import Clock, SystemClock, monotonic
+from app.errors import ApiUnauthorized, ConnectError
+from app.katana import webhooks as katana_webhooks
 from app.katana.client import KatanaApi
 from app.settings.config import Settings
-from app.sync import outbox, webhook  # noqa: F401  their tables are the database's too
+from app.sync import outbox  # noqa: F401  its table is the database's too
 from app.sync.accounts import Accounts
 from app.sync.budget import Budget
 from app.sync.cursors import Cursors
+from app.sync.door import Door
 from app.sync.feed import Change, Changes
 from app.sync.hints import Hints
 from app.sync.reading import Reading
@@ -44,6 +51,12 @@ from app.sync.set_aside import Aside
 from app.sync.status import Status
 from app.sync.status import status as status_of
 from app.sync.storing import Storing
+from app.sync.subscriptions import Subscriptions
+
+DELIVERY_PATH = "/katana/webhooks/"  # a random key follows
+FAREWELL_SECONDS = 3.0  # for deleting a webhook while somebody disconnects
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,10 @@ class Sync:
     accounts: Accounts
     changes: Changes
     reading: Reading
+    subscriptions: Subscriptions
+    door: Door
+    #: Katana's API with a token that is good now, for a few seconds; None where there is none.
+    farewell: Callable[[UUID], KatanaApi | None]
 
 
 def build(
@@ -80,16 +97,34 @@ def build(
         meter = budget.meter(connection_id, leave_reserve=True)
         return KatanaApi(settings.katana.api_base_url, session, token, meter=meter)
 
+    def farewell(connection_id: UUID) -> KatanaApi | None:
+        token = parts.refresh.token_in_hand(connection_id)
+        if token is None:
+            return None
+
+        until, place = monotonic() + FAREWELL_SECONDS, parts.bulkheads.api
+        meter = budget.meter(connection_id, leave_reserve=False)
+        base_url = settings.katana.api_base_url
+        return KatanaApi(base_url, session, TokenInHand(token), until, meter, place)
+
     reading = Reading(
         engine, clock, cursors, hints, accounts, aside, storing, resources, api, parts.lifecycle
     )
-    return Sync(engine, clock, resources, budget, cursors, hints, accounts, changes, reading)
+    base_url = urljoin(settings.katana.redirect_uri, DELIVERY_PATH)
+    events = frozenset(event for resource in resources.values() for event in resource.events)
+    subscriptions = Subscriptions(engine, clock, parts.vault, api, base_url, events)
+    door = Door(engine, parts.vault, hints, resources)
+    return Sync(
+        *(engine, clock, resources, budget, cursors, hints, accounts, changes, reading),
+        *(subscriptions, door, farewell),
+    )
 
 
 def init_app(app: Flask, built: Sync) -> None:
     """Let `current()` find them while `app` is at work, and begin with each connect."""
     app.extensions["sync"] = built
     events.connected.connect(_begin)
+    events.disconnecting.connect(_end)
 
 
 def current() -> Sync:
@@ -118,5 +153,32 @@ def status(connection_id: UUID) -> Mapping[str, Status]:
     return status_of(current().engine, current().clock, connection_id)
 
 
+@dataclass(frozen=True)
+class TokenInHand:
+    """An access token for as long as it is good: it is not renewed."""
+
+    token: str = field(repr=False)
+
+    def __call__(self, refused: str | None = None) -> str:
+        """The token. Raises ApiUnauthorized once Katana has refused it."""
+        if refused is not None:
+            raise ApiUnauthorized("the access token is not good any more")
+
+        return self.token
+
+
 def _begin(event: Event) -> None:
     current().accounts.begin(event.connection_id)
+
+
+def _end(event: Event) -> None:
+    """Delete the webhook at Katana, best effort: its deliveries are refused from now on anyway."""
+    webhook_id = current().subscriptions.katana_id(event.connection_id)
+    api = current().farewell(event.connection_id) if webhook_id is not None else None
+    if webhook_id is None or api is None:
+        return
+
+    try:
+        katana_webhooks.delete(api, webhook_id)
+    except ConnectError as error:
+        logger.warning("connection %s: its webhook stays: %s", event.connection_id, error)

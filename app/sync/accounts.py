@@ -19,6 +19,7 @@ from app.sync.cursors import Claimed, is_of, keep
 from app.sync.models import SetAside, SyncAccount, SyncCursor, SyncHint
 from app.sync.resources import Owner, Resource
 from app.sync.storing import Storing
+from app.sync.webhook import Webhook, WebhookState
 
 
 class Accounts:
@@ -39,6 +40,9 @@ class Accounts:
             self._add(database, connection_id)
             due = {"due_at": self._clock.database_time(), "next_attempt_at": None}
             database.execute(update(SyncCursor).where(is_of(connection_id)).values(due))
+            anew = {"due_at": self._clock.database_time(), "failures": 0}
+            its = update(Webhook).where(Webhook.connection_id == connection_id)
+            database.execute(its.values(anew))
 
     def unknown(self, limit: int) -> list[UUID]:
         """Active connections that have not begun: made before this, or whose begin was lost."""
@@ -77,6 +81,13 @@ class Accounts:
         insert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert
         account = insert(SyncAccount).values(connection_id=connection_id)
         database.execute(account.on_conflict_do_nothing())
+        webhook = insert(Webhook).values(
+            connection_id=connection_id,
+            state=WebhookState.MISSING,
+            failures=0,
+            due_at=self._clock.database_time(),
+        )
+        database.execute(webhook.on_conflict_do_nothing())
         for name in self._resources:
             cursor = insert(SyncCursor).values(
                 connection_id=connection_id, resource=name, due_at=self._clock.database_time()

@@ -68,7 +68,7 @@ class Cursors:
         other = aliased(SyncCursor)
         at_work = select(other.resource).where(
             other.connection_id == SyncCursor.connection_id,
-            other.lease_until > due.now(self._clock),
+            ~due.is_over(other.lease_until, self._clock, due.LEASE_AHEAD_SECONDS),
         )
         found = (
             select(SyncCursor.connection_id, SyncCursor.resource)

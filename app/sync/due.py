@@ -3,6 +3,7 @@
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.connections.models import Connection, Status
 from app.connections.pauses import jitter
@@ -16,15 +17,29 @@ POLL_WITH_WEBHOOK_SECONDS = 300.0
 SECONDS_PER_PAGE = 10.0  # a long list without dates is read less often: others need the budget
 
 
+# What lies further ahead was written while the database's clock was wrong, and counts as over.
+DUE_AHEAD_SECONDS = 6 * 3600.0  # a list of over 2,000 pages is due no later than that
+PAUSE_AHEAD_SECONDS = 2 * 3600.0  # twice the longest pause
+LEASE_AHEAD_SECONDS = 100.0  # twice a lease
+
+
 def is_claimable(clock: Clock) -> ColumnElement[bool]:
     """Cursors that may be claimed now."""
     cursor, active = SyncCursor, Connection.status == Status.ACTIVE
     return and_(
-        cursor.due_at <= now(clock),
-        or_(cursor.next_attempt_at.is_(None), cursor.next_attempt_at <= now(clock)),
-        or_(cursor.lease_until.is_(None), cursor.lease_until < now(clock)),
+        is_over(cursor.due_at, clock, DUE_AHEAD_SECONDS),
+        is_over(cursor.next_attempt_at, clock, PAUSE_AHEAD_SECONDS),
+        is_over(cursor.lease_until, clock, LEASE_AHEAD_SECONDS),
         select(Connection.id).where(Connection.id == cursor.connection_id, active).exists(),
     )
+
+
+def is_over(
+    column: InstrumentedAttribute[Any], clock: Clock, longest: float
+) -> ColumnElement[bool]:
+    """Not set, past, or further ahead than `longest` seconds: the database's clock was wrong."""
+    far = select(clock.database_time(longest)).scalar_subquery()
+    return or_(column.is_(None), column <= now(clock), column > far)
 
 
 def next_pass(clock: Clock, done: Pass, *, dated: bool) -> ColumnElement[Any]:

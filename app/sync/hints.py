@@ -4,7 +4,7 @@ A hint makes a resource due and nothing else. Many coalesce into one pass; one t
 pass is under way makes another follow it. A lost one makes the copy late, never wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Engine, and_, case, delete, select, update
@@ -14,6 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.database.clock import Clock
 from app.sync.cursors import Claimed, is_of, keep
 from app.sync.models import SyncCursor, SyncHint
+
+Due = Mapping[str, Sequence[int]]
 
 AT_ONCE = 100  # are read in one request
 
@@ -29,14 +31,17 @@ class Hints:
         self, connection_id: UUID, resource: str | None = None, ids: Sequence[int] = ()
     ) -> None:
         """Make the resource, or all of them, due now; `ids` name the records to read first."""
-        which = and_(is_of(connection_id), SyncCursor.resource == resource)
-        now = self._clock.database_time()
-        due = case((SyncCursor.due_at > now, now), else_=SyncCursor.due_at)
-        hinting = update(SyncCursor).where(which if resource else is_of(connection_id))
+        self.hint_each(connection_id, {resource: ids})
+
+    def hint_each(
+        self, connection_id: UUID, records: Mapping[str | None, Sequence[int]] | Due
+    ) -> None:
+        """Make several resources due, with the records of each to read first, in one commit."""
         with self._engine.begin() as database:
             keep(database, connection_id)
-            if database.execute(hinting.values(hinted_at=now, due_at=due)).rowcount and resource:
-                self._name(database, connection_id, resource, ids)
+            for resource, ids in records.items():
+                if self._make_due(database, connection_id, resource) and resource:
+                    self._name(database, connection_id, resource, ids)
 
     def update_now(self, connection_id: UUID) -> None:
         """What the button does: everything is due now, also where a failure makes pause."""
@@ -56,6 +61,13 @@ class Hints:
         """Forget hints that came before the claim; a later one of the same record stays."""
         read = and_(_of(held), SyncHint.record_id.in_(ids), SyncHint.hinted_at <= held.at)
         database.execute(delete(SyncHint).where(read))
+
+    def _make_due(self, database: Database, connection_id: UUID, resource: str | None) -> bool:
+        which = and_(is_of(connection_id), SyncCursor.resource == resource)
+        now = self._clock.database_time()
+        due = case((SyncCursor.due_at > now, now), else_=SyncCursor.due_at)
+        hinting = update(SyncCursor).where(which if resource else is_of(connection_id))
+        return database.execute(hinting.values(hinted_at=now, due_at=due)).rowcount > 0
 
     def _name(
         self, database: Database, connection_id: UUID, resource: str, ids: Sequence[int]

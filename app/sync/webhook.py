@@ -1,5 +1,6 @@
 """The webhook of a connection: what is known of it."""
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -22,6 +23,17 @@ class WebhookState(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+class Detail(StrEnum):
+    """Why there is no webhook."""
+
+    #: The user's role may not make webhooks, or the plan has none.
+    FORBIDDEN = "forbidden"
+    #: Katana posts to https only, and this app is not reached by it.
+    NOT_HTTPS = "not_https"
+    #: Katana refuses it for another reason, which is in the log.
+    REFUSED = "refused"
+
+
 class Webhook(Model):
     """The webhook of a connection at Katana."""
 
@@ -38,8 +50,12 @@ class Webhook(Model):
     state: Mapped[str] = mapped_column(String(20), default=WebhookState.MISSING)
     detail: Mapped[str | None] = mapped_column(String(100))
     checked_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    delivered_at: Mapped[datetime | None] = mapped_column(Timestamp)
     due_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
     lease_owner: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
     failures: Mapped[int] = mapped_column(default=0)
+
+
+def hash_of(key: str) -> str:
+    """How a key is remembered: reading the table opens no door."""
+    return hashlib.sha256(key.encode()).hexdigest()

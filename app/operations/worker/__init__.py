@@ -40,6 +40,7 @@ def jobs() -> Sequence[Job]:
         Job("clear", 3600, 1, lambda _: [("changes",)], _clear),
         Job("begin", 60, 1, _to_begin, _begin),
         Job("keep-alive", 60, 2, _idle, _keep_alive),
+        Job("webhooks", 0.5, 2, _to_check, _check),
         Job("sync", 0.5, 0, _to_read, _read),
     )
 
@@ -59,6 +60,14 @@ def _to_begin(limit: int) -> Sequence[Key]:
 
 def _begin(key: Key, _: Stopped) -> None:
     sync.current().accounts.begin(UUID(key[0]))
+
+
+def _to_check(limit: int) -> Sequence[Key]:
+    return [(str(connection_id),) for connection_id in sync.current().subscriptions.due(limit)]
+
+
+def _check(key: Key, _: Stopped) -> None:
+    sync.current().subscriptions.check(UUID(key[0]))
 
 
 def _idle(limit: int) -> Sequence[Key]:

@@ -46,6 +46,8 @@ class Resource:
     #: The filter that names single records.
     by_id: str = "ids"
     query: Mapping[str, str] = field(default_factory=lambda: {"include_deleted": "true"})
+    #: The events of Katana's webhooks after which it is to be read.
+    events: tuple[str, ...] = ()
     #: A table of what a record holds, and its column that names the record.
     parts: tuple[type[Model], str] | None = None
 

@@ -11,4 +11,5 @@ def read(record: Json) -> Read:
     return Read((required(record, "id"),), columns | dated(record))
 
 
-CUSTOMERS = Resource("/customers", Customer, read)
+# Katana has no event of customers: a new order may have a new one.
+CUSTOMERS = Resource("/customers", Customer, read, events=("sales_order.created",))

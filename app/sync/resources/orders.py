@@ -32,4 +32,20 @@ def _row(row: Json) -> dict[str, object]:
     }
 
 
-ORDERS = Resource("/sales_orders", Order, read, parts=(OrderRow, "order_id"))
+EVENTS = (
+    "created",
+    "updated",
+    "packed",
+    "delivered",
+    "approved",
+    "deleted",
+    "availability_updated",
+)
+
+ORDERS = Resource(
+    "/sales_orders",
+    Order,
+    read,
+    events=tuple(f"sales_order.{event}" for event in EVENTS),
+    parts=(OrderRow, "order_id"),
+)

@@ -15,4 +15,12 @@ def read(record: Json) -> Read:
     return Read((required(record, "id"),), columns | dated(record), variants)
 
 
-PRODUCTS = Resource("/products", Product, read, parts=(Variant, "product_id"))
+KINDS, EVENTS = ("product", "variant"), ("created", "updated", "deleted")
+
+PRODUCTS = Resource(
+    "/products",
+    Product,
+    read,
+    events=tuple(f"{kind}.{event}" for kind in KINDS for event in EVENTS),
+    parts=(Variant, "product_id"),
+)

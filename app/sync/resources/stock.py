@@ -23,6 +23,13 @@ def _quantity(record: Json, *names: str) -> Decimal:
     return next((amount for amount in found if amount is not None), Decimal(0))
 
 
+EVENTS = (
+    "product_updated",
+    "material_updated",
+    "product_out_of_stock",
+    "material_out_of_stock",
+)
+
 STOCK = Resource(
     "/inventory",
     StockLevel,
@@ -31,4 +38,5 @@ STOCK = Resource(
     dated=False,
     by_id="variant_id",
     query={},
+    events=tuple(f"current_inventory.{event}" for event in EVENTS),
 )

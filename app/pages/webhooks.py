@@ -1,0 +1,47 @@
+"""Where Katana posts deliveries to. No page: it goes with `app/sync/`."""
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+
+from app import sync
+from app.accounts.visitor_address import visitor_key
+from app.errors import DeliveryRefused, SealBroken
+from app.katana.webhooks import DELIVERY_BYTES, SIGNATURE_HEADER
+from app.pages.security import csrf
+from app.sync import DELIVERY_PATH
+
+SILENCE_SECONDS = 10.0  # of a sender in the middle of a body; Katana waits no longer itself
+
+bp = Blueprint("webhooks", __name__)
+
+
+@bp.post(f"{DELIVERY_PATH}<key>")
+@csrf.exempt  # type: ignore[untyped-decorator]
+def deliver(key: str) -> Response:
+    """204 once the hint is stored; 404 for all that is not Katana's, with nothing said of why.
+
+    503 lets Katana send it again: while the database is away, or the signing token does not open.
+    """
+    signature = request.headers.get(SIGNATURE_HEADER, "")
+    address = visitor_key(request.remote_addr or "")
+    try:
+        sync.current().door.take(key, signature, address, _body)
+    except DeliveryRefused:
+        return Response("not found\n", 404, content_type="text/plain; charset=utf-8")
+
+    except SealBroken:
+        sync.current().subscriptions.check_soon(key)
+        return Response("not ready\n", 503, content_type="text/plain; charset=utf-8")
+
+    return Response(status=204)
+
+
+def _body() -> bytes:
+    """The raw body. Raises DeliveryRefused where it is too long, or does not come."""
+    request.max_content_length = DELIVERY_BYTES
+    if sock := request.environ.get("gunicorn.socket"):
+        sock.settimeout(SILENCE_SECONDS)
+    try:
+        return request.get_data(cache=False)
+    except (RequestEntityTooLarge, BadRequest, OSError):
+        raise DeliveryRefused("the body is too long, or does not come") from None

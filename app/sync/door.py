@@ -1,0 +1,125 @@
+"""The door for Katana's deliveries: verify the signature, make the resource due, and nothing else.
+
+An unknown key and a wrong signature are refused alike, and nothing is written for them. Junk from
+one address is soon refused without asking the database. Keys that have opened before are asked for
+in any case, so that junk keeps no true delivery out, not even one from the same address.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+from sqlalchemy import Engine, select
+
+from app.connections.vault import Vault
+from app.database.db import single_reads
+from app.errors import DeliveryRefused
+from app.katana import webhooks
+from app.katana.fields import Unreadable
+from app.katana.webhooks import Delivery
+from app.sync.hints import Hints
+from app.sync.resources import Resource
+from app.sync.subscriptions import token_place
+from app.sync.webhook import Webhook, hash_of
+
+JUNK_PER_MINUTE = 120  # from one address, to one process
+MOST_KNOWN = 10_000  # keys that are remembered to have opened
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Junk:
+    """Counts what is refused, in this process."""
+
+    _limit: RateLimitItemPerMinute = field(
+        default_factory=lambda: RateLimitItemPerMinute(JUNK_PER_MINUTE)
+    )
+    _counts: FixedWindowRateLimiter = field(
+        default_factory=lambda: FixedWindowRateLimiter(MemoryStorage())
+    )
+    _known: set[str] = field(default_factory=set)
+
+    def is_too_much(self, address: str, key_hash: str) -> bool:
+        """Whether to refuse unseen what comes from `address` with this key."""
+        return key_hash not in self._known and not self._counts.test(self._limit, address)
+
+    def count(self, address: str) -> None:
+        """One more was refused."""
+        self._counts.hit(self._limit, address)
+
+    def open_for(self, key_hash: str) -> None:
+        """This key has opened: it is refused unseen no more."""
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known.add(key_hash)
+
+
+@dataclass(frozen=True)
+class Door:
+    """Takes deliveries."""
+
+    engine: Engine
+    vault: Vault
+    hints: Hints
+    resources: Mapping[str, Resource]
+    junk: Junk = field(default_factory=Junk)
+
+    def take(self, key: str, signature: str, address: str, body: Callable[[], bytes]) -> None:
+        """Take one delivery; `body` reads its raw bytes, and is called for a known key only.
+
+        Raises DeliveryRefused where the key is unknown or the signature wrong, and SealBroken where
+        the signing token does not open (it is sealed anew at the next check of the webhook).
+        """
+        key_hash = hash_of(key)
+        if self.junk.is_too_much(address, key_hash):
+            raise DeliveryRefused("too much junk from this address")
+
+        row = self._webhook(key_hash)
+        raw = body() if row else b""
+        if row is None or not self._is_signed(row[0], row[1], raw, signature):
+            self.junk.count(address)
+            raise DeliveryRefused("the key is unknown" if row is None else "the signature is wrong")
+
+        self.junk.open_for(key_hash)
+        self._hint(row[0], raw)
+
+    def _webhook(self, key_hash: str) -> tuple[UUID, bytes] | None:
+        known = select(Webhook.connection_id, Webhook.sealed_token).where(
+            Webhook.key_hash == key_hash, Webhook.sealed_token.is_not(None)
+        )
+        with single_reads(self.engine).connect() as database:
+            row = database.execute(known).first()
+        return (row[0], row[1]) if row and row[1] else None
+
+    def _is_signed(self, connection_id: UUID, sealed: bytes, raw: bytes, signature: str) -> bool:
+        token = self.vault.open(sealed, token_place(connection_id))
+        return webhooks.is_signed(raw, signature, token)
+
+    def _hint(self, connection_id: UUID, raw: bytes) -> None:
+        try:
+            delivery = webhooks.read_delivery(raw)
+        except Unreadable as error:
+            # Not refused: it is Katana's, and would be the same when sent again.
+            logger.warning("connection %s: a delivery says nothing: %s", connection_id, error)
+            return
+
+        due = self._due(delivery)
+        if not due:
+            logger.info("connection %s: a delivery of no event we asked for", connection_id)
+            return
+
+        self.hints.hint_each(connection_id, due)
+
+    def _due(self, delivery: Delivery) -> Mapping[str, Sequence[int]]:
+        """The resources to read, and of those without dates the records that are named."""
+        named = () if delivery.record_id is None else (delivery.record_id,)
+        return {
+            resource.name: () if resource.dated else named
+            for resource in self.resources.values()
+            if delivery.action in resource.events
+        }
