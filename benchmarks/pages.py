@@ -183,10 +183,9 @@ def _answer(
             f"Under gunicorn with this repository's settings, {WORKERS} workers of {THREADS} "
             f"threads, on PostgreSQL; {CLIENTS} clients ask as fast as they are answered, from "
             f"the same machine. A live dashboard asks Katana's API {API_REQUESTS} times, one after "
-            f"the other; what the sandbox's API answers comes after {API_SECONDS * 1000:.0f} ms, so "
-            f"{floor * 1000:.0f} ms are not ours. One from the copy asks the database alone. The "
-        "callback is timed without the two requests "
-            "to Katana in it."
+            f"the other; what the sandbox's API answers comes after {API_SECONDS * 1000:.0f} ms, "
+            f"so {floor * 1000:.0f} ms are not ours. From the copy it asks the database alone. The "
+            "callback is timed without the two requests to Katana in it."
         ),
         tables=[
             Table(

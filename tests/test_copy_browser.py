@@ -18,6 +18,7 @@ from tests.copying import work
 from tests.journeys import ALDER, connect, press, shows, sign_up
 from tests.sandbox import Sandbox
 from tests.servers import Served
+from tests.test_sync_worker import worker
 
 pytestmark = [pytest.mark.browser, pytest.mark.one_database]
 
@@ -65,6 +66,23 @@ def test_a_new_order_appears_by_itself(copied: Page, app: Flask, sandbox: Sandbo
     link.click()
     shows(copied, "Orders")
     expect(copied.get_by_text("65 orders")).to_be_visible()
+
+
+def test_with_a_worker_everything_comes_by_itself(
+    page: Page, sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    """After a connect the copy, after a press of the button what is new, without a further load."""
+    sandbox.rules(requests_per_minute=100_000)
+    sign_up(page)
+    with worker(environ):
+        connect(page)
+        expect(page.get_by_text("Orders as of a moment ago.")).to_be_visible()
+        sandbox.happen("new_order")
+
+        press(page, "Update now")
+
+        newest = page.get_by_role("table", name="Latest sales orders").get_by_role("row").nth(1)
+        expect(newest).to_contain_text("SO-65")
 
 
 def test_the_first_pass_shows_its_progress_by_itself(

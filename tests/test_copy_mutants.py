@@ -92,8 +92,8 @@ MUTANTS = [
     Mutant(
         "a page too far is the last",
         STOCK,
-        "page = min(max(1, page), pages)",
-        "page = max(1, page)",
+        "    if not found and page > 1:\n",
+        "    if False:\n",
         f"{PAGES}::test_no_page_of_the_stock_is_too_far",
     ),
     Mutant(

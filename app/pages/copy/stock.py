@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, ColumnElement, Float, case, cast, func, selec
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database.db import db
-from app.pages.copy.products import Named, names, names_of
+from app.pages.copy.products import Named, names
 from app.sync.copy import StockLevel, shown
 
 AT_ONCE = 25
@@ -56,52 +56,68 @@ def stock(connection_id: UUID, page: int = 1, limit: int = AT_ONCE) -> Stock:
 
     The database sorts by sums of floats, which no quantity can overflow; what is shown is exact.
     """
-    lacks = (
-        shown(StockLevel, connection_id)
-        .with_only_columns(StockLevel.variant_id, func.sum(_lack()).label("lack"))
-        .group_by(StockLevel.variant_id)
-        .subquery()
-    )
-    is_short = case((lacks.c.lack > 0, 1), else_=0)
-    counted = select(func.count(), func.coalesce(func.sum(is_short), 0)).select_from(lacks)
-    total, short = db.session.execute(counted).one()
-    pages = max(1, -(-total // limit))
-    page = min(max(1, page), pages)
-    named = names(connection_id).subquery()
-    found = (
-        select(lacks.c.variant_id)
-        .outerjoin(named, named.c.id == lacks.c.variant_id)
-        .order_by(is_short.desc(), named.c.name.nulls_last(), named.c.sku, lacks.c.variant_id)
-        .limit(limit)
-        .offset((page - 1) * limit)
-    )
-    ids = db.session.scalars(found).all()
-    return Stock(_lines(connection_id, ids), total, int(short), page, pages)
+    found = _page(connection_id, page, limit)
+    if not found and page > 1:
+        first = _page(connection_id, 1, 1)
+        page = _pages(first[0].total, limit) if first else 1
+        found = _page(connection_id, page, limit)
+    total, short = (found[0].total, found[0].short) if found else (0, 0)
+    return Stock(_lines(connection_id, found), total, int(short), page, _pages(total, limit))
 
 
 def page_of(given: str | None) -> int:
     """The page that an address asks for; 1 where it says nothing that can be read."""
     number = given or ""
     is_one = number.isascii() and number.isdigit() and len(number) <= len(str(MOST_PAGE))
-    return int(number) if is_one else 1
+    return max(1, int(number)) if is_one else 1
 
 
-def _lines(connection_id: UUID, ids: Sequence[int]) -> Sequence[StockLine]:
-    products = names_of(connection_id, ids)
+def _page(connection_id: UUID, page: int, limit: int) -> Sequence[Any]:
+    """Variants with their names; each row also says how many there are, and run short, in all."""
+    lacks = (
+        shown(StockLevel, connection_id)
+        .with_only_columns(StockLevel.variant_id, func.sum(_lack()).label("lack"))
+        .group_by(StockLevel.variant_id)
+        .subquery()
+    )
+    named = names(connection_id).subquery()
+    is_short = case((lacks.c.lack > 0, 1), else_=0)
+    in_all = (func.count().over().label("total"), func.sum(is_short).over().label("short"))
+    found = (
+        select(lacks.c.variant_id, named.c.name, named.c.sku, named.c.unit, *in_all)
+        .outerjoin(named, named.c.id == lacks.c.variant_id)
+        .order_by(is_short.desc(), named.c.name.nulls_last(), named.c.sku, lacks.c.variant_id)
+        .limit(limit)
+        .offset((page - 1) * limit)
+    )
+    return db.session.execute(found).all()
+
+
+def _pages(total: int, limit: int) -> int:
+    return max(1, -(-total // limit))
+
+
+def _lines(connection_id: UUID, found: Sequence[Any]) -> Sequence[StockLine]:
     levels: Mapping[int, list[StockLevel]] = defaultdict(list)
+    ids = [row.variant_id for row in found]
     rows = shown(StockLevel, connection_id).where(StockLevel.variant_id.in_(ids))
-    for level in db.session.scalars(rows):
+    for level in db.session.scalars(rows) if ids else ():
         levels[level.variant_id].append(level)
     return [
         StockLine(
-            products.get(number, Named.unknown(number)),
-            in_stock=_sum(level.in_stock for level in levels[number]),
-            committed=_sum(level.committed for level in levels[number]),
-            expected=_sum(level.expected for level in levels[number]),
-            safety_level=_sum(level.safety_level for level in levels[number]),
+            _named(row),
+            in_stock=_sum(level.in_stock for level in levels[row.variant_id]),
+            committed=_sum(level.committed for level in levels[row.variant_id]),
+            expected=_sum(level.expected for level in levels[row.variant_id]),
+            safety_level=_sum(level.safety_level for level in levels[row.variant_id]),
         )
-        for number in ids
+        for row in found
     ]
+
+
+def _named(row: Any) -> Named:
+    known = row.name is not None
+    return Named(row.name, row.sku, row.unit) if known else Named.unknown(row.variant_id)
 
 
 def _lack() -> ColumnElement[float]:
