@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Engine, Update, case, select, update
+from sqlalchemy import Engine, Update, case, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections.bounds import seconds_until
