@@ -119,6 +119,8 @@ def test_where_the_connection_has_become_another_the_page_is_loaded_again(
         db.session.commit()
 
     shows(copied, f"{ALDER} needs to be connected again")
+    for button in ("Connect another account", "Update now"):
+        expect(copied.get_by_role("button", name=button)).to_have_count(0)
 
 
 def test_a_page_that_cannot_follow_says_so(copied: Page) -> None:

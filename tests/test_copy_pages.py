@@ -17,9 +17,11 @@ from app.connections.models import Connection
 from app.database.db import db
 from app.katana import client as katana_client
 from app.pages import display
+from app.pages.copy.freshness import UNTOLD
 from app.pages.copy.orders import AT_ONCE, CHARACTERS, Position, Search
 from app.sync.copy import Customer, Order, Product, StockLevel, Variant
 from app.sync.models import SyncCursor
+from app.sync.webhook import Webhook, WebhookState
 from tests.actors import ClientBrowser, Maker
 from tests.clocks import HeldClock
 from tests.conftest import MakeMaker
@@ -523,6 +525,29 @@ def test_update_now_leads_nowhere_else(copied: Maker, back: str) -> None:
     answer = copied.submit(copied.get("/orders"), "/copy/update", back=back)
 
     assert answer.location == "/dashboard"
+
+
+@pytest.mark.dashboard
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("state", "detail", "words"),
+    [
+        (WebhookState.ACTIVE, None, "Katana tells this app of changes as they happen."),
+        (WebhookState.MISSING, None, "This app asks Katana every minute."),
+        (WebhookState.UNAVAILABLE, "of another time", "This app asks Katana every minute."),
+        *((WebhookState.UNAVAILABLE, detail, words) for detail, words in UNTOLD.items()),
+    ],
+)
+def test_the_dashboard_says_how_changes_are_heard_of(
+    app: Flask, copied: Maker, state: str, detail: str | None, words: str
+) -> None:
+    """Where Katana does not tell of them, the reason, and that nothing is lost by it."""
+    change(app, update(Webhook).values(state=state, detail=detail))
+
+    page = told(copied.dashboard())
+
+    assert words in page
+    assert ("This app asks Katana every minute." in page) is (state != WebhookState.ACTIVE)
 
 
 @pytest.mark.one_database
