@@ -445,6 +445,32 @@ def test_after_a_reconnect_nothing_of_the_other_factory_is_shown(app: Flask, cop
     assert "Tallow" in copied.get("/stock").text or "candle" in copied.get("/stock").text.lower()
 
 
+@pytest.mark.parametrize(
+    ("resource", "gone"),
+    [
+        ("sales_orders", "SO-64|SO-40"),
+        ("customers", "Jaan Tamm|North Quay"),
+        ("products", "Alder city bike|ALD-S|Birch cargo"),
+        ("inventory", "Alder city bike|ALD-S|Birch cargo"),
+    ],
+)
+def test_what_an_earlier_account_has_left_is_not_shown(
+    app: Flask, copied: Maker, resource: str, gone: str
+) -> None:
+    """Two accounts of one name: rows of the first stay until all of the second has been read."""
+    order = links(copied.get("/orders"), "<bdi>SO-64</bdi>")
+    pages = ("/orders", "/orders?q=Tamm", "/stock", order)
+    assert any(re.search(gone, copied.get(at).text) for at in pages)
+    its = update(SyncCursor).where(SyncCursor.resource == resource)
+    change(app, its.values(shown_from=SyncCursor.mark + 1))
+
+    shown = [copied.get(at) for at in (*pages, "/dashboard")]
+    if resource == "inventory":
+        shown = [page for page in shown if "What was ordered" not in page.text]
+
+    assert not [page.text for page in shown if re.search(gone, page.text)]
+
+
 def test_what_runs_short_comes_first(app: Flask, copied: Maker) -> None:
     """Exact over all locations; and what is of no product in the copy has its number for a name."""
     with app.app_context():
