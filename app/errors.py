@@ -7,7 +7,6 @@
     │   ├── AttemptElsewhere     ... because it began in another browser session
     │   ├── AttemptUsed          ... because it was used, or ended with its session
     │   └── ExchangeUnderWay     ... because an earlier callback with its state is being completed
-    ├── DeliveryRefused          a webhook delivery with an unknown key or a wrong signature
     ├── SealBroken               a stored token does not open: wrong key, or not its own row
     ├── NotConnected             there is no connection (any more)
     ├── ReconnectNeeded          Katana has ended the grant: only the user can mend it
@@ -68,10 +67,6 @@ class AttemptUsed(AttemptRefused):
 
 class ExchangeUnderWay(AttemptRefused):
     """An earlier callback used the attempt and exchanges its code right now."""
-
-
-class DeliveryRefused(ConnectError):
-    """A webhook delivery whose key is unknown or whose signature is wrong."""
 
 
 class SealBroken(ConnectError):

@@ -121,7 +121,8 @@ def remove_sync(fork: Fork) -> None:
     """No copy: pages ask Katana, and the worker only keeps connections alive."""
     kept = ("app/sync/copy.py", "migrations/versions/20261127_one_spelling.py")
     kept += ("app/__init__.py", "app/pages/katana_api.py", "app/pages/__init__.py")
-    kept += ("app/pages/security.py", "app/pages/dashboard.py", "app/operations/worker/__init__.py")
+    kept += ("app/pages/dashboard.py", "app/operations/worker/__init__.py")
+    kept += ("app/operations/doctor/__init__.py", "app/pages/security.py")
     kept += ("templates/dashboard.html", "templates/base.html", "templates/landing.html")
     fork.remove(*(file for file in named("Sync") if file not in kept))
     for pattern in re.findall(r"`([\w./]+\*[\w.]*)`", steps()["Sync"]):
@@ -133,10 +134,12 @@ def remove_sync(fork: Fork) -> None:
     fork.change("app/pages/katana_api.py", "import connections, sync", "import connections")
     fork.change("app/pages/katana_api.py", r"\n.*meter = .*", "")
     fork.change("app/pages/katana_api.py", " meter=meter,", "")
-    fork.change("app/pages/__init__.py", r"\s+(copy|webhooks),(?=\s)", "")
-    fork.change("app/pages/__init__.py", r" (copy|webhooks)\.bp,", "")
-    fork.change("app/pages/security.py", r'\n *"webhooks.deliver",', "")
-    fork.change("app/pages/security.py", r', "webhooks.deliver"', "")
+    fork.change("app/operations/doctor/__init__.py", r", synced\n", "\n")
+    fork.change("app/operations/doctor/__init__.py", r"\n    synced\.\w+,", "")
+    for page in ("copy", "webhooks"):
+        fork.change("app/pages/__init__.py", rf"\n    {page},", "")
+        fork.change("app/pages/__init__.py", rf" {page}\.bp,", "")
+    fork.change("app/pages/security.py", r'(, |\n.*address and.*\n +)"webhooks.deliver",?', "")
     jobs = "app/operations/worker/__init__.py"
     fork.change(jobs, "import connections, sync", "import connections")
     fork.change(jobs, r'\n +Job\("(?!keep-alive).*', "")

@@ -11,6 +11,7 @@ from tests.mutants import Change, Mutant, assert_in_place, assert_noticed
 
 SYNC, FEED = "tests/test_sync.py", "tests/test_sync_feed.py"
 BUDGET, WORKER = "tests/test_sync_budget.py", "tests/test_sync_worker.py"
+OUTBOX = "tests/test_sync_outbox.py"
 MOVING = f"{SYNC}::test_what_moves_between_two_pages_makes_no_other_record_be_skipped"
 PASSES, READING = "app/sync/passes.py", "app/sync/reading.py"
 
@@ -230,6 +231,48 @@ MUTANTS = [
         "most = min(job.at_once or self._threads, self._threads)",
         "most = self._threads",
         f"{WORKER}::test_no_more_at_once_than_its_share",
+    ),
+    Mutant(
+        "an order is looked up before it is sent again",
+        "app/sync/outbox.py",
+        "            if found is not None:\n",
+        "            if False:\n",
+        f"{OUTBOX}::test_whatever_becomes_of_the_request_there_is_one_order",
+    ),
+    Mutant(
+        "the outbox says that an order may have been sent before it is",
+        "app/sync/outbox.py",
+        "        self._set(held, sent_at=self.clock.database_time())\n",
+        "",
+        f"{OUTBOX}::test_whatever_becomes_of_the_request_there_is_one_order",
+    ),
+    Mutant(
+        "a request on its way is waited for",
+        "app/sync/outbox.py",
+        "                raise TryAgainLater(SETTLE_SECONDS)\n",
+        "                pass\n",
+        f"{OUTBOX}::test_a_request_on_its_way_is_waited_for",
+    ),
+    Mutant(
+        "a deleted order counts as sent",
+        "app/sync/outbox.py",
+        'order_no=order_no, include_deleted="true"):',
+        "order_no=order_no):",
+        f"{OUTBOX}::test_one_that_was_deleted_at_katana_is_not_made_again",
+    ),
+    Mutant(
+        "a number is added to the outbox once",
+        "app/sync/outbox.py",
+        "            id=uuid4(),\n            connection_id=connection_id,\n",
+        "            id=(n := uuid4()),\n            connection_id=connection_id,\n",
+        f"{OUTBOX}::test_the_same_number_is_added_once",
+        also=(
+            Change(
+                "app/sync/outbox.py",
+                "natural_key=order.order_no,",
+                "natural_key=f'{n} {order.order_no}',",
+            ),
+        ),
     ),
 ]
 

@@ -18,9 +18,8 @@ from sqlalchemy import event, func, select, update
 
 from app import sync
 from app.database.db import db
-from app.errors import DeliveryRefused
 from app.katana.webhooks import DELIVERY_BYTES
-from app.sync.door import JUNK_PER_MINUTE
+from app.sync.door import JUNK_PER_MINUTE, DeliveryRefused
 from app.sync.door import Door as SyncDoor
 from app.sync.models import SyncCursor, SyncHint
 from app.sync.subscriptions import token_place
@@ -273,7 +272,7 @@ def test_after_some_junk_the_database_is_not_asked_for_more(app: Flask) -> None:
 def opens(door: SyncDoor, address: str) -> bool:
     """Whether a made-up key opens."""
     try:
-        door.take("made up", "", address, lambda: b"")
+        door.take("made up", "", address, lambda: pytest.fail("a stranger's body is read"))
     except DeliveryRefused:
         return False
     return True

@@ -237,6 +237,7 @@ def test_disconnecting_is_not_stopped_by_it(ada: Syncing, sandbox: Sandbox, stat
     with ada.app.app_context():
         assert db.session.scalar(select(Webhook)) is None
     assert sandbox.ledger().of("refresh") == []
+    assert [request.method for request in sandbox.ledger().of("api")].count("DELETE") == 1
 
 
 def test_a_reconnect_to_another_account_makes_one_there(ada: Syncing, sandbox: Sandbox) -> None:

@@ -7,7 +7,6 @@ lists bare or in `data`.
 
 import json
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,9 +17,11 @@ from typing import Any, Protocol, TypeVar
 
 from requests import Response, Session
 
+from app.database.clock import monotonic
 from app.errors import ApiBusy, ApiForbidden, ApiRefused, ApiUnauthorized, ApiUnavailable
 from app.katana import rate_limit, retry_after
 from app.katana.bulkheads import UNLIMITED, Bulkhead
+from app.katana.fields import Unreadable, number
 from app.katana.rate_limit import Allowance
 from app.katana.records import DIGITS, Customer, Factory, Product, SalesOrder, Stock
 from app.katana.transport import NeverSent, NoAnswer, Stale, harden
@@ -186,7 +187,7 @@ class KatanaApi:
     def _send_now(
         self, method: str, path: str, token: str, query: Query | None, body: Any
     ) -> Response:
-        left = self._until - time.monotonic()
+        left = self._until - monotonic()
         if left <= 0:
             raise ApiUnavailable(f"{method} {path}: no time is left")
 
@@ -207,6 +208,15 @@ class KatanaApi:
             raise ApiUnavailable(f"{method} {path}: {type(error).__name__}") from None
         self._meter.after(rate_limit.read(response))
         return response
+
+
+def created_id(response: Response) -> int | None:
+    """The id of what was just created; None where the answer does not say, and it is there."""
+    try:
+        record = _json(response, integer)
+        return number(record, "id") if isinstance(record, dict) else None
+    except (ApiUnavailable, Unreadable):
+        return None
 
 
 def _sent_again_if_stale(send: Callable[[], Response]) -> Response:

@@ -1,6 +1,5 @@
 """Katana's API, asked while a page is being made."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 from uuid import UUID
@@ -9,6 +8,7 @@ from flask import Flask, current_app
 from requests import Session
 
 from app import connections, sync
+from app.database.clock import monotonic
 from app.katana.client import KatanaApi
 from app.settings.config import Settings
 
@@ -21,7 +21,7 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
     def api(connection_id: UUID) -> KatanaApi:
         parts = connections.current()
         token = partial(parts.refresh.fresh_access_token, connection_id)
-        until = time.monotonic() + PAGE_SECONDS
+        until = monotonic() + PAGE_SECONDS
         base_url = settings.katana.api_base_url
         meter = sync.current().budget.meter(connection_id, leave_reserve=False)
         bulkhead = parts.bulkheads.api

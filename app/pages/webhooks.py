@@ -5,10 +5,11 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from app import sync
 from app.accounts.visitor_address import visitor_key
-from app.errors import DeliveryRefused, SealBroken
+from app.errors import SealBroken
 from app.katana.webhooks import DELIVERY_BYTES, SIGNATURE_HEADER
 from app.pages.security import csrf
 from app.sync import DELIVERY_PATH
+from app.sync.door import DeliveryRefused
 
 SILENCE_SECONDS = 10.0  # of a sender in the middle of a body; Katana waits no longer itself
 

@@ -13,6 +13,7 @@ one polling interval at most, and never wrong.
     accounts.py   whose copy it is: connect, reconnect
     subscriptions.py  the webhook of each connection: made, checked, repaired, deleted
     door.py       deliveries: verified, and made a hint
+    outbox.py     something sent to Katana once
     budget.py     Katana's rate limit, for all processes together
     feed.py       every change in order, for the partner's own code
     resources/    one file for each resource
@@ -38,13 +39,13 @@ from app.errors import ApiUnauthorized, ConnectError
 from app.katana import webhooks as katana_webhooks
 from app.katana.client import KatanaApi
 from app.settings.config import Settings
-from app.sync import outbox  # noqa: F401  its table is the database's too
 from app.sync.accounts import Accounts
 from app.sync.budget import Budget
 from app.sync.cursors import Cursors
 from app.sync.door import Door
 from app.sync.feed import Change, Changes
 from app.sync.hints import Hints
+from app.sync.outbox import Outgoing
 from app.sync.reading import Reading
 from app.sync.resources import Resource, all_resources
 from app.sync.set_aside import Aside
@@ -74,6 +75,7 @@ class Sync:
     reading: Reading
     subscriptions: Subscriptions
     door: Door
+    outgoing: Outgoing
     #: Katana's API with a token that is good now, for a few seconds; None where there is none.
     farewell: Callable[[UUID], KatanaApi | None]
 
@@ -97,6 +99,11 @@ def build(
         meter = budget.meter(connection_id, leave_reserve=True)
         return KatanaApi(settings.katana.api_base_url, session, token, meter=meter)
 
+    def sending_api(connection_id: UUID, seconds: float) -> KatanaApi:
+        token = partial(parts.refresh.fresh_access_token, connection_id)
+        meter, until = budget.meter(connection_id, leave_reserve=False), monotonic() + seconds
+        return KatanaApi(settings.katana.api_base_url, session, token, until, meter)
+
     def farewell(connection_id: UUID) -> KatanaApi | None:
         token = parts.refresh.token_in_hand(connection_id)
         if token is None:
@@ -116,7 +123,7 @@ def build(
     door = Door(engine, parts.vault, hints, resources)
     return Sync(
         *(engine, clock, resources, budget, cursors, hints, accounts, changes, reading),
-        *(subscriptions, door, farewell),
+        *(subscriptions, door, Outgoing(engine, clock, sending_api), farewell),
     )
 
 

@@ -17,7 +17,6 @@ from sqlalchemy import Engine, select
 
 from app.connections.vault import Vault
 from app.database.db import single_reads
-from app.errors import DeliveryRefused
 from app.katana import webhooks
 from app.katana.fields import Unreadable
 from app.katana.webhooks import Delivery
@@ -30,6 +29,10 @@ JUNK_PER_MINUTE = 120  # from one address, to one process
 MOST_KNOWN = 10_000  # keys that are remembered to have opened
 
 logger = logging.getLogger(__name__)
+
+
+class DeliveryRefused(Exception):
+    """A delivery whose key is unknown or whose signature is wrong."""
 
 
 @dataclass

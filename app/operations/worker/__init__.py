@@ -41,6 +41,7 @@ def jobs() -> Sequence[Job]:
         Job("begin", 60, 1, _to_begin, _begin),
         Job("keep-alive", 60, 2, _idle, _keep_alive),
         Job("webhooks", 0.5, 2, _to_check, _check),
+        Job("outbox", 0.5, 2, _to_send, _send),
         Job("sync", 0.5, 0, _to_read, _read),
     )
 
@@ -68,6 +69,14 @@ def _to_check(limit: int) -> Sequence[Key]:
 
 def _check(key: Key, _: Stopped) -> None:
     sync.current().subscriptions.check(UUID(key[0]))
+
+
+def _to_send(limit: int) -> Sequence[Key]:
+    return [(str(outbox_id),) for outbox_id in sync.current().outgoing.due(limit)]
+
+
+def _send(key: Key, _: Stopped) -> None:
+    sync.current().outgoing.send(UUID(key[0]))
 
 
 def _idle(limit: int) -> Sequence[Key]:

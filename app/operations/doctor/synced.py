@@ -1,0 +1,63 @@
+"""Whether the copies are kept in step: a worker that runs, webhooks that Katana sends."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import func, select
+
+from app import sync
+from app.database.columns import Timestamp
+from app.database.db import single_reads
+from app.operations.doctor.findings import Examined, Finding, ok, warning
+from app.sync import due
+from app.sync.models import SyncCursor
+from app.sync.webhook import Detail, Webhook, WebhookState
+
+LATE_SECONDS = 180.0
+WHY = {
+    Detail.FORBIDDEN: "Katana does not allow webhooks to these users (their role or plan)",
+    Detail.NOT_HTTPS: "Katana sends to https only, and KATANA_REDIRECT_URI is http",
+    Detail.REFUSED: "Katana refuses them (the log says how)",
+}
+
+
+def worker(examined: Examined) -> Iterator[Finding]:
+    """What is due is read."""
+    clock = sync.current().clock
+    oldest = select(func.min(SyncCursor.due_at, type_=Timestamp), clock.database_time())
+    with single_reads(examined.engine).connect() as database:
+        due_at, now = database.execute(oldest.where(due.is_claimable(clock))).one()
+    late = (now - due_at).total_seconds() if due_at else 0.0
+    if late <= LATE_SECONDS:
+        yield ok("worker", "What is due is read.")
+        return
+
+    yield warning(
+        "worker",
+        f"A list at Katana has been due for {late / 60:.0f} minutes, and nobody reads it.",
+        "Let `flask worker` run, on any host; with more connections, more than one.",
+    )
+
+
+def webhooks(examined: Examined) -> Iterator[Finding]:
+    """Katana tells of changes; without, each list is asked for once a minute."""
+    counted = select(Webhook.state, Webhook.detail, func.count()).group_by(
+        Webhook.state, Webhook.detail
+    )
+    with single_reads(examined.engine).connect() as database:
+        found = {(state, detail): many for state, detail, many in database.execute(counted)}
+    active = sum(many for (state, _), many in found.items() if state == WebhookState.ACTIVE)
+    without = {
+        Detail(detail): many
+        for (state, detail), many in found.items()
+        if state == WebhookState.UNAVAILABLE and detail
+    }
+    if not without:
+        yield ok("webhooks", f"{active} connections have one, and none goes without.")
+        return
+
+    told = "; ".join(f"{many} have none: {WHY[detail]}" for detail, many in without.items())
+    yield warning(
+        "webhooks",
+        f"{active} connections have one; {told}.",
+        "These are asked for changes once a minute, which works. A webhook is tried daily.",
+    )
