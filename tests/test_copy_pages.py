@@ -137,7 +137,7 @@ def test_the_dashboard_shows_the_copy_and_asks_katana_nothing(
     assert status in {"Not shipped", "Pending", "Packed", "Delivered"}
     assert re.fullmatch(r"[\d,]+\.\d\d EUR", total)
     assert len(stock) == 8
-    assert "Orders as of a moment ago. Stock as of a moment ago." in told(page)
+    assert "Orders and stock as of a moment ago." in told(page)
     assert asked(sandbox) == before
 
 
@@ -153,7 +153,7 @@ def test_while_katana_is_away_everything_is_there_and_says_so(
     for where in ("/dashboard", "/orders", "/stock"):
         page = copied.get(where)
         assert page.status == 200
-        assert "s of 2 minutes ago." in told(page), where
+        assert " of 2 minutes ago." in told(page), where
         assert "Katana does not answer. This app tries again in less than a minute." in told(page)
     assert len(rows(copied.get("/orders"), ORDERS)) == AT_ONCE
 
@@ -265,6 +265,18 @@ def test_the_parts_of_the_list_hold_each_order_once(copied: Maker) -> None:
     page = copied.get(links(page, "Newer orders"))
     assert numbers(page) == parts[0]
     assert "Newer orders" not in page.text
+
+
+@pytest.mark.dashboard
+@pytest.mark.one_database
+def test_the_dashboard_tells_two_ages_where_there_are_two(
+    app: Flask, copied: Maker, clock: HeldClock
+) -> None:
+    """Stock is read less often than orders."""
+    clock.move(125)
+    work(app, "sales_orders")
+
+    assert "Orders as of a moment ago. Stock as of 2 minutes ago." in told(copied.dashboard())
 
 
 def test_an_order_that_comes_moves_no_other_to_another_part(
@@ -607,7 +619,7 @@ def test_where_katana_has_ended_access_the_copy_is_shown_with_how_old_it_is(
     assert page.text.count('action="/katana/connect"') == 1
     for where in ("/dashboard", "/orders", "/stock"):
         page = copied.get(where)
-        assert "s of 31 minutes ago." in told(page), where
+        assert " of 31 minutes ago." in told(page), where
         assert "nothing new is read until you reconnect" in told(page)
         assert "Update now" not in page.text
     assert len(numbers(copied.get("/orders"))) == AT_ONCE
