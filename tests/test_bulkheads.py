@@ -393,12 +393,16 @@ def test_a_thread_is_left_however_many_there_are(threads: int) -> None:
 
 
 def test_a_burst_waits_in_line_while_katana_is_prompt() -> None:
-    """More callers than places, each done at once: nobody is refused."""
+    """More callers than places, each done at once: nobody is refused, and those in line get in."""
     places = Bulkheads(THREADS)
-
     with ThreadPoolExecutor(THREADS) as pool:
-        through = pool.map(lambda _: is_let_through(places), range(10 * THREADS))
-    assert all(through)
+        with ExitStack() as held:
+            for _ in range(places.api.places):
+                held.enter_context(places.api.place())
+            in_line = pool.submit(is_let_through, places)
+            until(lambda: in_line.done() or places.api._room.in_line == 1)
+        assert in_line.result()
+        assert all(pool.map(lambda _: is_let_through(places), range(10 * THREADS)))
 
 
 def test_waiting_for_the_refresh_of_another_has_places_too() -> None:

@@ -14,6 +14,7 @@ from app.connections.models import Connection, ConnectionEvent, Reason
 from app.database.clock import SystemClock
 from app.database.db import db
 from app.pages import display
+from app.pages.katana_api import PAGE_SECONDS
 from tests.actors import ClientBrowser, Maker
 from tests.conftest import MakeApp, MakeMaker
 from tests.pages import Page, rows
@@ -407,3 +408,34 @@ def test_a_new_token_that_katana_refuses_is_named(ada: Maker, sandbox: Sandbox) 
     assert "Katana refuses access" in pages[-1].text
     assert "Retry-After" in pages[-1].headers
     assert len(sandbox.ledger().of("refresh")) <= 3
+
+
+@pytest.mark.one_database
+def test_a_page_asks_no_longer_than_its_time(
+    new_app: MakeApp, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A-12: a list of a thousand slow pages ends with the page's time, not with the list."""
+    asked: list[str] = []
+    katana = Flask("katana")
+
+    @katana.get("/v1/<name>")
+    def answer(name: str) -> Answer:
+        asked.append(name)
+        monkeypatch.setattr("app.katana.client.monotonic", lambda: clock.monotonic() + len(asked))
+        records = [{"id": 1, "customer_id": 1, "name": "Oak", "variants": []}]
+        page = jsonify(data=records)
+        page.headers["X-Pagination"] = '{"total_pages": 200}'
+        page.headers["X-Ratelimit-Limit"] = page.headers["X-Ratelimit-Remaining"] = "10000"
+        return page
+
+    clock = SystemClock()
+    with serving(katana) as url:
+        app = new_app(KATANA_API_BASE_URL=f"{url}/v1")
+        ada = Maker(ClientBrowser(app.test_client()), sandbox)
+        ada.sign_up()
+        ada.connect()
+        asked.clear()
+        page = ada.dashboard()
+
+    assert page.status == 503
+    assert 8 < len(asked) <= PAGE_SECONDS + 1  # each answer took a second of that clock

@@ -1,5 +1,6 @@
 """The database goes away in mid-refresh (R-5): the answer waits in memory until it is back."""
 
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -101,7 +102,7 @@ def make_read_only(parts: Parts) -> Callable[[], None]:
 @pytest.mark.one_database("postgresql")
 @pytest.mark.parametrize("after", [False, True], ids=["before COMMIT", "after COMMIT"])
 def test_connections_cut_at_the_save_cost_no_token(
-    connected: Connected, parts: Parts, after: bool
+    connected: Connected, parts: Parts, after: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """All connections are ended by the server; the save goes on on a new one, and counts once."""
     others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
@@ -110,12 +111,15 @@ def test_connections_cut_at_the_save_cost_no_token(
     parts.leases.cut = lambda: execute(connected, cut)
     parts.leases.after = after
 
+    caplog.set_level(logging.INFO, "app")
     refresh(parts).fresh_access_token(connected.id)
 
     assert connected.holds_the_living_token()
     assert connected.refreshes() == 1
     assert connected.row().generation == 2
     assert connected.row().renewals == 1
+    assert caplog.text.count("refreshed in") == 1  # told, although its commit was not answered
+    assert connected.row().sent_at is None  # nothing is in doubt: what is stored is what came
 
 
 @pytest.mark.one_database("sqlite")

@@ -83,7 +83,7 @@ MUTANTS = [
         "app/database/pool.py",
         "            context.is_disconnect = True\n",
         "            pass\n",
-        "tests/test_failover.py::test_several_hosts_and_a_promotion",
+        "tests/test_response_in_hand.py::test_a_failover_between_claim_and_save",
         also=(
             Change(
                 "app/database/pool.py",

@@ -120,7 +120,7 @@ def test_workers_told_to_end_in_the_midst_of_ending_still_end(
     """R-19: Ctrl-C reaches a worker by two ways; none hangs where the second catches the first."""
     with gunicorn(environ, listener, tmp_path / "gunicorn.log", workers=8) as served:
         workers = served.master().children()
-        for number in (signal.SIGINT, signal.SIGQUIT) * 1000:
+        for number in (signal.SIGINT, signal.SIGQUIT) * 5000:
             for worker in workers:
                 with suppress(ProcessLookupError):
                     os.kill(worker.pid, number)

@@ -147,7 +147,7 @@ def csrf(form: dict[str, str]) -> str:
 
 
 @pytest.mark.one_database
-@pytest.mark.parametrize("name", ["session", "katana_sid", "_user_id", "session_id"])
+@pytest.mark.parametrize("name", ["session", "katana_session", "_user_id", "session_id"])
 def test_s52_no_session_is_taken_from_an_address(rig: Rig, ada: Maker, name: str) -> None:
     """S-52: neither a page nor the callback knows anybody by what stands in its URL."""
     value = ada.browser.cookies["katana_session"]

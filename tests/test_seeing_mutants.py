@@ -138,8 +138,8 @@ MUTANTS = [
     Mutant(
         "a lease that was taken over is told",
         "app/connections/leases.py",
-        "took_over=seen.lease_until is not None",
-        "took_over=False",
+        "took_over = seen.lease_until is not None",
+        "took_over = False",
         f"{HOOKS}::test_receivers_are_told_that_a_lease_was_taken_over",
     ),
     Mutant(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 from requests import Response
+from sqlalchemy import update
 
 from app import create_app, sync
 from app.database.db import db
@@ -165,3 +166,18 @@ def test_the_headers_are_read_as_katana_writes_them_and_as_it_might(
     read = rate_limit.read(response)
 
     assert (read.limit, read.remaining, read.seconds, read.pause) == said
+
+
+@pytest.mark.parametrize("column", ["paused_until", "budget_until"])
+def test_a_moment_of_a_wrong_clock_stops_nobody(
+    ada: Connected, budget: Budget, clock: HeldClock, column: str
+) -> None:
+    """13: the database's clock ran a day ahead and was set right; that day is not waited for."""
+    with ada.app.app_context():
+        ahead = {column: clock.database_time(24 * 3600), "budget_left": 0}
+        db.session.execute(update(SyncAccount).values(ahead))
+        db.session.commit()
+    if column == "paused_until":
+        clock.move(61)
+
+    budget.take(ada.id, leave_reserve=True)

@@ -87,7 +87,7 @@ MUTANTS = [
     Mutant(
         "a cursor has one holder",
         "app/sync/due.py",
-        "        or_(cursor.lease_until.is_(None), cursor.lease_until < now(clock)),\n",
+        "        is_over(cursor.lease_until, clock, LEASE_AHEAD_SECONDS),\n",
         "",
         f"{SYNC}::test_a_leased_cursor_is_nobody_elses",
     ),

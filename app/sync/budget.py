@@ -14,17 +14,21 @@ from uuid import UUID
 from sqlalchemy import Engine, Update, case, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.connections.bounds import seconds_until
 from app.connections.pauses import jitter
 from app.database.clock import Clock
 from app.database.db import single_statements
 from app.errors import ApiBusy
 from app.katana.client import Meter
-from app.katana.rate_limit import WINDOW_SECONDS, Allowance
+from app.katana.rate_limit import LONGEST_WINDOW_SECONDS, WINDOW_SECONDS, Allowance
+from app.sync import due
 from app.sync.models import SyncAccount
 
 RESERVE_SHARE = 4  # one in four requests is left to pages and write-back
 SAME_WINDOW_SECONDS = 2  # a reset that differs by less belongs to the same window
 LONGEST_PAUSE_SECONDS = 3600.0
+# What lies further ahead was written while the database's clock was wrong, and counts as over.
+PAUSE_AHEAD_SECONDS, WINDOW_AHEAD_SECONDS = 2 * LONGEST_PAUSE_SECONDS, 2 * LONGEST_WINDOW_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +61,11 @@ class Budget:
             return  # sync has not begun: nothing is known of this connection yet
 
         paused, until, now = row
-        ends = max(moment for moment in (paused, until, now) if moment)
-        raise ApiBusy("Katana's rate limit leaves no request now", (ends - now).total_seconds())
+        seconds = max(
+            seconds_until(paused, now, PAUSE_AHEAD_SECONDS),
+            seconds_until(until, now, WINDOW_AHEAD_SECONDS),
+        )
+        raise ApiBusy("Katana's rate limit leaves no request now", seconds)
 
     def note(self, connection_id: UUID, allowance: Allowance) -> None:
         """Remember what an answer said."""
@@ -71,8 +78,8 @@ class Budget:
             connection.execute(self._noting(connection_id, allowance))
 
     def _taking(self, connection_id: UUID, leave_reserve: bool) -> Update:
-        now, account = self._clock.database_time(), SyncAccount
-        ended = or_(account.budget_until.is_(None), account.budget_until <= now)
+        account = SyncAccount
+        ended = due.is_over(account.budget_until, self._clock, WINDOW_AHEAD_SECONDS)
         left = case((ended, account.budget_limit), else_=account.budget_left)
         reserve = account.budget_limit // RESERVE_SHARE if leave_reserve else 0
         window = self._clock.database_time(WINDOW_SECONDS)
@@ -80,7 +87,7 @@ class Budget:
             update(account)
             .where(
                 account.connection_id == connection_id,
-                or_(account.paused_until.is_(None), account.paused_until <= now),
+                due.is_over(account.paused_until, self._clock, PAUSE_AHEAD_SECONDS),
                 left > reserve,
             )
             .values(

@@ -34,9 +34,9 @@ GUARDS = [
     Mutant(
         "the state is judged before the error",
         CONNECT,
-        "    # Before the attempt is used up:",
+        "    attempts = current().attempts\n",
         "    if answer.error:\n        return _not_approved(answer.error)\n\n"
-        "    # Before the attempt is used up:",
+        "    attempts = current().attempts\n",
         f"{CALLBACK}::test_s16_an_error_with_a_foreign_state_says_nothing_of_it",
     ),
     Mutant(

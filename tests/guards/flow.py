@@ -108,7 +108,7 @@ GUARDS = [
     Mutant(
         "an attempt ends by itself",
         ATTEMPTS,
-        "                ConnectAttempt.expires_at > self._clock.database_time(),\n"
+        "                self._lasts(LIFE_SECONDS),\n"
         "                ConnectAttempt.sealed_verifier",
         "                ConnectAttempt.sealed_verifier",
         f"{FLOW}::test_s05_an_attempt_is_good_for_ten_minutes",

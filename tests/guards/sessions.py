@@ -47,7 +47,8 @@ GUARDS = [
         "a session is in the cookie alone",
         SESSIONS,
         "signing.loads(request.cookies[self.get_cookie_name(app)])",
-        "signing.loads(request.cookies.get('session') or request.args['session'])",
+        "signing.loads("
+        "request.cookies.get(self.get_cookie_name(app)) or request.args['katana_session'])",
         f"{TESTS}::test_s52_no_session_is_taken_from_an_address",
     ),
     Mutant(

@@ -145,7 +145,7 @@ GUARDS = [
     Mutant(
         "a limit ends",
         COUNTERS,
-        "(RateLimit.key == key) & (RateLimit.expires_at > self._now())",
+        "(RateLimit.key == key) & ~self._is_over()",
         "RateLimit.key == key",
         f"{TESTS}::test_s62_a_limit_ends_with_its_window",
     ),

@@ -107,8 +107,8 @@ GUARDS = [
     Mutant(
         "there is no debugger",
         "wsgi.py",
-        "        keyring.require(app)\n",
-        "        keyring.require(app)\n"
+        "        start_up.store_staged(app)\n",
+        "        start_up.store_staged(app)\n"
         "    from werkzeug.debug import DebuggedApplication\n"
         "\n"
         "    app.wsgi_app = DebuggedApplication(app.wsgi_app, evalex=True)\n",
