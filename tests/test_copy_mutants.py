@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import Mutant, assert_in_place, assert_noticed
+from tests.mutants import Change, Mutant, assert_in_place, assert_noticed
 
 PAGES, BROWSER = "tests/test_copy_pages.py", "tests/test_copy_browser.py"
 ORDERS, STOCK = "app/pages/copy/orders.py", "app/pages/copy/stock.py"
@@ -31,7 +31,36 @@ MUTANTS = [
         ORDERS,
         "    matching = shown(Order, connection_id)\n",
         "    matching = select(Order).where(Order.connection_id == connection_id)\n",
-        f"{PAGES}::test_after_a_reconnect_nothing_of_the_other_factory_is_shown",
+        f"{PAGES}::test_what_an_earlier_account_has_left_is_not_shown",
+    ),
+    Mutant(
+        "what another account has left has no page",
+        ORDERS,
+        "order = db.session.scalar(shown(Order, connection_id).where(",
+        "mine = select(Order).where(Order.connection_id == connection_id)\n"
+        "    order = db.session.scalar(mine.where(",
+        f"{PAGES}::test_what_an_earlier_account_has_left_is_not_shown",
+    ),
+    Mutant(
+        "no customer of another account gives an order their name",
+        ORDERS,
+        "named = shown(Customer, connection_id).where(",
+        "named = select(Customer).where(",
+        f"{PAGES}::test_what_an_earlier_account_has_left_is_not_shown",
+    ),
+    Mutant(
+        "no product of another account gives stock its name",
+        "app/pages/copy/products.py",
+        "return shown(Product, connection_id).join(Variant, its)",
+        "return select(Product).join(Variant, its)",
+        f"{PAGES}::test_what_an_earlier_account_has_left_is_not_shown",
+        also=(
+            Change(
+                "app/pages/copy/products.py",
+                "from sqlalchemy import Select, and_",
+                "from sqlalchemy import Select, and_, select",
+            ),
+        ),
     ),
     Mutant(
         "an id is one that a database holds",

@@ -17,9 +17,11 @@ from app.connections.models import Connection
 from app.database.db import db
 from app.katana import client as katana_client
 from app.pages import display
+from app.pages.copy.freshness import UNTOLD
 from app.pages.copy.orders import AT_ONCE, CHARACTERS, Position, Search
 from app.sync.copy import Customer, Order, Product, StockLevel, Variant
 from app.sync.models import SyncCursor
+from app.sync.webhook import Webhook, WebhookState
 from tests.actors import ClientBrowser, Maker
 from tests.clocks import HeldClock
 from tests.conftest import MakeMaker
@@ -135,7 +137,7 @@ def test_the_dashboard_shows_the_copy_and_asks_katana_nothing(
     assert status in {"Not shipped", "Pending", "Packed", "Delivered"}
     assert re.fullmatch(r"[\d,]+\.\d\d EUR", total)
     assert len(stock) == 8
-    assert "Orders as of a moment ago. Stock as of a moment ago." in told(page)
+    assert "Orders and stock as of a moment ago." in told(page)
     assert asked(sandbox) == before
 
 
@@ -151,7 +153,7 @@ def test_while_katana_is_away_everything_is_there_and_says_so(
     for where in ("/dashboard", "/orders", "/stock"):
         page = copied.get(where)
         assert page.status == 200
-        assert "s of 2 minutes ago." in told(page), where
+        assert " of 2 minutes ago." in told(page), where
         assert "Katana does not answer. This app tries again in less than a minute." in told(page)
     assert len(rows(copied.get("/orders"), ORDERS)) == AT_ONCE
 
@@ -263,6 +265,18 @@ def test_the_parts_of_the_list_hold_each_order_once(copied: Maker) -> None:
     page = copied.get(links(page, "Newer orders"))
     assert numbers(page) == parts[0]
     assert "Newer orders" not in page.text
+
+
+@pytest.mark.dashboard
+@pytest.mark.one_database
+def test_the_dashboard_tells_two_ages_where_there_are_two(
+    app: Flask, copied: Maker, clock: HeldClock
+) -> None:
+    """Stock is read less often than orders."""
+    clock.move(125)
+    work(app, "sales_orders")
+
+    assert "Orders as of a moment ago. Stock as of 2 minutes ago." in told(copied.dashboard())
 
 
 def test_an_order_that_comes_moves_no_other_to_another_part(
@@ -443,6 +457,32 @@ def test_after_a_reconnect_nothing_of_the_other_factory_is_shown(app: Flask, cop
     assert "Tallow" in copied.get("/stock").text or "candle" in copied.get("/stock").text.lower()
 
 
+@pytest.mark.parametrize(
+    ("resource", "gone"),
+    [
+        ("sales_orders", "SO-64|SO-40"),
+        ("customers", "Jaan Tamm|North Quay"),
+        ("products", "Alder city bike|ALD-S|Birch cargo"),
+        ("inventory", "Alder city bike|ALD-S|Birch cargo"),
+    ],
+)
+def test_what_an_earlier_account_has_left_is_not_shown(
+    app: Flask, copied: Maker, resource: str, gone: str
+) -> None:
+    """Two accounts of one name: rows of the first stay until all of the second has been read."""
+    order = links(copied.get("/orders"), "<bdi>SO-64</bdi>")
+    pages = ("/orders", "/orders?q=Tamm", "/stock", order)
+    assert any(re.search(gone, copied.get(at).text) for at in pages)
+    its = update(SyncCursor).where(SyncCursor.resource == resource)
+    change(app, its.values(shown_from=SyncCursor.mark + 1))
+
+    shown = [copied.get(at) for at in (*pages, "/dashboard")]
+    if resource == "inventory":
+        shown = [page for page in shown if "What was ordered" not in page.text]
+
+    assert not [page.text for page in shown if re.search(gone, page.text)]
+
+
 def test_what_runs_short_comes_first(app: Flask, copied: Maker) -> None:
     """Exact over all locations; and what is of no product in the copy has its number for a name."""
     with app.app_context():
@@ -525,6 +565,29 @@ def test_update_now_leads_nowhere_else(copied: Maker, back: str) -> None:
     assert answer.location == "/dashboard"
 
 
+@pytest.mark.dashboard
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("state", "detail", "words"),
+    [
+        (WebhookState.ACTIVE, None, "Katana tells this app of changes as they happen."),
+        (WebhookState.MISSING, None, "This app asks Katana every minute."),
+        (WebhookState.UNAVAILABLE, "of another time", "This app asks Katana every minute."),
+        *((WebhookState.UNAVAILABLE, detail, words) for detail, words in UNTOLD.items()),
+    ],
+)
+def test_the_dashboard_says_how_changes_are_heard_of(
+    app: Flask, copied: Maker, state: str, detail: str | None, words: str
+) -> None:
+    """Where Katana does not tell of them, the reason, and that nothing is lost by it."""
+    change(app, update(Webhook).values(state=state, detail=detail))
+
+    page = told(copied.dashboard())
+
+    assert words in page
+    assert ("This app asks Katana every minute." in page) is (state != WebhookState.ACTIVE)
+
+
 @pytest.mark.one_database
 def test_without_a_connection_every_page_says_so(app: Flask, maker: Maker) -> None:
     """And what to do; a button of a page from before does no harm."""
@@ -556,7 +619,7 @@ def test_where_katana_has_ended_access_the_copy_is_shown_with_how_old_it_is(
     assert page.text.count('action="/katana/connect"') == 1
     for where in ("/dashboard", "/orders", "/stock"):
         page = copied.get(where)
-        assert "s of 31 minutes ago." in told(page), where
+        assert " of 31 minutes ago." in told(page), where
         assert "nothing new is read until you reconnect" in told(page)
         assert "Update now" not in page.text
     assert len(numbers(copied.get("/orders"))) == AT_ONCE

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import select
 
@@ -13,7 +14,7 @@ from app.connections.models import Status as ConnectionStatus
 from app.database.db import db
 from app.pages.display import as_of, span
 from app.sync.status import Status
-from app.sync.webhook import Webhook, WebhookState
+from app.sync.webhook import Detail, Webhook, WebhookState
 
 #: What a page calls each resource; one that a fork adds goes by its own name.
 NAMES = {"sales_orders": "orders", "inventory": "stock"}
@@ -44,6 +45,18 @@ STOPPED = (
     "The people who run this app can tell."
 )
 
+TOLD = "Katana tells this app of changes as they happen."
+ASKS = "This app asks Katana every minute."
+#: Why Katana does not tell, by `Webhook.detail`; the app loses nothing by it.
+UNTOLD: Mapping[str, str] = {
+    Detail.FORBIDDEN: (
+        "Katana does not tell this app of changes: the Katana user who connected may not manage "
+        "webhooks."
+    ),
+    Detail.NOT_HTTPS: "Katana does not tell this app of changes: its address is not https.",
+    Detail.REFUSED: f"Katana does not tell this app of changes. {IN_THE_LOG}",
+}
+
 
 @dataclass(frozen=True)
 class Freshness:
@@ -72,8 +85,8 @@ class State:
     version: str
     #: By resource; empty until a worker has begun to read the account that is connected now.
     resources: Mapping[str, Freshness]
-    #: Whether Katana tells this app of changes; else it is asked every minute.
-    is_told: bool
+    #: How this app hears of changes.
+    hears: str
 
     @property
     def has_begun(self) -> bool:
@@ -100,12 +113,21 @@ def state(connection: Connection) -> State:
         name: _freshness(name, status, _why(name, status, is_active, renewal_fails))
         for name, status in sorted(found.items())
     }
-    webhook = select(Webhook.state).where(Webhook.connection_id == connection_id)
-    is_told = db.session.scalar(webhook) == WebhookState.ACTIVE
+    hears = _hears(connection_id)
     # A page of records is stored between a claim and the end of its lease.
     moves = [(found[name].fence, found[name].lease_until is None) for name in resources]
-    told = repr((seen, moves, list(resources.values()), is_told))
-    return State(hashlib.sha256(told.encode()).hexdigest()[:16], resources, is_told)
+    told = repr((seen, moves, list(resources.values()), hears))
+    return State(hashlib.sha256(told.encode()).hexdigest()[:16], resources, hears)
+
+
+def _hears(connection_id: UUID) -> str:
+    its = select(Webhook.state, Webhook.detail).where(Webhook.connection_id == connection_id)
+    row = db.session.execute(its).first()
+    if row and row.state == WebhookState.ACTIVE:
+        return TOLD
+
+    why = UNTOLD.get(row.detail or "", "") if row and row.state == WebhookState.UNAVAILABLE else ""
+    return f"{why} {ASKS}".strip()
 
 
 def _freshness(name: str, status: Status, why: str) -> Freshness:
