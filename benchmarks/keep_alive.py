@@ -17,8 +17,7 @@ import psutil
 from sqlalchemy import select, text
 
 from app import connections
-from app.connections.fleet.idle import Idle
-from app.connections.fleet.keep_alive import Outcome
+from app.connections.fleet.keep_alive import Idle, Outcome
 from app.connections.models import Connection
 from app.database.clock import SystemClock
 from app.database.db import db
@@ -38,7 +37,7 @@ END_SECONDS = 300
 #: What a renewal consists of: file and function.
 PARTS = {
     "all": ("refresh.py", "renew"),
-    "ask whether there is an incident": ("incidents.py", "may_send"),
+    "ask whether there is an incident": ("circuit_breaker.py", "allows_request"),
     "claim the lease": ("leases.py", "claim"),
     "read again under it": ("leases.py", "read"),
     "send the refresh token": ("oauth.py", "refresh"),
@@ -200,16 +199,16 @@ def host() -> None:
     from app import create_app  # with the settings that this process was given
 
     with create_app(os.environ).app_context():
-        upkeep = connections.current().upkeep
+        fleet = connections.current()
         print("ready", flush=True)
         sys.stdin.readline()
         began, used = time.monotonic(), time.process_time()
-        before = upkeep.idle.moment(WEEK_SECONDS)
+        before = fleet.idle.moment(WEEK_SECONDS)
         # Looked at after each renewal: what the system reports as the most that a process had
         # begins, on Linux, with what the process had that started it.
         process, memory = psutil.Process(), 0
         counts: Counter[str] = Counter()
-        for outcome in upkeep.keep_alive.run(before, IN_FLIGHT, lambda: False):
+        for outcome in fleet.keep_alive.run(before, IN_FLIGHT, lambda: False):
             counts[outcome.name] += 1
             memory = max(memory, process.memory_info().rss)
         told = Host(began, time.monotonic(), time.process_time() - used, memory, dict(counts))
@@ -225,8 +224,8 @@ def _profile(task: Task) -> Table:
         with task.databases.app("postgresql", "profile", settings):
             ThisApp.current().store({n: Pair(*pair(n, 0)) for n in range(1, number + 1)}, -1)
             parts = connections.current()
-            before = parts.upkeep.idle.moment(WEEK_SECONDS)
-            seen = [one for batch in parts.upkeep.idle.batches(before) for one in batch]
+            before = parts.idle.moment(WEEK_SECONDS)
+            seen = [one for batch in parts.idle.batches(before) for one in batch]
             profile = cProfile.Profile(time.process_time)
             renewed = [profile.runcall(parts.refresh.renew, one) for one in seen]
     assert all(renewed)

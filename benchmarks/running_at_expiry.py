@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.connections.events import signal
+from app.connections.history import signal
 from app.connections.models import EventKind
 from benchmarks.measuring import percentile
 from benchmarks.peers import Pair

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 from sqlalchemy import Engine, bindparam, create_engine, select
 
-from app.connections.leases import seen_columns
+from app.connections.leases import snapshot_columns
 from app.connections.models import Connection
 from app.database.clock import SystemClock
 from benchmarks import databases
@@ -91,7 +91,7 @@ def _filled(
 
 def _floor(engine: Engine, tokens: Mapping[int, str]) -> Callable[[int], str]:
     ids = {number: databases.id_of(number) for number in tokens}
-    statement = select(*seen_columns(SystemClock())).where(Connection.id == bindparam("wanted"))
+    statement = select(*snapshot_columns(SystemClock())).where(Connection.id == bindparam("wanted"))
 
     def read(number: int) -> str:
         with engine.connect() as connection:

@@ -12,8 +12,8 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from app.accounts.models import User
-from app.connections import grants
-from app.connections.incidents import Incidents
+from app.connections import token_columns
+from app.connections.circuit_breaker import RefusalBreaker
 from app.connections.leases import Leases
 from app.connections.lifecycle import Lifecycle
 from app.connections.models import Connection, ConnectionEvent, EventKind
@@ -31,7 +31,7 @@ class Parts:
     """What a refresh is made of; a test puts others in their places."""
 
     leases: Leases
-    incidents: Incidents
+    refusal_breaker: RefusalBreaker
     login: KatanaLogin
     vault: Vault
     clock: Clock
@@ -89,7 +89,7 @@ class Connected:
         with self.app.app_context():
             return Parts(
                 leases(db.engine, self.clock),
-                Incidents(db.engine, self.clock),
+                RefusalBreaker(db.engine, self.clock),
                 login,
                 self.vault,
                 self.clock,
@@ -120,12 +120,12 @@ class Connected:
 
     def stored_refresh_token(self) -> str:
         """The refresh token in the row, opened."""
-        place = grants.refresh_place(self.id, self.user_id)
+        place = token_columns.refresh_place(self.id, self.user_id)
         return self.vault.open(self.row().sealed_refresh_token, place)
 
     def stored_access_token(self) -> str:
         """The access token in the row, opened."""
-        place = grants.access_place(self.id, self.user_id)
+        place = token_columns.access_place(self.id, self.user_id)
         return self.vault.open(self.row().sealed_access_token, place)
 
     def stored_fingerprint(self) -> str:
@@ -177,4 +177,4 @@ def fingerprint(token: str) -> str:
 
 def refresh(parts: Parts) -> Refresh:
     """Refreshing with these parts."""
-    return Refresh(parts.leases, parts.incidents, parts.login, parts.vault, parts.clock)
+    return Refresh(parts.leases, parts.refusal_breaker, parts.login, parts.vault, parts.clock)

@@ -12,7 +12,7 @@ from typing import Any
 from app.connections.leases import Leases
 from app.connections.models import EventKind, Reason
 from app.connections.refresh import Refresh
-from app.connections.seen import Lease, Seen
+from app.connections.snapshot import Lease, Snapshot
 from app.errors import ConnectError
 from app.katana.oauth import Grant, KatanaLogin
 from tests.clocks import HeldClock
@@ -100,7 +100,7 @@ class Holder:
         leases.pause = self.pause
         login = SteppingLogin(parts.login.settings)
         login.pause = self.pause
-        return Refresh(leases, parts.incidents, login, parts.vault, clock)
+        return Refresh(leases, parts.refusal_breaker, login, parts.vault, clock)
 
 
 class SteppingLeases(Leases):
@@ -108,7 +108,7 @@ class SteppingLeases(Leases):
 
     pause: Callable[[str], None]
 
-    def claim(self, seen: Seen, owner: str | None = None) -> Lease | None:
+    def claim(self, seen: Snapshot, owner: str | None = None) -> Lease | None:
         self.pause("claim")
         return super().claim(seen, owner)
 
@@ -116,9 +116,9 @@ class SteppingLeases(Leases):
         self.pause("save")
         return super().save(lease, columns, **how)
 
-    def give_back(self, lease: Lease, pause: float, **how: Any) -> bool:
+    def release_after_failure(self, lease: Lease, pause: float, **how: Any) -> bool:
         self.pause("give back")
-        return super().give_back(lease, pause, **how)
+        return super().release_after_failure(lease, pause, **how)
 
     def end(self, lease: Lease, reason: Reason) -> bool:
         self.pause("end")

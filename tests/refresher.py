@@ -16,10 +16,10 @@ from typing import Any
 from uuid import UUID
 
 from app import create_app
-from app.connections.incidents import Incidents
+from app.connections.circuit_breaker import RefusalBreaker
 from app.connections.leases import Leases
 from app.connections.refresh import Refresh
-from app.connections.seen import Lease, Seen
+from app.connections.snapshot import Lease, Snapshot
 from app.connections.vault import Vault
 from app.database.clock import SystemClock
 from app.database.db import db
@@ -59,7 +59,7 @@ class StruckLeases(Leases):
 
     strike: Strike
 
-    def claim(self, seen: Seen, owner: str | None = None) -> Lease | None:
+    def claim(self, seen: Snapshot, owner: str | None = None) -> Lease | None:
         lease = super().claim(seen, owner)
         if lease:
             self.strike.at("after_claim")
@@ -112,7 +112,7 @@ def _refresh(task: dict[str, Any]) -> Refresh:
     settings, clock = load(os.environ), SystemClock()
     strike = Strike(task.get("step"), getattr(signal, task.get("signal", "SIGKILL")))
     with create_app(os.environ).app_context():
-        leases, incidents = StruckLeases(db.engine, clock), Incidents(db.engine, clock)
+        leases, incidents = StruckLeases(db.engine, clock), RefusalBreaker(db.engine, clock)
     login = StruckLogin(settings.katana)
     leases.strike = login.strike = strike
     refresh = Refresh(leases, incidents, login, Vault(settings.token_keys), clock)

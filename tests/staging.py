@@ -9,8 +9,8 @@ from sqlalchemy.exc import OperationalError
 
 from app.connections.leases import Leases
 from app.connections.refresh import Refresh
-from app.connections.seen import Lease
-from app.connections.staged import StagedResponses
+from app.connections.snapshot import Lease
+from app.connections.staged_responses import StagedResponses
 from tests.clocks import HeldClock
 from tests.connected import Connected, Parts
 from tests.holders import Killed
@@ -32,7 +32,9 @@ class KilledWhileWaiting(HeldClock):
 
 def refresh(parts: Parts, staged: StagedResponses) -> Refresh:
     """Refreshing with these parts, and with files."""
-    return Refresh(parts.leases, parts.incidents, parts.login, parts.vault, parts.clock, staged)
+    return Refresh(
+        parts.leases, parts.refusal_breaker, parts.login, parts.vault, parts.clock, staged
+    )
 
 
 def die_with_a_response(connected: Connected, clock: HeldClock, staged: StagedResponses) -> Path:

@@ -16,7 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text, update
 
-from app.connections.incidents import REFUSALS
+from app.connections.circuit_breaker import REFUSALS
 from app.connections.models import Connection
 from app.connections.vault import Vault
 from app.database.db import Model, db

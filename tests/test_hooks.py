@@ -14,8 +14,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from app.accounts.models import User
-from app.connections import current, events
-from app.connections.events import Event, signal
+from app.connections import current, history
+from app.connections.history import Event, signal
 from app.connections.models import Connection, EventKind
 from app.database.db import db
 from app.errors import ReconnectNeeded, TryAgainLater
@@ -70,7 +70,7 @@ def renew(ada: Connected, clock: HeldClock) -> None:
 def test_each_kind_of_event_has_a_signal_by_its_name() -> None:
     """What the documentation names is what is sent."""
     for kind in EventKind:
-        assert getattr(events, kind) is signal(kind)
+        assert getattr(history, kind) is signal(kind)
 
 
 def test_receivers_are_told_what_happened(

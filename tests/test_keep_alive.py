@@ -11,9 +11,8 @@ from flask import Flask
 from sqlalchemy import text, update
 
 from app import connections, create_app
-from app.connections.fleet.idle import BATCH
-from app.connections.fleet.keep_alive import PUT_OFF_IN_A_ROW, Outcome
-from app.connections.incidents import REFUSALS
+from app.connections.circuit_breaker import REFUSALS
+from app.connections.fleet.keep_alive import BATCH, PUT_OFF_IN_A_ROW, Outcome
 from app.connections.leases import LONGEST_LEASE_SECONDS
 from app.connections.models import Connection, Reason, Status
 from app.connections.refresh import SENDS
@@ -68,14 +67,14 @@ def keep_alive(app: Flask, *arguments: str) -> Ended:
 def round_of(app: Flask, stopped: Callable[[], bool] = lambda: False) -> Iterator[Outcome]:
     """What becomes of each, as it comes."""
     with app.app_context():
-        upkeep = connections.current().upkeep
-        yield from upkeep.keep_alive.run(upkeep.idle.moment(7 * 24 * 3600), IN_FLIGHT, stopped)
+        fleet = connections.current()
+        yield from fleet.keep_alive.run(fleet.idle.moment(7 * 24 * 3600), IN_FLIGHT, stopped)
 
 
 def ended_ones(app: Flask) -> int:
     """How many connections need their users."""
     with app.app_context():
-        return connections.current().upkeep.overview.counts()[Status.RECONNECT_NEEDED]
+        return connections.current().overview.counts()[Status.RECONNECT_NEEDED]
 
 
 def test_what_is_idle_is_renewed_and_nothing_else(app: Flask, new_idle: MakeConnected) -> None:
@@ -292,20 +291,20 @@ def test_the_index_finds_what_is_idle(app: Flask, new_idle: MakeConnected) -> No
     connected = new_idle()
     crowd(app, connected.vault, MANY)
     with app.app_context():
-        upkeep = connections.current().upkeep
-        before = upkeep.idle.moment(-LONG_AGO)
+        fleet = connections.current()
+        before = fleet.idle.moment(-LONG_AGO)
         recent = Connection.user_id > MANY // 10
         now = connected.clock.database_time()
         db.session.execute(update(Connection).where(recent).values(refreshed_at=now, renew_at=now))
         db.session.execute(text("ANALYZE"))
         db.session.commit()
-        seen = next(upkeep.idle.batches(before))[0]
+        seen = next(fleet.idle.batches(before))[0]
 
         with statements(db.engine) as sent:
-            idle = sum(len(batch) for batch in upkeep.idle.batches(before))
-            assert upkeep.idle.count(before) == idle < MANY // 5
-            upkeep.idle.oldest()
-            assert upkeep.incidents.may_send()
+            idle = sum(len(batch) for batch in fleet.idle.batches(before))
+            assert fleet.idle.count(before) == idle < MANY // 5
+            fleet.idle.oldest()
+            assert fleet.refusal_breaker.allows_request()
             assert connected.parts().leases.claim(seen)
 
         plans = [plan(*statement) for statement in sent if "connections" in statement[0]]

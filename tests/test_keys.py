@@ -4,8 +4,8 @@ import pytest
 from flask import Flask
 
 from app import connections
-from app.connections.fleet.resealing import Resealing
-from app.connections.fleet.sealed import BATCH, SealedTokens
+from app.connections.fleet.key_rotation import KeyRotation
+from app.connections.fleet.sealed_tokens import BATCH, SealedTokens
 from app.connections.models import EventKind
 from app.connections.vault import Place, Vault, sealed_by
 from app.database.db import db
@@ -123,7 +123,7 @@ def test_a_refresh_in_between_wins(
 
     with rotating.app_context():
         engine = db.engine
-    (batch,) = Resealing(engine, SealedTokens(engine), Overtaken(load(rotated).token_keys)).run()
+    (batch,) = KeyRotation(engine, SealedTokens(engine), Overtaken(load(rotated).token_keys)).run()
 
     assert (batch.connections, batch.values, batch.broken) == (1, 2, {})
     assert kids(connected) == {new_kid}

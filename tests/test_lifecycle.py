@@ -15,9 +15,9 @@ from sqlalchemy import delete, literal
 from sqlalchemy.engine import make_url
 
 from app.accounts.models import User
-from app.connections import events, lifecycle
+from app.connections import history, lifecycle
 from app.connections.attempts import hash_of
-from app.connections.events import Event, signal
+from app.connections.history import Event, signal
 from app.connections.lifecycle import NAME_CHARACTERS, TRIES, Lifecycle, Revocation
 from app.connections.models import EventKind, Reason, Status
 from app.connections.vault import Place, Vault
@@ -534,7 +534,7 @@ def test_the_history_is_read_from_its_end(ada: Connected, new_connected: MakeCon
     disconnect(ada)
 
     with ada.app.app_context():
-        latest = events.history(ada.user_id, limit=2)
+        latest = history.history(ada.user_id, limit=2)
 
         assert [event.kind for event in latest] == [EventKind.DISCONNECTED, EventKind.CONNECTED]
         assert {event.connection_id for event in latest} == {ada.id}

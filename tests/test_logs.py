@@ -73,7 +73,7 @@ class TestServed:
         lines = lines_of(served.log())
         assert "Starting gunicorn" in lines[0]["message"]
         assert all(datetime.fromisoformat(line["time"]).tzinfo == UTC for line in lines)
-        events = [line for line in lines if line["logger"] == "app.connections.events"]
+        events = [line for line in lines if line["logger"] == "app.connections.history"]
         assert [(line["event"], line["detail"], line["level"]) for line in events] == [
             ("connected", None, "INFO"),
             ("connected", None, "INFO"),

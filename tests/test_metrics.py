@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, text
 
 from app import connections, errors
-from app.connections.events import Event, signal
+from app.connections.history import Event, signal
 from app.connections.models import EventKind, Reason
 from app.connections.outcomes import RefreshOutcome
 from app.database.db import db
@@ -230,8 +230,8 @@ def test_a_refresh_that_fails_for_long_shows(
 def test_each_gauge_is_read_by_an_index(app: Flask) -> None:
     """However many connections there are, a scrape reads no table from end to end."""
     with app.app_context():
-        upkeep = connections.current().upkeep
-        plans = plans_of(db.engine, partial(read, upkeep))
+        fleet = connections.current()
+        plans = plans_of(db.engine, partial(read, fleet))
 
     assert len(plans) == 5
     assert not any(re.search("SCAN connections$|Seq Scan", plan, re.M) for plan in plans), plans

@@ -7,10 +7,10 @@ from uuid import UUID
 
 import pytest
 
+from app.connections.backoff import PROBE_SECONDS, SETTLE_SECONDS
 from app.connections.models import Reason
 from app.connections.outcomes import FOR_HOURS_SECONDS, RefreshOutcome, decide
-from app.connections.pauses import PROBE_SECONDS, SETTLE_SECONDS
-from app.connections.seen import Lease
+from app.connections.snapshot import Lease
 from app.errors import (
     AnswerLost,
     ClientRefused,

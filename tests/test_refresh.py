@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy import event, literal
 
-from app.connections.incidents import REFUSALS
-from app.connections.leases import LONGEST_LEASE_SECONDS, Leases
-from app.connections.models import Connection, EventKind, Reason, Status
-from app.connections.pauses import (
+from app.connections.backoff import (
     PATIENCE_SECONDS,
     REFUSED_SECONDS,
     SETTLE_SECONDS,
     before_next_look,
     grown,
 )
-from app.connections.seen import Lease, Seen
+from app.connections.circuit_breaker import REFUSALS
+from app.connections.leases import LONGEST_LEASE_SECONDS, Leases
+from app.connections.models import Connection, EventKind, Reason, Status
+from app.connections.snapshot import Lease, Snapshot
 from app.connections.vault import Vault
 from app.database import clock as app_clock
 from app.database.clock import SystemClock
@@ -69,9 +69,9 @@ class Interrupted(KatanaLogin):
         return grant
 
 
-def look(parts: Parts, connected: Connected) -> Seen:
+def look(parts: Parts, connected: Connected) -> Snapshot:
     """The connection as it is now."""
-    seen = parts.leases.look(connected.id)
+    seen = parts.leases.read(connected.id)
     assert seen
     return seen
 
@@ -511,7 +511,7 @@ def test_a_claim_on_what_has_moved_is_refused(
 ) -> None:
     """R-0.2: who looked before another's refresh does not refresh once more."""
     clock.move(61)
-    seen = parts.leases.look(connected.id)
+    seen = parts.leases.read(connected.id)
     assert seen
     refresh(parts).fresh_access_token(connected.id)
 
@@ -520,7 +520,7 @@ def test_a_claim_on_what_has_moved_is_refused(
 
 def test_a_claim_on_what_is_leased_is_refused(connected: Connected, parts: Parts) -> None:
     """I-4: while one holds the lease, the same look gives it to nobody else."""
-    seen = parts.leases.look(connected.id)
+    seen = parts.leases.read(connected.id)
     assert seen
     assert parts.leases.claim(seen)
 
@@ -529,7 +529,7 @@ def test_a_claim_on_what_is_leased_is_refused(connected: Connected, parts: Parts
 
 def test_a_claim_during_a_pause_is_refused(connected: Connected, parts: Parts) -> None:
     """R-10: a pause that another has set since the look is kept."""
-    seen = parts.leases.look(connected.id)
+    seen = parts.leases.read(connected.id)
     assert seen
     connected.change(next_attempt_at=60)
 
@@ -622,8 +622,8 @@ def test_katana_refusing_everybody_ends_nobody(
     clock.move(61)
     # All are refused for the first time before anyone is for the second.
     for one in everybody:
-        lease = one.parts().leases.claim(one.parts().leases.look(one.id))  # type: ignore[arg-type]
-        one.parts().leases.give_back(lease, 1, spent=False, refused=True)  # type: ignore[arg-type]
+        lease = one.parts().leases.claim(one.parts().leases.read(one.id))  # type: ignore[arg-type]
+        one.parts().leases.release_after_failure(lease, 1, spent=False, refused=True)  # type: ignore[arg-type]
 
     for _ in range(5):
         clock.move(120)
@@ -704,7 +704,7 @@ def test_a_claim_holds_from_before_it_was_made(
     connected: Connected, parts: Parts, clock: HeldClock
 ) -> None:
     """R-6: who waited for the database to take the claim has that much less time to send."""
-    seen = parts.leases.look(connected.id)
+    seen = parts.leases.read(connected.id)
     assert seen
     before = clock.monotonic()
     engine = parts.leases._engine
@@ -756,8 +756,8 @@ def test_a_verdict_on_what_has_moved_is_refused(connected: Connected, parts: Par
     assert second
     assert parts.leases.save(first, {})
 
-    assert not parts.leases.end(second, Reason.GRANT_ENDED)
-    assert not parts.leases.give_back(second, 0, spent=False, refused=True)
+    assert not parts.leases.mark_reconnect_needed(second, Reason.GRANT_ENDED)
+    assert not parts.leases.release_after_failure(second, 0, spent=False, refused=True)
     assert connected.row().status is Status.ACTIVE
     assert connected.row().refused_at is None
 
@@ -805,7 +805,7 @@ def test_who_waits_does_not_sleep_long_past_the_answer() -> None:
 def let_a_holder_die(connected: Connected, parts: Parts, clock: HeldClock) -> None:
     """The token has run out, and who took the lease to renew it never comes back."""
     clock.move(61)
-    seen = parts.leases.look(connected.id)
+    seen = parts.leases.read(connected.id)
     assert seen
     assert parts.leases.claim(seen)
 

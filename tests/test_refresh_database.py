@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import event, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from app.connections.grants import usable_seconds
 from app.connections.leases import Leases
 from app.connections.models import Connection, EventKind
-from app.connections.seen import Lease
+from app.connections.snapshot import Lease
+from app.connections.token_columns import usable_seconds
 from app.database.db import db, single_statements
 from tests.clocks import HeldClock
 from tests.connected import Connected, MakeConnected, Parts, refresh
@@ -212,7 +212,7 @@ def test_a_save_that_counted_is_not_taken_for_the_grant_that_came_after_it(
 def test_a_database_set_to_more_isolation_changes_nothing(connected: Connected, level: str) -> None:
     """R-21: who comes second to a row is told that it got no lease, and not by an error."""
     leases = connected.parts().leases
-    seen = leases.look(connected.id)
+    seen = leases.read(connected.id)
     assert seen
     with connected.app.app_context():
         name = db.engine.url.database

@@ -10,9 +10,9 @@ import pytest
 from tests.mutants import Change, Mutant, assert_in_place, assert_noticed
 
 REFRESH, LEASES = "app/connections/refresh.py", "app/connections/leases.py"
-OUTCOMES, BOUNDS = "app/connections/outcomes.py", "app/connections/bounds.py"
+OUTCOMES, BOUNDS = "app/connections/outcomes.py", "app/connections/clock_bounds.py"
 TROUBLE = "tests/test_refresh_trouble.py"
-SAVING, INCIDENTS = "app/connections/saving.py", "app/connections/incidents.py"
+SAVING, INCIDENTS = "app/connections/saving.py", "app/connections/circuit_breaker.py"
 
 MUTANTS = [
     Mutant(
@@ -32,7 +32,7 @@ MUTANTS = [
     Mutant(
         "a staged response that no row takes is revoked",
         REFRESH,
-        "            self._let_go(lease, grant)\n        remove(response.path)\n",
+        "            self._discard_late_grant(lease, grant)\n        remove(response.path)\n",
         "        remove(response.path)\n",
         "tests/test_staged.py::test_after_a_disconnect_it_is_revoked",
     ),
@@ -45,7 +45,7 @@ MUTANTS = [
     ),
     Mutant(
         "a file that a full disk cut short is not taken for a response",
-        "app/connections/staged.py",
+        "app/connections/staged_responses.py",
         "            file.flush()\n            os.fsync(file.fileno())\n",
         "            file.truncate(100)\n",
         "tests/test_staged.py::test_the_next_process_stores_it",
@@ -66,7 +66,7 @@ MUTANTS = [
     ),
     Mutant(
         "a staged response belongs to its database",
-        "app/connections/staged.py",
+        "app/connections/staged_responses.py",
         'f"{self._database}-{connection_id}-*.json"',
         'f"*-{connection_id}-*.json"',
         "tests/test_staged.py::test_the_files_of_another_database_are_left_alone",
@@ -165,7 +165,7 @@ MUTANTS = [
     Mutant(
         "a save that was committed counts",
         REFRESH,
-        ") or self._leases.saved(lease)",
+        ") or self._leases.is_saved(lease)",
         ")",
         "tests/test_refresh_database.py",
     ),
@@ -214,14 +214,14 @@ MUTANTS = [
     Mutant(
         "during an incident one is tried now and then",
         REFRESH,
-        "return self._take(seen) if self._incidents.may_send() else None, visit",
+        "return self._take(seen) if self._breaker.allows_request() else None, visit",
         "return self._take(seen), visit",
         "tests/test_refresh.py::test_katana_refusing_everybody_ends_nobody",
     ),
     Mutant(
         "one thread of a process asks for the lease",
         REFRESH,
-        "            if not alone:\n",
+        "            if not entered:\n",
         "            if False:\n",
         "tests/test_refresh.py::test_one_thread_of_a_process_asks_for_the_lease",
     ),
@@ -295,21 +295,21 @@ MUTANTS = [
     ),
     Mutant(
         "a token that is saved late lives no longer for it",
-        "app/connections/grants.py",
+        "app/connections/token_columns.py",
         "usable_seconds(grant.expires_in) - age",
         "usable_seconds(grant.expires_in)",
         "tests/test_refresh_database.py",
     ),
     Mutant(
         "renewals are spread",
-        "app/connections/grants.py",
+        "app/connections/token_columns.py",
         "MARGIN_SECONDS) * jitter(1, 2)",
         "MARGIN_SECONDS) * 1.5",
         "tests/test_refresh.py::test_connections_made_together_are_not_renewed_together",
     ),
     Mutant(
         "pauses are spread",
-        "app/connections/pauses.py",
+        "app/connections/backoff.py",
         "    return growing(failures) * jitter(1, 1.5)",
         "    return growing(failures) * 1.25",
         "tests/test_refresh.py::test_pauses_after_a_failure_are_spread",
@@ -332,7 +332,7 @@ MUTANTS = [
         "what was refreshed during a disconnect and a connect is not revoked",
         REFRESH,
         "        if self._leases.connected(lease.user_id):",
-        "        if self._leases.look(lease.connection_id):",
+        "        if self._leases.read(lease.connection_id):",
         "tests/test_refresh.py",
     ),
     Mutant(
@@ -372,7 +372,7 @@ MUTANTS = [
     ),
     Mutant(
         "a refresh token that is not given anew is kept",
-        "app/connections/grants.py",
+        "app/connections/token_columns.py",
         "    if grant.refresh_token is not None:",
         "    if True:",
         "tests/test_refresh.py::test_an_answer_without_a_refresh_token_keeps_the_old_one",

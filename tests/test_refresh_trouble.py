@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import literal
 
-from app.connections.models import EventKind, Reason, Status
-from app.connections.outcomes import FOR_HOURS_SECONDS
-from app.connections.pauses import (
+from app.connections.backoff import (
     LONGEST_PAUSE_SECONDS,
     TAKEOVER_SECONDS,
     before_next_save,
 )
+from app.connections.models import EventKind, Reason, Status
+from app.connections.outcomes import FOR_HOURS_SECONDS
 from app.database.clock import SystemClock
 from app.errors import FailingAlone, ReconnectNeeded, TryAgainLater
 from app.katana.oauth import ANSWER_SECONDS, USERS_TO_MEND
@@ -59,7 +59,7 @@ class TestTakingOver:
         """Its response comes while the new holder waits: the token is not sent again."""
         parts = connected.parts()
         clock.move(61)
-        seen = parts.leases.look(connected.id)
+        seen = parts.leases.read(connected.id)
         assert seen
         first = parts.leases.claim(seen)
         assert first
@@ -91,7 +91,7 @@ class TestTakingOver:
     ) -> None:
         """R-4: after it the token is sent once; here it was not spent."""
         clock.move(61)
-        seen = parts.leases.look(connected.id)
+        seen = parts.leases.read(connected.id)
         assert seen
         assert parts.leases.claim(seen)
         clock.move(70)
@@ -107,11 +107,11 @@ class TestTakingOver:
     ) -> None:
         """Two callers that see the same expired lease: one takes over, the other gets nothing."""
         clock.move(61)
-        seen = parts.leases.look(connected.id)
+        seen = parts.leases.read(connected.id)
         assert seen
         assert parts.leases.claim(seen)
         clock.move(70)
-        late = parts.leases.look(connected.id)
+        late = parts.leases.read(connected.id)
         assert late
         second = parts.leases.claim(late)
         assert second
@@ -144,7 +144,7 @@ def test_a_slow_response_is_read_until_the_lease_nearly_ends(
 
     clock.move(61)
     refreshing = refresh(
-        Parts(parts.leases, parts.incidents, Noting(login.settings), parts.vault, clock)
+        Parts(parts.leases, parts.refusal_breaker, Noting(login.settings), parts.vault, clock)
     )
     refreshing.fresh_access_token(connected.id)
 
@@ -306,7 +306,7 @@ class TestClockSetRight:
         self, connected: Connected, parts: Parts
     ) -> None:
         """A holder that waits for Katana while a second is put right keeps its lease."""
-        seen = parts.leases.look(connected.id)
+        seen = parts.leases.read(connected.id)
         assert seen
         assert parts.leases.claim(seen)
         connected.change(lease_until=65)
@@ -345,12 +345,12 @@ class TestClockSetRight:
         for one in everybody[1:]:
             one.change(refused_at=0)
 
-        assert everybody[0].parts().incidents.under_way()
+        assert everybody[0].parts().refusal_breaker.is_open()
 
 
 def test_the_history_is_bounded(connected: Connected, parts: Parts, clock: HeldClock) -> None:
     """Each failure is a row, the latest hundred are kept, and another user's stay."""
-    seen = parts.leases.look(connected.id)
+    seen = parts.leases.read(connected.id)
     assert seen
     lease = parts.leases.claim(seen)
     assert lease

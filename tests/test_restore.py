@@ -5,7 +5,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from app import connections
-from app.connections.incidents import REFUSALS
+from app.connections.circuit_breaker import REFUSALS
 from app.connections.models import Connection, Reason, Status
 from app.database.db import db
 from app.errors import ReconnectNeeded
@@ -96,14 +96,14 @@ def test_it_may_be_marked_again_and_beside_a_refresh(
     """Marked twice is marked once; who holds a lease and then sends nothing leaves the mark."""
     connected = new_connected()
     leases = connected.parts().leases
-    seen = leases.look(connected.id)
+    seen = leases.read(connected.id)
     assert seen
     lease = leases.claim(seen)
     assert lease
 
     for _ in range(2):
         run(app, "connections", "verify-before-use", "--yes")
-    leases.step_aside(lease)
+    leases.release_unused(lease)
 
     assert connected.row().doubtful_since
     use(app, connected)

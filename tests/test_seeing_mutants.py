@@ -96,8 +96,8 @@ MUTANTS = [
     Mutant(
         "metrics are off until somebody turns them on",
         "app/operations/metrics.py",
-        "Metrics(token, Gauges(upkeep)) if token else None",
-        'Metrics(token or "", Gauges(upkeep))',
+        "Metrics(token, Gauges(fleet)) if token else None",
+        'Metrics(token or "", Gauges(fleet))',
         f"{METRICS}::test_without_a_token_there_are_no_metrics",
     ),
     Mutant(
@@ -151,14 +151,14 @@ MUTANTS = [
     ),
     Mutant(
         "a receiver has a session of its own",
-        "app/connections/events.py",
+        "app/connections/history.py",
         "return current_app.app_context() if has_app_context() else nullcontext()",
         "return nullcontext()",
         f"{HOOKS}::test_what_a_receiver_breaks_is_its_own",
     ),
     Mutant(
         "a receiver that raises harms nothing",
-        "app/connections/events.py",
+        "app/connections/history.py",
         "    except Exception:  # a fork's receiver",
         "    except ZeroDivisionError:  # a fork's receiver",
         f"{HOOKS}::test_what_a_receiver_breaks_is_its_own",

@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
 
-from app.connections.events import values
+from app.connections.history import values
 from app.connections.leases import Leases
 from app.connections.models import Connection, ConnectionEvent, EventKind
-from app.connections.seen import Lease
-from app.connections.staged import StagedResponses
+from app.connections.snapshot import Lease
+from app.connections.staged_responses import StagedResponses
 from app.connections.vault import Vault
 from app.database.db import db
 from tests.clocks import HeldClock

@@ -183,9 +183,19 @@ MUTANTS = [
         f"{BUDGET}::test_an_answer_that_comes_late_gives_nothing_back",
     ),
     Mutant(
+        "a moment of a wrong clock is over",
+        "app/sync/due.py",
+        "column <= now(clock), column > far)",
+        "column <= now(clock))",
+        (
+            f"{SYNC}::test_a_moment_of_a_wrong_clock_is_over",
+            f"{BUDGET}::test_a_moment_of_a_wrong_clock_stops_nobody",
+        ),
+    ),
+    Mutant(
         "a 429 stops everybody",
         "app/sync/budget.py",
-        "                or_(account.paused_until.is_(None), account.paused_until <= now),\n",
+        "                due.is_over(account.paused_until, self._clock, PAUSE_AHEAD_SECONDS),\n",
         "",
         f"{BUDGET}::test_a_429_stops_everybody_for_as_long_as_katana_asks",
     ),

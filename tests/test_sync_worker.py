@@ -223,7 +223,7 @@ def test_a_connection_that_nobody_uses_is_kept_alive(
         assert idle.due(9) == [(str(ben.id),)]
         idle.do((str(ben.id),), lambda: False)
         assert idle.due(9) == []
-        assert connections.current().upkeep.idle.oldest()
+        assert connections.current().idle.oldest()
     assert ben.refreshes() == 1
 
 

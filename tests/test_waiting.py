@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 
-from app.connections.waiting import Waiting
+from app.connections.single_flight import Waiters
 from tests.clocks import HeldClock
 from tests.connected import Connected, refresh
 from tests.sandbox import Sandbox
@@ -52,8 +52,8 @@ def clock() -> NoTimePasses:
 
 
 @pytest.fixture
-def waiting(clock: NoTimePasses) -> Waiting:
-    return Waiting(clock)
+def waiting(clock: NoTimePasses) -> Waiters:
+    return Waiters(clock)
 
 
 @pytest.fixture
@@ -63,18 +63,18 @@ def start() -> Iterator[Start]:
         yield threads.submit
 
 
-def test_one_watches_and_news_wake_all(waiting: Waiting, clock: NoTimePasses, start: Start) -> None:
+def test_one_watches_and_news_wake_all(waiting: Waiters, clock: NoTimePasses, start: Start) -> None:
     """However many wait, the database is asked by one; all of them learn what it learns."""
     begun = [start(waiting.wait, ONE, OFTEN, RARELY) for _ in range(5)]
     waits = sorted(clock.next() for _ in begun)
 
-    waiting.wake(ONE)
+    waiting.notify(ONE)
 
     assert [one.exception(LIMIT_SECONDS) for one in begun] == [None] * 5
     assert waits == [OFTEN, RARELY, RARELY, RARELY, RARELY]
 
 
-def test_who_has_watched_watches_on(waiting: Waiting, clock: NoTimePasses, start: Start) -> None:
+def test_who_has_watched_watches_on(waiting: Waiters, clock: NoTimePasses, start: Start) -> None:
     """Having looked in vain, it is the one that looks soon again, while the others wait."""
     begun: list[Future[object]] = []
 
@@ -87,11 +87,11 @@ def test_who_has_watched_watches_on(waiting: Waiting, clock: NoTimePasses, start
     begun.append(start(waiting.wait, ONE, OFTEN, RARELY))
 
     assert clock.next() == OFTEN
-    waiting.wake(ONE)
+    waiting.notify(ONE)
     assert [one.exception(LIMIT_SECONDS) for one in begun] == [None, None]
 
 
-def test_one_is_enough_to_watch(waiting: Waiting, clock: NoTimePasses, start: Start) -> None:
+def test_one_is_enough_to_watch(waiting: Waiters, clock: NoTimePasses, start: Start) -> None:
     """Where another has looked in between, nobody takes the watch from the one that has it."""
     watches = start(waiting.wait, ONE, OFTEN, RARELY)
     assert clock.next() == OFTEN
@@ -102,38 +102,38 @@ def test_one_is_enough_to_watch(waiting: Waiting, clock: NoTimePasses, start: St
     waits = start(waiting.wait, ONE, OFTEN, RARELY)
 
     assert clock.next() == RARELY
-    waiting.wake(ONE)
+    waiting.notify(ONE)
     assert [one.exception(LIMIT_SECONDS) for one in (watches, waits)] == [None, None]
 
 
-def test_news_are_of_one_connection(waiting: Waiting, clock: NoTimePasses, start: Start) -> None:
+def test_news_are_of_one_connection(waiting: Waiters, clock: NoTimePasses, start: Start) -> None:
     """Nobody looks because of somebody else's connection, which has a watcher of its own."""
     one = start(waiting.wait, ONE, OFTEN, RARELY)
     assert clock.next() == OFTEN
     another = start(waiting.wait, ANOTHER, OFTEN, RARELY)
     assert clock.next() == OFTEN
 
-    waiting.wake(ANOTHER)
+    waiting.notify(ANOTHER)
 
     assert another.exception(LIMIT_SECONDS) is None
     assert not one.done()
-    waiting.wake(ONE)
+    waiting.notify(ONE)
     assert one.exception(LIMIT_SECONDS) is None
 
 
-def test_old_news_wake_nobody(waiting: Waiting, clock: NoTimePasses, start: Start) -> None:
+def test_old_news_wake_nobody(waiting: Waiters, clock: NoTimePasses, start: Start) -> None:
     """Who comes after them has looked since, and waits for the next."""
     begun: list[Future[object]] = []
 
     def news_and_somebody_who_comes_after_them() -> None:
-        waiting.wake(ONE)
+        waiting.notify(ONE)
         begun.append(start(waiting.wait, ONE, OFTEN, RARELY))
         assert [clock.next(), clock.next()] == [OFTEN, OFTEN]
 
     clock.over_after = news_and_somebody_who_comes_after_them
     waiting.wait(ONE, OFTEN, RARELY)
 
-    waiting.wake(ONE)
+    waiting.notify(ONE)
     assert [one.exception(LIMIT_SECONDS) for one in begun] == [None]
 
 
@@ -144,14 +144,14 @@ def test_who_gets_a_token_wakes_those_who_wait_for_it(
     connected = Connected(app, sandbox, environ, "ada", clock)
     here, elsewhere = refresh(connected.parts()), connected.parts()
     clock.move(61)
-    seen = elsewhere.leases.look(connected.id)
+    seen = elsewhere.leases.read(connected.id)
     assert seen
     lease = elsewhere.leases.claim(seen)
     assert lease
     waits = start(here.fresh_access_token, connected.id)
     clock.next()
 
-    elsewhere.leases.step_aside(lease)
+    elsewhere.leases.release_unused(lease)
     token = here.fresh_access_token(connected.id)
 
     assert waits.result(LIMIT_SECONDS) == token

@@ -1,6 +1,6 @@
 """What the log tells of who comes, and who is turned away: a line each, with fields for machines.
 
-The fields are those of `app/connections/events.py`, which tells what happens to a connection. None
+The fields are those of `app/connections/history.py`, which tells what happens to a connection. None
 holds an e-mail address, or anything else that was typed in.
 """
 

@@ -15,9 +15,25 @@ open while a request is on the wire. `refresh.py` goes further: each of its stat
 transaction of its own, on connections of its own, so that what a caller has open is neither seen
 nor committed.
 
-`attempts.py` begins and consumes an attempt, `lifecycle.py` connects and disconnects, `refresh.py`
-gives fresh access tokens, `vault.py` seals them, `events.py` tells what happened, `upkeep.py` is
-for all connections at once. Nothing in here knows of requests, browser sessions, URLs or HTML.
+    attempts.py          begin an attempt to connect, and use it once
+    lifecycle.py         connect, disconnect
+    refresh.py           the refresh protocol, from top to bottom
+      leases.py            its SQL statements
+      snapshot.py          what a statement returns: a snapshot of the row, a lease
+      outcomes.py          what to do after a failed refresh
+      backoff.py           how long to wait
+      single_flight.py     one thread of a process asks, the others wait
+      circuit_breaker.py   many refusals at once are an outage at Katana
+      staged_responses.py  a token response that the database has not taken yet
+    vault.py             encrypt and decrypt tokens
+    token_columns.py     a token response as columns of the row
+    history.py           what happened: a row, a log line, a signal
+    key_check.py         refuse to serve with the wrong keys
+    clock_bounds.py      how far ahead a stored time can lie
+    models.py            the tables
+    fleet/               all connections at once
+
+Nothing in here knows of requests, browser sessions, URLs or HTML.
 """
 
 from dataclasses import dataclass
@@ -27,12 +43,16 @@ from flask import Flask, current_app
 from sqlalchemy import Engine
 
 from app.connections.attempts import Attempts
-from app.connections.fleet.upkeep import Upkeep
-from app.connections.incidents import Incidents
+from app.connections.circuit_breaker import RefusalBreaker
+from app.connections.fleet.keep_alive import Idle, KeepAlive
+from app.connections.fleet.key_rotation import KeyRotation
+from app.connections.fleet.overview import Overview
+from app.connections.fleet.restore import Restore
+from app.connections.fleet.sealed_tokens import SealedTokens
 from app.connections.leases import Leases, lease_seconds
 from app.connections.lifecycle import Lifecycle
 from app.connections.refresh import Refresh
-from app.connections.staged import StagedResponses
+from app.connections.staged_responses import StagedResponses
 from app.connections.vault import Vault
 from app.database.clock import Clock, SystemClock
 from app.katana.bulkheads import UNLIMITED, Bulkheads
@@ -50,8 +70,15 @@ class Connections:
     lifecycle: Lifecycle
     refresh: Refresh
     staged: StagedResponses
-    upkeep: Upkeep
+    refusal_breaker: RefusalBreaker
     bulkheads: Bulkheads
+    # For all connections at once.
+    overview: Overview
+    idle: Idle
+    keep_alive: KeepAlive
+    restore: Restore
+    sealed_tokens: SealedTokens
+    key_rotation: KeyRotation
 
 
 def build(
@@ -65,9 +92,10 @@ def build(
     clock = clock or SystemClock()
     login, vault = KatanaLogin(settings.katana), Vault(settings.token_keys)
     leases = Leases(engine, clock, lease_seconds(settings.katana.rotation_overlap_seconds))
-    incidents = Incidents(engine, clock)
+    breaker = RefusalBreaker(engine, clock)
+    idle, sealed = Idle(engine, clock), SealedTokens(engine)
     staged = StagedResponses(folder, settings.database_url)
-    refresh = Refresh(leases, incidents, login, vault, clock, staged, bulkheads)
+    refresh = Refresh(leases, breaker, login, vault, clock, staged, bulkheads)
     return Connections(
         login=login,
         vault=vault,
@@ -75,8 +103,14 @@ def build(
         lifecycle=Lifecycle(login, vault, clock, bulkheads),
         refresh=refresh,
         staged=staged,
-        upkeep=Upkeep.of(engine, clock, leases, incidents, refresh, vault),
+        refusal_breaker=breaker,
         bulkheads=bulkheads,
+        overview=Overview(engine, clock),
+        idle=idle,
+        keep_alive=KeepAlive(leases, idle, refresh, clock),
+        restore=Restore(engine, idle, clock),
+        sealed_tokens=sealed,
+        key_rotation=KeyRotation(engine, sealed, vault),
     )
 
 

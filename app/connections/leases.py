@@ -28,8 +28,9 @@ from sqlalchemy import (
     update,
 )
 
-from app.connections import events, saving
-from app.connections.bounds import (
+from app.connections import history, saving
+from app.connections.backoff import TAKEOVER_SECONDS
+from app.connections.clock_bounds import (
     LEASE_AHEAD_SECONDS,
     LONGEST_LEASE_SECONDS,
     PAST_AHEAD_SECONDS,
@@ -37,8 +38,7 @@ from app.connections.bounds import (
     is_over,
 )
 from app.connections.models import Connection, ConnectionEvent, EventKind, Reason, Status
-from app.connections.pauses import TAKEOVER_SECONDS
-from app.connections.seen import Lease, Seen, seen_columns
+from app.connections.snapshot import Lease, Snapshot, snapshot_columns
 from app.database.clock import Clock
 from app.database.db import single_reads, single_statements
 
@@ -55,20 +55,22 @@ class Leases:
         self._engine, self._reading = single_statements(engine), single_reads(engine)
         self._clock = clock
         # Built once: building a statement takes longer than running it.
-        self._looking = select(*seen_columns(clock)).where(Connection.id == bindparam("looked_for"))
+        self._looking = select(*snapshot_columns(clock)).where(
+            Connection.id == bindparam("looked_for")
+        )
         self._claiming = _claiming(clock, lease_seconds)
         self._giving_back = _giving_back(clock)
         self._stepping_aside = _stepping_aside()
         self._ending = _ending(clock)
         self._finding = select(Connection.id).where(Connection.user_id == bindparam("whose"))
-        self._recording, self._bounding = events.entry(clock), events.bound()
+        self._recording, self._bounding = history.entry(clock), history.bound()
 
-    def look(self, connection_id: UUID) -> Seen | None:
+    def read(self, connection_id: UUID) -> Snapshot | None:
         """The connection as it is now; None where there is none."""
         row = self._row(self._looking, {"looked_for": connection_id})
-        return Seen(*row) if row else None
+        return Snapshot(*row) if row else None
 
-    def claim(self, seen: Seen, owner: str | None = None) -> Lease | None:
+    def claim(self, seen: Snapshot, owner: str | None = None) -> Lease | None:
         """The lease on what was seen, and what its holder may send.
 
         None where the row has moved, is leased, or is pausing. `owner` names the holder of a lease
@@ -98,7 +100,7 @@ class Leases:
         """Store what `lease` bought; whether the row took it. Nobody asks for `pause` seconds."""
         return self._count(saving.save(self._clock, lease, columns, pause, failures))
 
-    def saved(self, lease: Lease) -> bool:
+    def is_saved(self, lease: Lease) -> bool:
         """Whether the row holds what `lease` bought: asked when a commit's own answer was lost."""
         return self._row(saving.saved(lease)) is not None
 
@@ -120,11 +122,13 @@ class Leases:
         row = self._row(found)
         return bool(row and row[0])
 
-    def leave_in_doubt(self, lease: Lease) -> None:
+    def mark_possibly_spent(self, lease: Lease) -> None:
         """Our answer came too late for a newer sibling: let the next caller refresh at once."""
-        self._count(saving.leave_in_doubt(self._clock, lease))
+        self._count(saving.mark_possibly_spent(self._clock, lease))
 
-    def give_back(self, lease: Lease, pause: float, *, spent: bool, refused: bool = False) -> bool:
+    def release_after_failure(
+        self, lease: Lease, pause: float, *, spent: bool, refused: bool = False
+    ) -> bool:
         """End the lease without a grant, for a pause in seconds; whether it was still ours.
 
         `spent`: the token may be spent, so the doubt stays. `refused`: Katana did not take it,
@@ -133,7 +137,7 @@ class Leases:
         how = {"pause": pause, "in_doubt": spent or lease.doubtful, "was_refused": refused}
         return self._count(self._giving_back, {**_holder(lease, generation=True), **how})
 
-    def step_aside(self, lease: Lease) -> None:
+    def release_unused(self, lease: Lease) -> None:
         """End the lease of one who sent nothing."""
         self._count(self._stepping_aside, _holder(lease))
 
@@ -141,18 +145,17 @@ class Leases:
         """Whether this user has a connection, be it another one than a moment ago."""
         return self._row(self._finding, {"whose": user_id}) is not None
 
-    def end(self, lease: Lease, reason: Reason) -> bool:
+    def mark_reconnect_needed(self, lease: Lease, reason: Reason) -> bool:
         """The verdict: only the user can mend this connection. Whether the row took it.
 
-        Where Katana had failed before, its refusal may be part of the same trouble: it is counted
-        as one (`Incidents`). Where it had not, the doubt was of our own making, by a process that
-        died or a database from a backup, and says nothing of Katana.
+        A refusal that follows earlier failures also counts towards the `RefusalBreaker`. A refusal
+        after no failure does not: a process that died, or a restored backup, explains it.
         """
         return self._count(self._ending, {**_holder(lease, generation=True), "why": reason})
 
     def record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
         """Add to the connection's history."""
-        entry = events.values(lease.user_id, lease.connection_id, kind, detail)
+        entry = history.values(lease.user_id, lease.connection_id, kind, detail)
         self._count(self._recording, entry)
         self._count(self._bounding, {"whose": lease.user_id})
 

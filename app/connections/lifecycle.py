@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.connections import events, grants, orphans
+from app.connections import history, orphans, token_columns
 from app.connections.attempts import hash_of
-from app.connections.events import Event
+from app.connections.history import Event
 from app.connections.models import Connection, EventKind, Status
 from app.connections.vault import Vault
 from app.database.clock import Clock
@@ -83,7 +83,7 @@ class Lifecycle:
         it is withdrawn. Where the database fails it is not: the commit may have come through.
         """
         connected = self._store_in_the_end(user_id, grant, state)
-        events.announce(
+        history.announce(
             Event(
                 EventKind.CONNECTED,
                 user_id,
@@ -105,7 +105,7 @@ class Lifecycle:
         if connection:
             connection_id = connection.id
             db.session.rollback()  # nothing stays open while Katana is asked
-            events.announce_disconnecting(user_id, connection_id)
+            history.announce_disconnecting(user_id, connection_id)
             connection = find(user_id)
         while connection and connection.connected_by == connected_by:
             connection_id, generation = connection.id, connection.generation
@@ -154,7 +154,7 @@ class Lifecycle:
             connection_id, hash_of(state), earlier.factory_name if earlier else None
         )
         values = {
-            **grants.columns(self._vault, self._clock, grant, connection_id, user_id),
+            **token_columns.columns(self._vault, self._clock, grant, connection_id, user_id),
             **_clean(connected.connected_by),
             "factory_name": None,  # another account may have been connected
             "connected_at": self._clock.database_time(),
@@ -191,22 +191,22 @@ class Lifecycle:
 
         self._record(user_id, connection_id, EventKind.DISCONNECTED, revocation)
         db.session.commit()
-        events.announce(Event(EventKind.DISCONNECTED, user_id, connection_id, revocation))
+        history.announce(Event(EventKind.DISCONNECTED, user_id, connection_id, revocation))
         return True
 
     def _record(
         self, user_id: int, connection_id: UUID, kind: EventKind, detail: str | None = None
     ) -> None:
-        entry = events.values(user_id, connection_id, kind, detail)
-        db.session.execute(events.entry(self._clock), entry)
-        db.session.execute(events.bound(), {"whose": user_id})
+        entry = history.values(user_id, connection_id, kind, detail)
+        db.session.execute(history.entry(self._clock), entry)
+        db.session.execute(history.bound(), {"whose": user_id})
 
     def _revoke(self, connection_id: UUID, user_id: int, sealed: bytes) -> Revocation:
         if self._login.settings.revoke_url is None:
             return Revocation.NOT_OFFERED
 
         try:
-            token = self._vault.open(sealed, grants.refresh_place(connection_id, user_id))
+            token = self._vault.open(sealed, token_columns.refresh_place(connection_id, user_id))
             with self._bulkheads.callbacks.place():
                 self._login.revoke(token)
         except (KatanaSaturated, LoginError, SealBroken):

@@ -90,7 +90,7 @@ class Connection(Model):
             sqlite_where=text("failures > 0"),
             postgresql_where=text("failures > 0"),
         ),
-        # For `incidents.py`, which asks for the last of these before each refresh.
+        # For `circuit_breaker.py`, which asks for the last of these before each refresh.
         Index(
             "ix_connections_renewed",
             "refreshed_at",

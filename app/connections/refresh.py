@@ -38,14 +38,8 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.connections import events, grants, orphans
-from app.connections.alone import Alone
-from app.connections.events import Event
-from app.connections.incidents import Incidents
-from app.connections.leases import Leases
-from app.connections.models import EventKind, Reason, Status
-from app.connections.outcomes import FOR_HOURS_SECONDS, Decision, RefreshOutcome, decide
-from app.connections.pauses import (
+from app.connections import history, orphans, token_columns
+from app.connections.backoff import (
     BROKEN_SEAL_SECONDS,
     PATIENCE_SECONDS,
     PROBE_SECONDS,
@@ -59,10 +53,15 @@ from app.connections.pauses import (
     grown,
     jitter,
 )
-from app.connections.seen import Lease, Seen
-from app.connections.staged import StagedResponse, StagedResponses, remove
+from app.connections.circuit_breaker import RefusalBreaker
+from app.connections.history import Event
+from app.connections.leases import Leases
+from app.connections.models import EventKind, Reason, Status
+from app.connections.outcomes import FOR_HOURS_SECONDS, Decision, RefreshOutcome, decide
+from app.connections.single_flight import SingleFlight, Waiters
+from app.connections.snapshot import Lease, Snapshot
+from app.connections.staged_responses import StagedResponse, StagedResponses, remove
 from app.connections.vault import Vault
-from app.connections.waiting import Waiting
 from app.database.clock import Clock
 from app.errors import (
     FailingAlone,
@@ -97,7 +96,7 @@ class Refresh:
     def __init__(
         self,
         leases: Leases,
-        incidents: Incidents,
+        breaker: RefusalBreaker,
         login: KatanaLogin,
         vault: Vault,
         clock: Clock,
@@ -108,14 +107,14 @@ class Refresh:
         self.send_before_seconds = leases.lease_seconds * SEND_SHARE
         self.answer_seconds = leases.lease_seconds - self.send_before_seconds - SAVE_SECONDS
         self._leases = leases
-        self._incidents = incidents
+        self._breaker = breaker
         self._login = login
         self._vault = vault
         self._clock = clock
         self._staged = staged
         self._bulkheads = bulkheads
-        self._claiming = Alone()
-        self._waiting = Waiting(clock)
+        self._single_flight = SingleFlight()
+        self._waiters = Waiters(clock)
 
     def fresh_access_token(self, connection_id: UUID, refused: str | None = None) -> str:
         """An access token that is good as far as we know.
@@ -127,7 +126,7 @@ class Refresh:
         try:
             return self._fresh_access_token(connection_id, refused)
         finally:
-            self._waiting.wake(connection_id)
+            self._waiters.notify(connection_id)
 
     def _fresh_access_token(self, connection_id: UUID, refused: str | None) -> str:
         until = self._clock.monotonic() + PATIENCE_SECONDS
@@ -156,11 +155,11 @@ class Refresh:
 
     def token_in_hand(self, connection_id: UUID) -> str | None:
         """The stored access token while it is good; Katana is not asked, and nothing renewed."""
-        seen = self._leases.look(connection_id)
+        seen = self._leases.read(connection_id)
         active = seen is not None and seen.status is Status.ACTIVE
         return self._usable(seen, None) if seen and active else None
 
-    def renew(self, seen: Seen) -> bool:
+    def renew(self, seen: Snapshot) -> bool:
         """Renew what was seen, however long its token is to live; whether that was done here.
 
         It waits for nobody and sends once at most: where it was not done, the row says why, and
@@ -169,7 +168,7 @@ class Refresh:
         _, token = self._attempt(seen)
         return token is not None
 
-    def _attempt(self, seen: Seen, *, still_good: bool = False) -> tuple[bool, str | None]:
+    def _attempt(self, seen: Snapshot, *, still_good: bool = False) -> tuple[bool, str | None]:
         """Whether the lease was ours, and the new token. Raises KatanaSaturated before a claim."""
         with ExitStack() as place:
             lease, visit = self._claim(seen, place)
@@ -180,7 +179,7 @@ class Refresh:
             visit.failed = token is None
             return True, token
 
-    def _renewed_ahead(self, seen: Seen) -> str | None:
+    def _renewed_ahead(self, seen: Snapshot) -> str | None:
         """A newer token; None where that does not go well, which nobody has to notice yet."""
         try:
             return self._attempt(seen)[1]
@@ -190,8 +189,8 @@ class Refresh:
             logger.exception("connection %s: not renewed ahead of its end", seen.id)
             return None
 
-    def _look(self, connection_id: UUID) -> Seen:
-        seen = self._leases.look(connection_id)
+    def _look(self, connection_id: UUID) -> Snapshot:
+        seen = self._leases.read(connection_id)
         if seen is None:
             raise NotConnected
 
@@ -200,26 +199,26 @@ class Refresh:
 
         return seen
 
-    def _usable(self, seen: Seen, refused: str | None) -> str | None:
+    def _usable(self, seen: Snapshot, refused: str | None) -> str | None:
         if not seen.alive:
             return None
 
-        place = grants.access_place(seen.id, seen.user_id)
+        place = token_columns.access_place(seen.id, seen.user_id)
         token = self._vault.open(seen.sealed_access_token, place)
         return token if token != refused else None
 
-    def _claim(self, seen: Seen, place: ExitStack) -> tuple[Lease | None, Visit]:
+    def _claim(self, seen: Snapshot, place: ExitStack) -> tuple[Lease | None, Visit]:
         if seen.leased or seen.pausing:
             return None, Visit()
 
-        with self._claiming.at(seen.id) as alone:
-            if not alone:
+        with self._single_flight.enter(seen.id) as entered:
+            if not entered:
                 return None, Visit()
 
             visit = place.enter_context(self._bulkheads.refreshes.place())
-            return self._take(seen) if self._incidents.may_send() else None, visit
+            return self._take(seen) if self._breaker.allows_request() else None, visit
 
-    def _take(self, seen: Seen) -> Lease | None:
+    def _take(self, seen: Snapshot) -> Lease | None:
         lease = self._leases.claim(seen)
         if lease is None or not lease.took_over:
             return lease
@@ -228,7 +227,7 @@ class Refresh:
         self.store_staged(seen.id)
         again = self._leases.claim(seen, lease.owner)
         if again is None:
-            self._leases.step_aside(lease)
+            self._leases.release_unused(lease)
         return again
 
     def _renew(self, lease: Lease, *, still_good: bool = False) -> str | None:
@@ -237,7 +236,7 @@ class Refresh:
         send_before = lease.claimed + self.send_before_seconds
         if self._clock.monotonic() > send_before:
             logger.warning("connection %s: woke up too late to send", lease.connection_id)
-            self._leases.step_aside(lease)
+            self._leases.release_unused(lease)
             return None
 
         try:
@@ -252,24 +251,24 @@ class Refresh:
         return self._save(lease, grant, pause=pause, failures=failures)
 
     def _open(self, lease: Lease) -> str:
-        place = grants.refresh_place(lease.connection_id, lease.user_id)
+        place = token_columns.refresh_place(lease.connection_id, lease.user_id)
         try:
             return self._vault.open(lease.sealed_refresh_token, place)
         except SealBroken:
             # A wrong key says nothing of the grant: with the right one it will open.
-            if self._leases.give_back(lease, BROKEN_SEAL_SECONDS, spent=False):
-                self._tell(lease, EventKind.REFRESH_FAILED, RefreshOutcome.SEAL_BROKEN)
+            if self._leases.release_after_failure(lease, BROKEN_SEAL_SECONDS, spent=False):
+                self._record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.SEAL_BROKEN)
             raise
 
     def _save(self, lease: Lease, grant: Grant, *, pause: float, failures: int) -> str | None:
         if not self._stored(lease, grant, pause, failures):
-            self._let_go(lease, grant)
+            self._discard_late_grant(lease, grant)
             return None
 
         if grant.access_token is None:
-            self._tell(lease, EventKind.REFRESH_FAILED, RefreshOutcome.NO_ACCESS_TOKEN)
+            self._record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.NO_ACCESS_TOKEN)
         else:
-            self._tell(
+            self._record(
                 lease, EventKind.REFRESHED, RefreshOutcome.RECOVERED if lease.doubtful else None
             )
         return grant.access_token
@@ -283,14 +282,14 @@ class Refresh:
         tries, file = 0, None
         while True:
             age = self._clock.monotonic() - answered
-            columns = grants.columns(
+            columns = token_columns.columns(
                 self._vault, self._clock, grant, lease.connection_id, lease.user_id, age
             )
             try:
                 # The first try is the statement right after the answer: nothing comes in between.
                 stored = self._leases.save(
                     lease, columns, pause=pause, failures=failures
-                ) or self._leases.saved(lease)
+                ) or self._leases.is_saved(lease)
             except (DBAPIError, PoolTimeout):
                 file = file or self._stage(lease, columns)
                 logger.exception("connection %s: not saved yet, trying on", lease.connection_id)
@@ -323,25 +322,25 @@ class Refresh:
     def _store_one_staged(self, response: StagedResponse) -> bool:
         grant = response.opened(self._vault)
         lease = response.lease(self._clock.monotonic())
-        columns = grants.columns(
+        columns = token_columns.columns(
             self._vault, self._clock, grant, lease.connection_id, lease.user_id, USED_UP
         )
         stored = self._leases.save(lease, columns)
         if stored:
-            self._tell(lease, EventKind.REFRESHED, RefreshOutcome.RECOVERED)
-        elif not self._leases.saved(lease):
+            self._record(lease, EventKind.REFRESHED, RefreshOutcome.RECOVERED)
+        elif not self._leases.is_saved(lease):
             if not self._leases.knows(lease):
                 logger.error("%s is of no connection of this database", response.path.name)
                 return False
-            self._let_go(lease, grant)
+            self._discard_late_grant(lease, grant)
         remove(response.path)
         return stored
 
-    def _let_go(self, lease: Lease, grant: Grant) -> None:
+    def _discard_late_grant(self, lease: Lease, grant: Grant) -> None:
         """Somebody disconnected, reconnected, or stored a newer answer while ours was coming."""
         if self._leases.connected(lease.user_id):
             # Not revoked: that could end the grant that this user's connection now lives on.
-            self._leases.leave_in_doubt(lease)
+            self._leases.mark_possibly_spent(lease)
             return
 
         orphans.withdraw(self._login, grant)
@@ -350,7 +349,7 @@ class Refresh:
         decision = decide(
             error,
             lease,
-            circuit_open=isinstance(error, GrantRefused) and self._incidents.under_way(),
+            circuit_open=isinstance(error, GrantRefused) and self._breaker.is_open(),
             others_renewed=lease.failing_for > 0 and self._others_renewed(lease),
         )
         if decision.alarm:
@@ -363,25 +362,27 @@ class Refresh:
             self._back_off(lease, decision)
 
     def _end(self, lease: Lease, reason: Reason) -> None:
-        if self._leases.end(lease, reason):
-            self._tell(lease, EventKind.RECONNECT_NEEDED, reason)
+        if self._leases.mark_reconnect_needed(lease, reason):
+            self._record(lease, EventKind.RECONNECT_NEEDED, reason)
         else:
-            self._overtaken(lease)
+            self._lost_the_race(lease)
 
     def _back_off(self, lease: Lease, decision: Decision) -> None:
         pause = decision.pause * jitter(1, decision.spread)
-        if self._leases.give_back(lease, pause, spent=decision.spent, refused=decision.refused):
-            self._tell(lease, EventKind.REFRESH_FAILED, decision.outcome)
+        if self._leases.release_after_failure(
+            lease, pause, spent=decision.spent, refused=decision.refused
+        ):
+            self._record(lease, EventKind.REFRESH_FAILED, decision.outcome)
         elif decision.refused:
-            self._overtaken(lease)
+            self._lost_the_race(lease)
 
-    def _overtaken(self, lease: Lease) -> None:
+    def _lost_the_race(self, lease: Lease) -> None:
         # It was saved, and ours was a second use of its token: leave the doubt, so that the next
         # caller finds out at once whether the grant still lives.
-        if self._leases.give_back(lease, 0, spent=True):
-            self._tell(lease, EventKind.REFRESH_FAILED, RefreshOutcome.OVERTAKEN)
+        if self._leases.release_after_failure(lease, 0, spent=True):
+            self._record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.OVERTAKEN)
 
-    def _tell(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
+    def _record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
         """For the history, which lists no plain renewal; the connection is right without it."""
         try:
             if detail is not None:
@@ -389,11 +390,13 @@ class Refresh:
         except (DBAPIError, PoolTimeout):
             logger.exception("connection %s: its history lacks: %s", lease.connection_id, kind)
         seconds = self._clock.monotonic() - lease.claimed
-        events.announce(
+        history.announce(
             Event(kind, lease.user_id, lease.connection_id, detail, seconds, lease.took_over)
         )
 
-    def _wait(self, seen: Seen, until: float, looks: int, sends: int, *, still_good: bool) -> None:
+    def _wait(
+        self, seen: Snapshot, until: float, looks: int, sends: int, *, still_good: bool
+    ) -> None:
         """Until there may be something new; raises TryAgainLater where that takes too long."""
         if seen.working > PATIENCE_SECONDS:
             # The holder is slow, or dead. To wait here would hold up a thread.
@@ -404,29 +407,29 @@ class Refresh:
         if left <= 0 or pausing > WORTH_WAITING_SECONDS or (sends >= SENDS and not seen.leased):
             raise self._unavailable(seen, still_good=still_good)(pausing or SETTLE_SECONDS)
         # At the first look another caller may just be about to hold the lease.
-        if looks and not seen.leased and not pausing and not self._incidents.may_send():
+        if looks and not seen.leased and not pausing and not self._breaker.allows_request():
             raise TryAgainLater(PROBE_SECONDS)
 
         often, rarely = before_next_look(looks), RARE_LOOK_SECONDS
         with self._patience(seen, pausing) as most:
-            self._waiting.wait(
+            self._waiters.wait(
                 seen.id, min(most, max(pausing, often)), min(most, max(pausing, rarely))
             )
 
-    def _patience(self, seen: Seen, pausing: float) -> AbstractContextManager[float]:
+    def _patience(self, seen: Snapshot, pausing: float) -> AbstractContextManager[float]:
         """The seconds to wait at most, on a place of the bulkhead while Katana does not respond."""
         if pausing and not seen.failing:
             return nullcontext(inf)  # Katana responds, and the end of the pause is known
 
         return self._bulkheads.others_refreshes.waiting(max(seen.working, pausing))
 
-    def _unavailable(self, seen: Seen, *, still_good: bool) -> type[TryAgainLater]:
+    def _unavailable(self, seen: Snapshot, *, still_good: bool) -> type[TryAgainLater]:
         if still_good and seen.token_age < FRESH_SECONDS and not seen.failing:
             return FreshTokenRefused
         if seen.failing_for >= FOR_HOURS_SECONDS and self._others_renewed(seen):
             return FailingAlone
         return TryAgainLater
 
-    def _others_renewed(self, row: Seen | Lease) -> bool:
-        connection_id = row.id if isinstance(row, Seen) else row.connection_id
-        return self._incidents.others_renewed(connection_id, row.failing_since)
+    def _others_renewed(self, row: Snapshot | Lease) -> bool:
+        connection_id = row.id if isinstance(row, Snapshot) else row.connection_id
+        return self._breaker.others_renewed(connection_id, row.failing_since)

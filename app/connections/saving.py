@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Update, and_, case, null, or_, select, update
 
 from app.connections.models import Connection, Status
-from app.connections.seen import Lease
+from app.connections.snapshot import Lease
 from app.database.clock import Clock
 
 
@@ -62,7 +62,7 @@ def saved(lease: Lease) -> Select[Any]:
     )
 
 
-def leave_in_doubt(clock: Clock, lease: Lease) -> Update:
+def mark_possibly_spent(clock: Clock, lease: Lease) -> Update:
     """Marks a newer answer to the same token, which may be spent by ours."""
     newer = and_(
         Connection.id == lease.connection_id,

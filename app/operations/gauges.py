@@ -8,15 +8,15 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.connections.fleet.upkeep import Upkeep
+from app.connections import Connections
 from app.operations.probes import Question
 
 
 class Gauges(Collector):
     """True for all hosts at once; each is read by one look at an index."""
 
-    def __init__(self, upkeep: Upkeep) -> None:
-        self._read = Question(partial(read, upkeep))
+    def __init__(self, fleet: Connections) -> None:
+        self._read = Question(partial(read, fleet))
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: the database is asked when somebody wants to know."""
@@ -33,12 +33,12 @@ class Gauges(Collector):
         yield up
 
 
-def read(upkeep: Upkeep) -> Sequence[Metric]:
+def read(fleet: Connections) -> Sequence[Metric]:
     by_status = GaugeMetricFamily("katana_connections", "Connections by status.", labels=["status"])
-    for status, number in upkeep.overview.counts().items():
+    for status, number in fleet.overview.counts().items():
         by_status.add_metric([status], number)
-    overdue, unrenewed = upkeep.overview.overdue_since(), upkeep.idle.oldest()
-    now = upkeep.idle.moment(0)
+    overdue, unrenewed = fleet.overview.overdue_since(), fleet.idle.oldest()
+    now = fleet.idle.moment(0)
     return [
         by_status,
         GaugeMetricFamily(
@@ -54,7 +54,7 @@ def read(upkeep: Upkeep) -> Sequence[Metric]:
         GaugeMetricFamily(
             "katana_incident",
             "Whether Katana refuses so many connections in a row that none is ended.",
-            int(upkeep.incidents.under_way()),
+            int(fleet.refusal_breaker.is_open()),
         ),
     ]
 

@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from app import connections
-from app.connections.events import Event, connected, reconnect_needed, refresh_failed, refreshed
+from app.connections.history import Event, connected, reconnect_needed, refresh_failed, refreshed
 from app.connections.models import EventKind, Reason
 from app.connections.outcomes import RefreshOutcome
 from app.operations.gauges import Gauges
@@ -42,8 +42,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Count from now on, if there is a token to read the counts with."""
     token = settings.metrics_token
     with app.app_context():
-        upkeep = connections.current().upkeep
-    app.extensions["metrics"] = Metrics(token, Gauges(upkeep)) if token else None
+        fleet = connections.current()
+    app.extensions["metrics"] = Metrics(token, Gauges(fleet)) if token else None
 
 
 class Metrics:

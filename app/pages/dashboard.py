@@ -4,7 +4,7 @@ from flask import Blueprint, Response, make_response, render_template
 from flask_login import current_user  # type: ignore[import-untyped]
 
 from app import connections
-from app.connections import events, lifecycle
+from app.connections import history, lifecycle
 from app.connections.models import Status
 from app.database.db import db
 from app.errors import ConnectError, NotConnected, ReconnectNeeded
@@ -38,7 +38,7 @@ def dashboard() -> Response:
         copied=copied,
         overview=seen,
         trouble=trouble,
-        history=events.history(user_id, limit=SHOWN + 1),  # and what came before them
+        history=history.history(user_id, limit=SHOWN + 1),  # and what came before them
         shown=SHOWN,
     )
     response = make_response(page)

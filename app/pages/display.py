@@ -7,7 +7,7 @@ from decimal import Decimal
 from flask import Flask
 from markupsafe import Markup
 
-from app.connections.bounds import LIFE_AHEAD_SECONDS, PAUSE_AHEAD_SECONDS, seconds_until
+from app.connections.clock_bounds import LIFE_AHEAD_SECONDS, PAUSE_AHEAD_SECONDS, seconds_until
 from app.connections.lifecycle import Revocation
 from app.connections.models import Connection, ConnectionEvent, EventKind, Reason
 from app.connections.outcomes import RefreshOutcome

@@ -32,8 +32,8 @@ from flask import Flask, current_app
 from requests import Session
 from sqlalchemy import Engine
 
-from app.connections import Connections, events
-from app.connections.events import Event
+from app.connections import Connections, history
+from app.connections.history import Event
 from app.database.clock import Clock, SystemClock, monotonic
 from app.errors import ApiUnauthorized, ConnectError
 from app.katana import webhooks as katana_webhooks
@@ -118,8 +118,8 @@ def build(
         engine, clock, cursors, hints, accounts, aside, storing, resources, api, parts.lifecycle
     )
     base_url = urljoin(settings.katana.redirect_uri, DELIVERY_PATH)
-    events = frozenset(event for resource in resources.values() for event in resource.events)
-    subscriptions = Subscriptions(engine, clock, parts.vault, api, base_url, events)
+    named = frozenset(event for resource in resources.values() for event in resource.events)
+    subscriptions = Subscriptions(engine, clock, parts.vault, api, base_url, named)
     door = Door(engine, parts.vault, hints, resources)
     return Sync(
         *(engine, clock, resources, budget, cursors, hints, accounts, changes, reading),
@@ -130,8 +130,8 @@ def build(
 def init_app(app: Flask, built: Sync) -> None:
     """Let `current()` find them while `app` is at work, and begin with each connect."""
     app.extensions["sync"] = built
-    events.connected.connect(_begin)
-    events.disconnecting.connect(_end)
+    history.connected.connect(_begin)
+    history.disconnecting.connect(_end)
 
 
 def current() -> Sync:

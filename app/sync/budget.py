@@ -14,8 +14,8 @@ from uuid import UUID
 from sqlalchemy import Engine, Update, case, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.connections.bounds import seconds_until
-from app.connections.pauses import jitter
+from app.connections.backoff import jitter
+from app.connections.clock_bounds import seconds_until
 from app.database.clock import Clock
 from app.database.db import single_statements
 from app.errors import ApiBusy

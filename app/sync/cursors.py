@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Engine, and_, case, func, select, update
 from sqlalchemy import Connection as Database
 from sqlalchemy.orm import Session, aliased
 
+from app.connections.backoff import jitter
 from app.connections.models import Connection
-from app.connections.pauses import jitter
 from app.database.clock import Clock
 from app.database.db import single_statements
 from app.sync import due

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.connections.backoff import jitter
 from app.connections.models import Connection, Status
-from app.connections.pauses import jitter
 from app.database.clock import Clock
 from app.sync.models import SyncCursor
 from app.sync.passes import SETTLE, Pass

@@ -29,8 +29,8 @@ from sqlalchemy import Connection as Database
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.connections.backoff import jitter
 from app.connections.models import Connection, Status
-from app.connections.pauses import jitter
 from app.database.clock import Clock
 from app.database.columns import Timestamp
 from app.database.db import Model, single_statements

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Engine, select, update
 
+from app.connections.backoff import jitter
 from app.connections.models import Connection, Status
-from app.connections.pauses import jitter
 from app.connections.vault import Place, Vault
 from app.database.clock import Clock
 from app.database.db import single_statements

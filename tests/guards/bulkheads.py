@@ -18,8 +18,8 @@ GUARDS = [
     Mutant(
         "a part of the threads waits for the token endpoint",
         "app/connections/__init__.py",
-        "refresh = Refresh(leases, incidents, login, vault, clock, staged, bulkheads)",
-        "refresh = Refresh(leases, incidents, login, vault, clock, staged)",
+        "refresh = Refresh(leases, breaker, login, vault, clock, staged, bulkheads)",
+        "refresh = Refresh(leases, breaker, login, vault, clock, staged)",
         f"{BULKHEADS}::test_a_token_endpoint_that_hangs_holds_a_part_of_the_threads",
     ),
     Mutant(

@@ -45,7 +45,7 @@ GUARDS = [
     ),
     Mutant(
         "a value that has moved is not overwritten",
-        "app/connections/fleet/resealing.py",
+        "app/connections/fleet/key_rotation.py",
         "column(old.place.column) == old.sealed)",
         "True)",
         "tests/test_keys.py::test_a_refresh_in_between_wins",
@@ -67,20 +67,20 @@ GUARDS = [
     Mutant(
         "wrong keys serve nobody",
         "wsgi.py",
-        "        keyring.require(app)",
+        "        key_check.require(app)",
         "        pass",
         f"{SECRETS}::test_s42_a_wrong_key_serves_nobody_and_touches_no_row",
     ),
     Mutant(
         "a damaged row is no wrong key",
-        "app/connections/keyring.py",
+        "app/connections/key_check.py",
         "damaged = DAMAGED if opened else 0",
         "damaged = 0",
         f"{SECRETS}::test_s42_a_damaged_row_keeps_nobody_from_being_served",
     ),
     Mutant(
         "the oldest tokens are tried too",
-        "app/connections/fleet/sealed.py",
+        "app/connections/fleet/sealed_tokens.py",
         "for order in (renewed.desc(), renewed)",
         "for order in (renewed.desc(),)",
         f"{SECRETS}::test_s42_a_key_that_was_taken_away_too_early_is_asked_for",
@@ -112,7 +112,7 @@ GUARDS = [
     ),
     Mutant(
         "a database that is away says nothing against a key",
-        "app/connections/keyring.py",
+        "app/connections/key_check.py",
         "        except SQLAlchemyError as error:\n",
         "        except ZeroDivisionError as error:\n",
         f"{SECRETS}::test_s42_without_a_database_the_keys_are_not_judged",

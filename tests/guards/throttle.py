@@ -143,6 +143,13 @@ GUARDS = [
         f"{TESTS}::test_s62_a_forged_form_uses_up_no_tries",
     ),
     Mutant(
+        "a window of a wrong clock is over",
+        COUNTERS,
+        "or_(RateLimit.expires_at <= self._now(), RateLimit.expires_at > far)",
+        "RateLimit.expires_at <= self._now()",
+        f"{TESTS}::test_s62_a_wrong_clock_locks_nobody_out",
+    ),
+    Mutant(
         "a limit ends",
         COUNTERS,
         "(RateLimit.key == key) & ~self._is_over()",

@@ -187,7 +187,7 @@ GUARDS = [
     ),
     Mutant(
         "what happens to a connection is told",
-        "app/connections/events.py",
+        "app/connections/history.py",
         '    logger.log(level, "%s", event, extra=_fields(event))\n',
         "",
         f"{TESTS}::test_s80_what_matters_is_told_and_nothing_forges_a_line",
@@ -195,7 +195,7 @@ GUARDS = [
     Mutant(
         "a connect is told",
         "app/connections/lifecycle.py",
-        "        events.announce(\n            Event(\n                EventKind.CONNECTED,\n",
+        "        history.announce(\n            Event(\n                EventKind.CONNECTED,\n",
         "        str(\n            Event(\n                EventKind.CONNECTED,\n",
         f"{TESTS}::test_s80_what_matters_is_told_and_nothing_forges_a_line",
     ),

@@ -6,25 +6,35 @@ interrupted has renewed some and left the rest as it was.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain
 from threading import Lock
+from typing import Any
 from uuid import UUID
 
-from app.connections.fleet.idle import Idle
+from sqlalchemy import ColumnElement, Engine, Select, and_, func, select, tuple_
+
+from app.connections.backoff import PATIENCE_SECONDS, PROBE_SECONDS, WORTH_WAITING_SECONDS
+from app.connections.clock_bounds import (
+    LEASE_AHEAD_SECONDS,
+    PAST_AHEAD_SECONDS,
+    PAUSE_AHEAD_SECONDS,
+    is_over,
+)
 from app.connections.leases import Leases
-from app.connections.models import Status
-from app.connections.pauses import PATIENCE_SECONDS, PROBE_SECONDS, WORTH_WAITING_SECONDS
+from app.connections.models import Connection, Status
 from app.connections.refresh import SENDS, Refresh
-from app.connections.seen import Seen
+from app.connections.snapshot import Snapshot, snapshot_columns
 from app.database.clock import Clock
+from app.database.db import single_statements
 from app.errors import NotConnected, SealBroken, TryAgainLater
 
 WORTH_WAITING = timedelta(seconds=WORTH_WAITING_SECONDS)
+BATCH = 200  # rows that one statement reads
 AHEAD = 100  # this many are handed to the threads ahead: none waits while one of them is slow
 PUT_OFF_IN_A_ROW = 20  # after so many without a success, Katana is in trouble: leave the rest
 
@@ -46,7 +56,7 @@ class Outcome(StrEnum):
 class KeepAlive:
     """Renews connections that are not in use."""
 
-    def __init__(self, leases: Leases, idle: Idle, refresh: Refresh, clock: Clock) -> None:
+    def __init__(self, leases: Leases, idle: "Idle", refresh: Refresh, clock: Clock) -> None:
         self._leases = leases
         self._idle = idle
         self._refresh = refresh
@@ -63,7 +73,7 @@ class KeepAlive:
         """
         streak = _Streak()
 
-        def keep(seen: Seen) -> Outcome:
+        def keep(seen: Snapshot) -> Outcome:
             if stopped() or streak.too_long:
                 return Outcome.LEFT
 
@@ -87,7 +97,7 @@ class KeepAlive:
         """Renew this one now. Raises NotConnected."""
         return self._keep(self._look(connection_id))
 
-    def _keep(self, seen: Seen) -> Outcome:
+    def _keep(self, seen: Snapshot) -> Outcome:
         try:
             return self._settle(seen)
         except NotConnected:
@@ -98,7 +108,7 @@ class KeepAlive:
             logger.exception("connection %s: not renewed", seen.id)
         return Outcome.FAILED
 
-    def _settle(self, seen: Seen) -> Outcome:
+    def _settle(self, seen: Snapshot) -> Outcome:
         """Renew it; where the first send leaves open what is true, send once more."""
         now = self._rested(seen)
         if now.pausing:
@@ -119,7 +129,7 @@ class KeepAlive:
                 break
         return Outcome.PUT_OFF
 
-    def _rested(self, seen: Seen) -> Seen:
+    def _rested(self, seen: Snapshot) -> Snapshot:
         """What is seen after a short pause; a longer one is not waited for."""
         if not timedelta(0) < seen.pausing <= WORTH_WAITING:
             return seen
@@ -127,8 +137,8 @@ class KeepAlive:
         self._clock.sleep(seen.pausing.total_seconds())
         return self._look(seen.id)
 
-    def _look(self, connection_id: UUID) -> Seen:
-        seen = self._leases.look(connection_id)
+    def _look(self, connection_id: UUID) -> Snapshot:
+        seen = self._leases.read(connection_id)
         if seen is None:
             raise NotConnected
 
@@ -155,3 +165,81 @@ class _Streak:
             elif outcome in {Outcome.RENEWED, Outcome.ENDED}:
                 self._length = 0
         return outcome
+
+
+class Idle:
+    """The active connections that were last renewed before a moment."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = single_statements(engine)
+        self._clock = clock
+
+    def moment(self, seconds_ago: float) -> datetime:
+        """The database's time so long ago.
+
+        Read once and then passed on as a value: PostgreSQL looks up no index by its clock.
+        """
+        with self._engine.connect() as connection:
+            moment: datetime = connection.execute(
+                select(self._clock.database_time(-seconds_ago))
+            ).scalar_one()
+        return moment
+
+    def count(self, before: datetime) -> int:
+        """How many there are."""
+        ranges = (_idle(before), _ahead(self.moment(-PAST_AHEAD_SECONDS)))
+        counts = (select(func.count()).select_from(Connection).where(idle) for idle in ranges)
+        with self._engine.connect() as connection:
+            return sum(connection.execute(count).scalar_one() for count in counts)
+
+    def due(self, before: datetime, limit: int) -> Sequence[UUID]:
+        """Some of them that can be renewed now: not pausing, and not being renewed."""
+        free = and_(
+            is_over(Connection.next_attempt_at, self._clock, PAUSE_AHEAD_SECONDS),
+            is_over(Connection.lease_until, self._clock, LEASE_AHEAD_SECONDS),
+        )
+        found = select(Connection.id).where(_idle(before), free).order_by(Connection.refreshed_at)
+        with self._engine.connect() as connection:
+            return connection.scalars(found.limit(limit)).all()
+
+    def oldest(self) -> datetime | None:
+        """When the one that has waited longest was last renewed; None where there is none."""
+        oldest = select(func.min(Connection.refreshed_at)).where(Connection.status == Status.ACTIVE)
+        with self._engine.connect() as connection:
+            return connection.execute(oldest).scalar_one()
+
+    def batches(self, before: datetime) -> Iterator[Sequence[Snapshot]]:
+        """All of them, each once, in batches that are read when they are asked for.
+
+        No statement reads more than a batch, and none is open in between. A connection that is
+        renewed meanwhile is in no later batch.
+        """
+        # What was renewed at a moment still to come was written while the database's clock was
+        # wrong: it counts as idle too.
+        for idle in (_idle(before), _ahead(self.moment(-PAST_AHEAD_SECONDS))):
+            after: Snapshot | None = None
+            while batch := self._read(self._next(idle, after)):
+                yield batch
+                after = batch[-1]
+
+    def _next(self, idle: ColumnElement[bool], after: Snapshot | None) -> Select[Any]:
+        place = tuple_(Connection.refreshed_at, Connection.id)
+        further = [place > (after.refreshed_at, after.id)] if after else []
+        return (
+            select(*snapshot_columns(self._clock))
+            .where(idle, *further)
+            .order_by(Connection.refreshed_at, Connection.id)
+            .limit(BATCH)
+        )
+
+    def _read(self, statement: Select[Any]) -> Sequence[Snapshot]:
+        with self._engine.connect() as connection:
+            return [Snapshot(*row) for row in connection.execute(statement)]
+
+
+def _ahead(moment: datetime) -> ColumnElement[bool]:
+    return and_(Connection.status == Status.ACTIVE, Connection.refreshed_at > moment)
+
+
+def _idle(before: datetime) -> ColumnElement[bool]:
+    return and_(Connection.status == Status.ACTIVE, Connection.refreshed_at < before)

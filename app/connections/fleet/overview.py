@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Engine, func, or_, select
 
 from app.accounts.models import User
-from app.connections.bounds import (
+from app.connections.clock_bounds import (
     LEASE_AHEAD_SECONDS,
     LIFE_AHEAD_SECONDS,
     PAST_AHEAD_SECONDS,

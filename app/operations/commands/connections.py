@@ -6,7 +6,7 @@ import sys
 import click
 
 from app import connections as parts
-from app.connections import events
+from app.connections import history
 from app.connections.fleet.keep_alive import Outcome
 from app.connections.lifecycle import Revocation
 from app.connections.models import Status
@@ -38,7 +38,7 @@ def connections() -> None:
 @click.option("--status", type=click.Choice([status.value for status in Status]))
 def list_(status: str | None) -> None:
     """List the connections by e-mail address, and count them."""
-    overview = parts.current().upkeep.overview
+    overview = parts.current().overview
     shown = connection_table.columns(
         shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     )
@@ -59,8 +59,8 @@ def show(user: str) -> None:
     USER is an e-mail address, the number of a user, or the id of a connection.
     """
     person = user_lookup.find(user)
-    history = events.history(person.user.id, limit=20)
-    for line in connection_table.sheet(person.user, person.connection, history):
+    happened = history.history(person.user.id, limit=20)
+    for line in connection_table.sheet(person.user, person.connection, happened):
         click.echo(line)
 
 
@@ -71,7 +71,7 @@ def refresh(ctx: click.Context, user: str) -> None:
     """Renew the tokens of one now, however long they are still good."""
     connection = user_lookup.find(user).connected()
     try:
-        outcome = parts.current().upkeep.keep_alive.renew(connection.id)
+        outcome = parts.current().keep_alive.renew(connection.id)
     except NotConnected:
         raise click.ClickException("This user has disconnected meanwhile.") from None
     click.echo(REFRESHED[outcome])

@@ -77,13 +77,13 @@ def _watched_round(idle_days: float, in_flight: int, stop: Stop) -> bool:
 def _round(idle_days: float, in_flight: int, stop: Stop) -> bool:
     """Whether nothing is amiss after renewing all that is idle now."""
     parts.current().refresh.store_staged()
-    upkeep = parts.current().upkeep
-    before = upkeep.idle.moment(idle_days * DAY_SECONDS)
+    fleet = parts.current()
+    before = fleet.idle.moment(idle_days * DAY_SECONDS)
     counts: Counter[Outcome] = Counter()
     in_trouble = False
-    with progress("Renewing", upkeep.idle.count(before)) as done:
+    with progress("Renewing", fleet.idle.count(before)) as done:
         try:
-            for outcome in upkeep.keep_alive.run(before, in_flight, stop.asked):
+            for outcome in fleet.keep_alive.run(before, in_flight, stop.asked):
                 counts[outcome] += 1
                 done(1)
         except TryAgainLater:
@@ -113,11 +113,11 @@ def verify_before_use(yes: bool) -> None:
     if not yes:
         click.confirm("Was this database restored from a backup?", abort=True)
     parts.current().refresh.store_staged()
-    upkeep = parts.current().upkeep
-    before = upkeep.idle.moment(0)
+    fleet = parts.current()
+    before = fleet.idle.moment(0)
     marked = 0
-    with progress("Marking", upkeep.idle.count(before)) as done:
-        for batch in upkeep.verification.require(before):
+    with progress("Marking", fleet.idle.count(before)) as done:
+        for batch in fleet.restore.require(before):
             marked += batch
             done(batch)
     click.echo(

@@ -11,7 +11,7 @@ import click
 from flask.cli import AppGroup
 
 from app import connections as parts
-from app.connections.fleet.sealed import KeyInUse
+from app.connections.fleet.sealed_tokens import KeyInUse
 from app.operations.commands import require_settings
 from app.operations.commands.progress import progress
 from app.settings.parsing import KEY_BYTES
@@ -47,11 +47,11 @@ def rotate(ctx: click.Context) -> None:
     token does not open.
     """
     parts.current().refresh.store_staged()
-    upkeep = parts.current().upkeep
+    fleet = parts.current()
     broken: dict[UUID, str] = {}
     values = 0
-    with progress("Sealing", upkeep.sealed.count()) as done:
-        for batch in upkeep.resealing.run():
+    with progress("Sealing", fleet.sealed_tokens.count()) as done:
+        for batch in fleet.key_rotation.run():
             broken |= batch.broken
             values += batch.values
             done(batch.connections)
@@ -62,7 +62,7 @@ def rotate(ctx: click.Context) -> None:
     click.echo(f"Values sealed anew: {values}.")
     for connection_id, why in broken.items():
         click.echo(f"connection {connection_id}: {why}; left as it is", err=True)
-    click.echo(_still_needed(upkeep.sealed.keys_in_use()))
+    click.echo(_still_needed(fleet.sealed_tokens.keys_in_use()))
     waiting = parts.current().staged.count()
     if waiting:
         click.echo(

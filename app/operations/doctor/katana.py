@@ -92,7 +92,7 @@ def clock(examined: Examined) -> Iterator[Finding]:
         return
 
     apart = {"This machine": datetime.now(UTC) - katana}
-    apart["The database"] = examined.connections.upkeep.idle.moment(0) - katana
+    apart["The database"] = examined.connections.idle.moment(0) - katana
     wrong = [
         f"{whose} is {round(by.total_seconds())} s off."
         for whose, by in apart.items()

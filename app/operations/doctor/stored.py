@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.connections.fleet.sealed import KeyInUse, SealedValue
+from app.connections.fleet.sealed_tokens import KeyInUse, SealedValue
 from app.errors import SealBroken
 from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
 
@@ -12,7 +12,7 @@ OVERDUE_DAYS = 8  # `flask connections keep-alive` renews after 7
 
 def keys(examined: Examined) -> Iterator[Finding]:
     """Every key that a stored token needs is there, is the first, and opens what it has sealed."""
-    uses = examined.connections.upkeep.sealed.keys_in_use()
+    uses = examined.connections.sealed_tokens.keys_in_use()
     yield _needed(examined, uses)
     yield _opening(examined, uses)
 
@@ -39,7 +39,7 @@ def _needed(examined: Examined, uses: Sequence[KeyInUse]) -> Finding:
 
 def _opening(examined: Examined, uses: Sequence[KeyInUse]) -> Finding:
     """One of each key and some more are tried."""
-    sealed = examined.connections.upkeep.sealed
+    sealed = examined.connections.sealed_tokens
     known = {key.kid for key in examined.settings.token_keys}
     examples = sealed.of([use.example for use in uses if use.kid in known])
     tried = {value for value in (*examples, *next(sealed.batches(), ())) if value.kid in known}
@@ -64,7 +64,7 @@ def _opens(examined: Examined, value: SealedValue) -> bool:
 
 def moments(examined: Examined) -> Iterator[Finding]:
     """No stored moment lies further ahead than this app puts one."""
-    found = examined.connections.upkeep.overview.misdated(MISDATED_SHOWN + 1)
+    found = examined.connections.overview.misdated(MISDATED_SHOWN + 1)
     if not found:
         yield ok("moments", "No stored moment lies too far ahead.")
         return
@@ -81,11 +81,11 @@ def moments(examined: Examined) -> Iterator[Finding]:
 
 def connections(examined: Examined) -> Iterator[Finding]:
     """None waits for long, and Katana does not refuse all."""
-    upkeep = examined.connections.upkeep
-    told = ", ".join(f"{count} {status}" for status, count in upkeep.overview.counts().items())
-    oldest = upkeep.idle.oldest()
-    waited = (upkeep.idle.moment(0) - oldest).days if oldest else 0
-    if upkeep.incidents.under_way():
+    fleet = examined.connections
+    told = ", ".join(f"{count} {status}" for status, count in fleet.overview.counts().items())
+    oldest = fleet.idle.oldest()
+    waited = (fleet.idle.moment(0) - oldest).days if oldest else 0
+    if fleet.refusal_breaker.is_open():
         yield warning(
             "connections",
             f"{told}. Katana refuses many in a row: none is ended, and one a minute is tried.",

@@ -80,12 +80,12 @@ def _send(key: Key, _: Stopped) -> None:
 
 
 def _idle(limit: int) -> Sequence[Key]:
-    idle = connections.current().upkeep.idle
+    idle = connections.current().idle
     return [(str(one),) for one in idle.due(idle.moment(IDLE_DAYS * DAY_SECONDS), limit)]
 
 
 def _keep_alive(key: Key, _: Stopped) -> None:
-    connections.current().upkeep.keep_alive.renew(UUID(key[0]))
+    connections.current().keep_alive.renew(UUID(key[0]))
 
 
 def _clear(_key: Key, stopped: Stopped) -> None:

@@ -15,14 +15,14 @@ from uuid import UUID
 
 from sqlalchemy import CursorResult, Engine, func, or_, update
 
-from app.connections.bounds import PAST_AHEAD_SECONDS
-from app.connections.fleet.idle import Idle
+from app.connections.clock_bounds import PAST_AHEAD_SECONDS
+from app.connections.fleet.keep_alive import Idle
 from app.connections.models import Connection, Status
 from app.database.clock import Clock
 from app.database.db import single_statements
 
 
-class Verification:
+class Restore:
     """Marks connections to be verified before they are used."""
 
     def __init__(self, engine: Engine, idle: Idle, clock: Clock) -> None:

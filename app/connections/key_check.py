@@ -15,7 +15,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections import current
-from app.connections.fleet.sealed import SealedTokens
+from app.connections.fleet.sealed_tokens import SealedTokens
 from app.connections.vault import Vault
 from app.database import poolers
 from app.database.db import db
@@ -36,7 +36,7 @@ def require(app: Flask) -> None:
     with app.app_context():
         parts = current()
         try:
-            faults = _faults(parts.upkeep.sealed, parts.vault)
+            faults = _faults(parts.sealed_tokens, parts.vault)
         except SQLAlchemyError as error:
             if poolers.refuses_settings(error):  # it will for as long as its settings stay
                 raise ConfigurationError((f"{poolers.REFUSES} {poolers.REMEDY}",)) from None

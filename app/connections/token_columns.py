@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from app.connections.pauses import jitter
+from app.connections.backoff import jitter
 from app.connections.vault import Place, Vault
 from app.database.clock import Clock
 from app.katana.oauth import Grant

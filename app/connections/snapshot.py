@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from app.connections.bounds import (
+from app.connections.clock_bounds import (
     LEASE_AHEAD_SECONDS,
     LIFE_AHEAD_SECONDS,
     PAST_AHEAD_SECONDS,
@@ -23,7 +23,7 @@ REFUSAL_COUNTS_SECONDS = 3600  # a second refusal within this time confirms the 
 
 
 @dataclass(frozen=True)
-class Seen:
+class Snapshot:
     """What one look at a connection told."""
 
     id: UUID
@@ -146,8 +146,8 @@ def _failing_for(since: datetime | None, refreshed_at: datetime, at: datetime) -
     return max(0.0, (at - since).total_seconds())
 
 
-def seen_columns(clock: Clock) -> tuple[Any, ...]:
-    """What to select for a Seen, in the order of its fields."""
+def snapshot_columns(clock: Clock) -> tuple[Any, ...]:
+    """What to select for a Snapshot, in the order of its fields."""
     return (
         Connection.id,
         Connection.user_id,

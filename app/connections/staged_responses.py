@@ -21,8 +21,8 @@ from uuid import UUID
 
 from sqlalchemy import make_url
 
-from app.connections import grants
-from app.connections.seen import Lease
+from app.connections import token_columns
+from app.connections.snapshot import Lease
 from app.connections.vault import Vault
 from app.katana.oauth import UNSTATED_LIFE_SECONDS, Grant
 
@@ -50,8 +50,10 @@ class StagedResponse:
         place = (self.connection_id, self.user_id)
         access, refresh = self.sealed_access_token, self.sealed_refresh_token
         return Grant(
-            access_token=vault.open(access, grants.access_place(*place)) if access else None,
-            refresh_token=vault.open(refresh, grants.refresh_place(*place)) if refresh else None,
+            access_token=vault.open(access, token_columns.access_place(*place)) if access else None,
+            refresh_token=vault.open(refresh, token_columns.refresh_place(*place))
+            if refresh
+            else None,
             expires_in=UNSTATED_LIFE_SECONDS,
             scope=self.scope,
         )

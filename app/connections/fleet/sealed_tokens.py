@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine, LargeBinary, func, select
 
-from app.connections import grants
+from app.connections import token_columns
 from app.connections.models import Connection
 from app.connections.vault import Place, sealed_by
 from app.database.db import single_statements
@@ -112,8 +112,10 @@ def _values(rows: Sequence[Any]) -> Sequence[SealedValue]:
         value
         for connection_id, user_id, access, refresh in rows
         for value in (
-            SealedValue(connection_id, grants.access_place(connection_id, user_id), access),
-            SealedValue(connection_id, grants.refresh_place(connection_id, user_id), refresh),
+            SealedValue(connection_id, token_columns.access_place(connection_id, user_id), access),
+            SealedValue(
+                connection_id, token_columns.refresh_place(connection_id, user_id), refresh
+            ),
         )
     ]
 

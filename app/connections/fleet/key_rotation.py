@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import CursorResult, Engine, column, update
 
-from app.connections.fleet.sealed import SealedTokens, SealedValue
+from app.connections.fleet.sealed_tokens import SealedTokens, SealedValue
 from app.connections.models import Connection
 from app.connections.vault import Vault
 from app.errors import SealBroken
@@ -35,7 +35,7 @@ class _Exchange:
     new: bytes = field(repr=False)
 
 
-class Resealing:
+class KeyRotation:
     """Brings all values under the first key."""
 
     def __init__(self, engine: Engine, tokens: SealedTokens, vault: Vault) -> None:

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import Engine, Select, bindparam, func, select
 
-from app.connections.bounds import PAST_AHEAD_SECONDS
+from app.connections.backoff import PROBE_SECONDS
+from app.connections.clock_bounds import PAST_AHEAD_SECONDS
 from app.connections.models import Connection
-from app.connections.pauses import PROBE_SECONDS
 from app.database.clock import Clock
 from app.database.db import single_statements
 
@@ -22,7 +22,7 @@ LATELY_SECONDS = 3600  # others count as renewed if one was within this time
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Incidents:
+class RefusalBreaker:
     """Reads from the connections whether there is an incident."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
@@ -30,12 +30,12 @@ class Incidents:
         self._counting = _counting(clock)  # built once: every refresh asks
         self._others = _others(clock)
 
-    def under_way(self) -> bool:
+    def is_open(self) -> bool:
         """Whether Katana refuses so many in a row that the fault must be its own."""
         refusals, _ = self._refusals()
         return refusals >= REFUSALS
 
-    def may_send(self) -> bool:
+    def allows_request(self) -> bool:
         """Whether a refresh may be sent: always, but during an incident only as a probe."""
         refusals, quiet = self._refusals()
         return refusals < REFUSALS or quiet

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.connections.pauses import LONGEST_PAUSE_SECONDS
+from app.connections.backoff import LONGEST_PAUSE_SECONDS
 from app.database.clock import Clock
 from app.katana.oauth import STATED_LIFE_SECONDS
 
