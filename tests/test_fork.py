@@ -119,7 +119,7 @@ def remove_sandbox(fork: Fork) -> None:
 
 def remove_sync(fork: Fork) -> None:
     """No copy: pages ask Katana, and the worker only keeps connections alive."""
-    kept = ("app/sync/copy.py", "migrations/versions/20261127_one_spelling.py")
+    kept = ("README.md", "app/sync/copy.py", "migrations/versions/20261127_one_spelling.py")
     kept += ("app/__init__.py", "app/pages/katana_api.py", "app/pages/__init__.py")
     kept += ("app/pages/dashboard.py", "app/operations/worker/__init__.py")
     kept += ("app/operations/doctor/__init__.py", "app/pages/security.py")
@@ -148,6 +148,7 @@ def remove_sync(fork: Fork) -> None:
         r"\n\n\ndef \w+\([^\n]*\n(?:    [^\n]*\n)*?    [^\n]*\bsync\.[^\n]*(?:\n    [^\n]*)*",
         "",
     )
+    fork.change("README.md", r"\n.*docs/sync\.md.*", "")
     fork.change("templates/base.html", "<footer>.*</footer>", "<footer>Nothing is kept.</footer>")
 
 

@@ -1,7 +1,9 @@
-"""What is read from Katana: one file for each resource. Add a file and name it in RESOURCES."""
+"""What is read from Katana: one file for each resource."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 from uuid import UUID
 
@@ -58,8 +60,8 @@ class Resource:
 
 
 def all_resources() -> Mapping[str, Resource]:
-    """The resources by name."""
-    from app.sync.resources import customers, orders, products, stock
-
-    found = (orders.ORDERS, customers.CUSTOMERS, products.PRODUCTS, stock.STOCK)
-    return {resource.name: resource for resource in found}
+    """Every Resource that a file of this folder defines, by name."""
+    names = sorted(module.name for module in iter_modules(__path__))
+    files = [import_module(f"{__name__}.{name}") for name in names]
+    found = [value for file in files for value in vars(file).values()]
+    return {resource.name: resource for resource in found if isinstance(resource, Resource)}
