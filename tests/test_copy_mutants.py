@@ -8,6 +8,7 @@ from tests.mutants import Change, Mutant, assert_in_place, assert_noticed
 
 PAGES, BROWSER = "tests/test_copy_pages.py", "tests/test_copy_browser.py"
 ORDERS, STOCK = "app/pages/copy/orders.py", "app/pages/copy/stock.py"
+SEARCH = "app/pages/copy/search.py"
 FRESHNESS, VIEWS = "app/pages/copy/freshness.py", "app/pages/copy/views.py"
 SCRIPT = "app/static/page.js"
 
@@ -78,14 +79,14 @@ MUTANTS = [
     ),
     Mutant(
         "a position is a moment that there is",
-        ORDERS,
+        SEARCH,
         "except (ValueError, OverflowError):",
         "except ValueError:",
         f"{PAGES}::test_no_address_breaks_the_list",
     ),
     Mutant(
         "what is searched for is cleaned",
-        ORDERS,
+        SEARCH,
         "if character.isprintable())",
         "if character)",
         f"{PAGES}::test_a_search_is_cut_and_cleaned",

@@ -18,7 +18,8 @@ from app.database.db import db
 from app.katana import client as katana_client
 from app.pages import display
 from app.pages.copy.freshness import UNTOLD
-from app.pages.copy.orders import AT_ONCE, CHARACTERS, Position, Search
+from app.pages.copy.orders import AT_ONCE
+from app.pages.copy.search import CHARACTERS, Position, Search
 from app.sync.copy import Customer, Order, Product, StockLevel, Variant
 from app.sync.models import SyncCursor
 from app.sync.webhook import Webhook, WebhookState

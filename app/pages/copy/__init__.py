@@ -5,6 +5,7 @@ is away, and say how old they are. They go with `app/sync/`.
 
     views.py       the routes
     orders.py      orders from the copy: latest, searched, one
+    search.py      what is looked for, and a place in the list, as an address says it
     stock.py       stock from the copy: what runs short first
     freshness.py   as of when, and why it is not newer, in a factory owner's words
 """

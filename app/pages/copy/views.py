@@ -11,6 +11,7 @@ from app.database.db import db
 from app.katana.fields import MOST_ID
 from app.pages.copy import orders, stock
 from app.pages.copy.freshness import state
+from app.pages.copy.search import Search
 from app.pages.copy.set_aside import set_aside
 
 #: Where "Update now" leads back to, by what stands in its form.
@@ -28,7 +29,7 @@ def all_orders() -> str:
     if connection is None:
         return render_template("copy/orders.html", connection=None)
 
-    connection_id, asked = connection.id, orders.Search.read(request.args)
+    connection_id, asked = connection.id, Search.read(request.args)
     return render_template(
         "copy/orders.html",
         state=state(connection),
