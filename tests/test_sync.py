@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
+from sqlalchemy import event, null, update
 
 from app import create_app, sync
 from app.database.db import db
@@ -381,10 +381,7 @@ def test_without_a_hint_it_polls(
     assert POLL_WITH_WEBHOOK_SECONDS == 300
     if well:
         with ada.app.app_context():
-            state = WebhookState.ACTIVE
-            db.session.add(
-                Webhook(connection_id=ada.connected.id, state=state, due_at=clock.moment)
-            )
+            db.session.execute(update(Webhook).values(state=WebhookState.ACTIVE))
             db.session.commit()
     ada.run()
 
@@ -488,6 +485,23 @@ def test_a_failing_resource_backs_off_and_says_why(
     ada.run()
     assert ada.cursor("customers").failure is None
     ada.assert_in_step()
+
+
+def test_an_account_that_the_callback_could_not_name_is_named_later(
+    ada: Syncing, sandbox: Sandbox, clock: HeldClock
+) -> None:
+    """Katana did not answer then, nor at the first pass; a day later it is asked again."""
+    ada.connected.change(factory_name=null())
+    sandbox.fault("api", "status", status=500, path="/v1/factory", times=0)
+    ada.run()
+    assert ada.connected.row().factory_name is None
+    ada.assert_in_step()
+
+    sandbox.clear_faults()
+    clock.move(DAY + 1)
+    ada.run()
+
+    assert ada.connected.row().factory_name == "Alder & Spoke Bicycles"
 
 
 @pytest.mark.parametrize("column", ["due_at", "next_attempt_at", "lease_until"])

@@ -85,6 +85,11 @@ class Pass:
         return self.pages <= 1 and self.until is None
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing of it has been read."""
+        return self.page == FIRST_LOOK and self.pages == 0
+
+    @property
     def is_over(self) -> bool:
         """Whether every page has been read."""
         return self.page == FIRST_LOOK and self.pages > 0
