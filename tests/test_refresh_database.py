@@ -14,7 +14,8 @@ from app.connections.leases import Leases
 from app.connections.models import Connection, EventKind
 from app.connections.snapshot import Lease
 from app.connections.token_columns import usable_seconds
-from app.database.db import db, single_statements
+from app.database.db import db
+from app.database.engine import single_statements
 from tests.clocks import HeldClock
 from tests.connected import Connected, MakeConnected, Parts, refresh
 from tests.until import until

@@ -73,8 +73,8 @@ MUTANTS = [
     ),
     Mutant(
         "a session of a SQLite file that was replaced is ended",
-        "app/database/db.py",
-        "            pool.check_file(db.engine)\n",
+        "app/database/engine.py",
+        "        pool.check_file(engine)\n",
         "",
         "tests/test_sqlite_sessions.py::test_a_file_that_was_replaced_is_opened_anew",
     ),

@@ -10,7 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts.models import RateLimit
 from app.database.clock import SystemClock
-from app.database.db import db, single_statements
+from app.database.db import db
+from app.database.engine import single_statements
 
 KEPT_SECONDS = 60  # after its window a counter may still be asked for
 LONGEST_WINDOW_SECONDS = 3600  # of all limits in `throttle.py`

@@ -31,6 +31,7 @@ nor committed.
     key_check.py         refuse to serve with the wrong keys
     clock_bounds.py      how far ahead a stored time can lie
     models.py            the tables
+    host.py              what it takes from the application around it: session, users, browsers
     fleet/               all connections at once
 
 Nothing in here knows of requests, browser sessions, URLs or HTML.

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, and_, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from app.connections.host import BrowserId, db
 from app.connections.models import ConnectAttempt
 from app.connections.vault import Place, Vault
 from app.database.clock import Clock
-from app.database.db import db
 from app.errors import (
     AttemptElsewhere,
     AttemptExpired,
@@ -52,7 +52,7 @@ class Attempts:
         self._vault = vault
         self._clock = clock
 
-    def begin(self, user_session_id: int) -> Attempt:
+    def begin(self, user_session_id: BrowserId) -> Attempt:
         """A new attempt for this browser session, good for ten minutes.
 
         Raises AttemptRefused where the session has just ended.
@@ -65,7 +65,7 @@ class Attempts:
             raise AttemptRefused("the browser session ended before its attempt began") from None
         return attempt
 
-    def consume(self, state: str, user_session_id: int) -> str:
+    def consume(self, state: str, user_session_id: BrowserId) -> str:
         """The code verifier of the attempt with this state; the attempt is gone.
 
         The caller calls `finish` once the code is exchanged or cannot be. Raises AttemptExpired,
@@ -99,11 +99,11 @@ class Attempts:
         db.session.execute(delete(ConnectAttempt).where(this_one, consumed))
         db.session.commit()
 
-    def is_under_way(self, state: str, user_session_id: int) -> bool:
+    def is_under_way(self, state: str, user_session_id: BrowserId) -> bool:
         """Whether an earlier callback of this browser session exchanges the code right now."""
         return isinstance(self._refusal(state, user_session_id), ExchangeUnderWay)
 
-    def wait_for_exchange(self, state: str, user_session_id: int, seconds: float) -> None:
+    def wait_for_exchange(self, state: str, user_session_id: BrowserId, seconds: float) -> None:
         """Return once no callback exchanges the code any more; this session then looks again.
 
         Raises ExchangeUnderWay after so many seconds. No transaction is open meanwhile.
@@ -115,7 +115,7 @@ class Attempts:
 
             self._clock.sleep(LOOK_SECONDS)
 
-    def _refusal(self, state: str, user_session_id: int) -> AttemptRefused:
+    def _refusal(self, state: str, user_session_id: BrowserId) -> AttemptRefused:
         """Why an attempt that could not be consumed could not, as of now."""
         found = db.session.execute(
             select(
@@ -145,7 +145,7 @@ class Attempts:
         now, far = self._clock.database_time(), self._clock.database_time(2 * longest)
         return and_(ConnectAttempt.expires_at > now, ConnectAttempt.expires_at <= far)
 
-    def _store(self, attempt: Attempt, user_session_id: int) -> None:
+    def _store(self, attempt: Attempt, user_session_id: BrowserId) -> None:
         state_hash = hash_of(attempt.state)
         self._make_room(user_session_id)
         sealed = self._vault.seal(attempt.code_verifier, _place(state_hash, user_session_id))
@@ -153,7 +153,7 @@ class Attempts:
         db.session.commit()
 
     def _insert(
-        self, state_hash: str, user_session_id: int, sealed_verifier: bytes, seconds: float
+        self, state_hash: str, user_session_id: BrowserId, sealed_verifier: bytes, seconds: float
     ) -> None:
         db.session.execute(
             insert(ConnectAttempt).values(
@@ -165,7 +165,7 @@ class Attempts:
             )
         )
 
-    def _make_room(self, user_session_id: int) -> None:
+    def _make_room(self, user_session_id: BrowserId) -> None:
         kept = (
             select(ConnectAttempt.state_hash)
             .where(ConnectAttempt.user_session_id == user_session_id)
@@ -185,5 +185,5 @@ def hash_of(state: str) -> str:
     return hashlib.sha256(state.encode()).hexdigest()
 
 
-def _place(state_hash: str, user_session_id: int) -> Place:
+def _place(state_hash: str, user_session_id: BrowserId) -> Place:
     return Place("connect_attempts", "sealed_verifier", state_hash, str(user_session_id))

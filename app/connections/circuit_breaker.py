@@ -14,7 +14,7 @@ from app.connections.backoff import PROBE_SECONDS
 from app.connections.clock_bounds import PAST_AHEAD_SECONDS
 from app.connections.models import Connection
 from app.database.clock import Clock
-from app.database.db import single_statements
+from app.database.engine import single_statements
 
 REFUSALS = 5  # different connections, none renewed in between, ...
 WITHIN_SECONDS = 3600  # ... within this time

@@ -12,9 +12,9 @@ from flask import current_app, has_app_context
 from sqlalchemy import Delete, Insert, bindparam, delete, insert, or_, select
 from sqlalchemy.orm import aliased
 
+from app.connections.host import UserId, db
 from app.connections.models import ConnectionEvent, EventKind
 from app.database.clock import Clock
-from app.database.db import db
 
 KEPT = 100  # rows of the history of one user's connection
 
@@ -26,7 +26,7 @@ class Event:
     """What happened to a connection: what a receiver is called with."""
 
     kind: EventKind
-    user_id: int
+    user_id: UserId
     connection_id: UUID
     #: refreshed: `recovered` where an earlier answer had been lost, else None.
     #: refresh_failed: the class of the failure, such as `answer_lost` or `client_refused`.
@@ -72,7 +72,7 @@ def entry(clock: Clock) -> Insert:
 
 
 def values(
-    user_id: int, connection_id: UUID, kind: EventKind, detail: str | None = None
+    user_id: UserId, connection_id: UUID, kind: EventKind, detail: str | None = None
 ) -> Mapping[str, Any]:
     """One row of the history, as the parameters of `entry()`."""
     return {"user_id": user_id, "connection_id": connection_id, "kind": kind, "detail": detail}
@@ -102,14 +102,14 @@ def announce(event: Event) -> None:
         _tell(receiver, event)
 
 
-def announce_disconnecting(user_id: int, connection_id: UUID) -> None:
+def announce_disconnecting(user_id: UserId, connection_id: UUID) -> None:
     """Tell whoever subscribed that a connection is about to end. Have no transaction open."""
     event = Event(EventKind.DISCONNECTED, user_id, connection_id)
     for receiver in disconnecting.receivers_for(event):
         _tell(receiver, event)
 
 
-def history(user_id: int, limit: int) -> Sequence[ConnectionEvent]:
+def history(user_id: UserId, limit: int) -> Sequence[ConnectionEvent]:
     """The latest changes and failures of a user's connection, newest first.
 
     Processes of an earlier version list each renewal. These are left out.

@@ -16,9 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections import current
 from app.connections.fleet.sealed_tokens import SealedTokens
+from app.connections.host import db
 from app.connections.vault import Vault
 from app.database import poolers
-from app.database.db import db
 from app.errors import ConfigurationError, SealBroken
 
 TRIED = 50  # connections, at each end

@@ -37,10 +37,11 @@ from app.connections.clock_bounds import (
     PAUSE_AHEAD_SECONDS,
     is_over,
 )
+from app.connections.host import UserId
 from app.connections.models import Connection, ConnectionEvent, EventKind, Reason, Status
 from app.connections.snapshot import Lease, Snapshot, snapshot_columns
 from app.database.clock import Clock
-from app.database.db import single_reads, single_statements
+from app.database.engine import single_reads, single_statements
 
 SHORTEST_LEASE_SECONDS = 20  # time for Katana's answer, and to save it
 
@@ -141,7 +142,7 @@ class Leases:
         """End the lease of one who sent nothing."""
         self._count(self._stepping_aside, _holder(lease))
 
-    def connected(self, user_id: int) -> bool:
+    def connected(self, user_id: UserId) -> bool:
         """Whether this user has a connection, be it another one than a moment ago."""
         return self._row(self._finding, {"whose": user_id}) is not None
 

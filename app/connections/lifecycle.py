@@ -13,10 +13,10 @@ from sqlalchemy.exc import IntegrityError
 from app.connections import history, orphans, token_columns
 from app.connections.attempts import hash_of
 from app.connections.history import Event
+from app.connections.host import UserId, db
 from app.connections.models import Connection, EventKind, Status
 from app.connections.vault import Vault
 from app.database.clock import Clock
-from app.database.db import db
 from app.errors import KatanaSaturated, LoginError, NotConnected, SealBroken
 from app.katana.bulkheads import UNLIMITED, Bulkheads
 from app.katana.oauth import Grant, KatanaLogin
@@ -73,7 +73,7 @@ class Lifecycle:
         self._vault = vault
         self._clock = clock
 
-    def connect(self, user_id: int, grant: Grant, state: str) -> Connected:
+    def connect(self, user_id: UserId, grant: Grant, state: str) -> Connected:
         """Store the grant that the attempt with `state` brought, in place of any earlier one.
 
         The earlier grant is left alone at Katana: revoking it could end the user's consent, and
@@ -93,7 +93,7 @@ class Lifecycle:
         )
         return connected
 
-    def disconnect(self, user_id: int) -> Revocation | None:
+    def disconnect(self, user_id: UserId) -> Revocation | None:
         """Revoke the grant if Katana offers that, then forget it; None where there was none.
 
         What Katana answers is told to the user and stops nothing: the tokens are deleted in any
@@ -119,7 +119,7 @@ class Lifecycle:
         db.session.rollback()
         return None
 
-    def renewals(self, user_id: int) -> Renewals | None:
+    def renewals(self, user_id: UserId) -> Renewals | None:
         """How often the user's connection was renewed; None where there is none."""
         counted = select(
             Connection.renewals, Connection.refreshed_at, self._clock.database_time()
@@ -134,7 +134,7 @@ class Lifecycle:
         db.session.execute(connection.values(factory_name=name[:NAME_CHARACTERS]))
         db.session.commit()
 
-    def _store_in_the_end(self, user_id: int, grant: Grant, state: str) -> Connected:
+    def _store_in_the_end(self, user_id: UserId, grant: Grant, state: str) -> Connected:
         for _ in range(TRIES):
             try:
                 return self._store(user_id, grant, state)
@@ -147,7 +147,7 @@ class Lifecycle:
             orphans.withdraw(self._login, grant)
         raise NotConnected("a grant came that could not be stored for anybody")
 
-    def _store(self, user_id: int, grant: Grant, state: str) -> Connected:
+    def _store(self, user_id: UserId, grant: Grant, state: str) -> Connected:
         earlier = find(user_id)
         connection_id = earlier.id if earlier else uuid4()
         connected = Connected(
@@ -181,7 +181,7 @@ class Lifecycle:
         return connected
 
     def _forget(
-        self, connection_id: UUID, generation: int, user_id: int, revocation: Revocation
+        self, connection_id: UUID, generation: int, user_id: UserId, revocation: Revocation
     ) -> bool:
         this_one = (Connection.id == connection_id) & (Connection.generation == generation)
         forget = delete(Connection).where(this_one).returning(Connection.id)
@@ -195,13 +195,13 @@ class Lifecycle:
         return True
 
     def _record(
-        self, user_id: int, connection_id: UUID, kind: EventKind, detail: str | None = None
+        self, user_id: UserId, connection_id: UUID, kind: EventKind, detail: str | None = None
     ) -> None:
         entry = history.values(user_id, connection_id, kind, detail)
         db.session.execute(history.entry(self._clock), entry)
         db.session.execute(history.bound(), {"whose": user_id})
 
-    def _revoke(self, connection_id: UUID, user_id: int, sealed: bytes) -> Revocation:
+    def _revoke(self, connection_id: UUID, user_id: UserId, sealed: bytes) -> Revocation:
         if self._login.settings.revoke_url is None:
             return Revocation.NOT_OFFERED
 
@@ -214,12 +214,12 @@ class Lifecycle:
         return Revocation.REVOKED
 
 
-def find(user_id: int) -> Connection | None:
+def find(user_id: UserId) -> Connection | None:
     """The user's connection, if there is one."""
     return db.session.scalar(select(Connection).where(Connection.user_id == user_id))
 
 
-def finished(user_id: int, state: str) -> bool:
+def finished(user_id: UserId, state: str) -> bool:
     """Whether the attempt with this state made the user's connection: its callback is a repeat."""
     this_one = (Connection.user_id == user_id) & (Connection.connected_by == hash_of(state))
     return db.session.scalar(select(Connection.id).where(this_one)) is not None

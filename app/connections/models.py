@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 from sqlalchemy import (
     CheckConstraint,
     Enum,
-    ForeignKey,
     Index,
     LargeBinary,
     String,
@@ -16,8 +15,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.connections.host import BrowserId, Model, UserId, browser_column, user_column
 from app.database.columns import Timestamp
-from app.database.db import Model
 
 
 def _words(kind: type[StrEnum]) -> Enum:
@@ -43,9 +42,7 @@ class ConnectAttempt(Model):
     #: SHA-256 of `state`.
     state_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     #: Only this browser session, hence this user, may finish it.
-    user_session_id: Mapped[int] = mapped_column(
-        ForeignKey("user_sessions.id", ondelete="CASCADE"), index=True
-    )
+    user_session_id: Mapped[BrowserId] = browser_column()
     #: The PKCE verifier; empty while the code is exchanged.
     sealed_verifier: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(Timestamp)
@@ -101,7 +98,7 @@ class Connection(Model):
 
     #: Random and never used again: an old sealed token opens in no later connection.
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid4)
-    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), unique=True)
+    user_id: Mapped[UserId] = user_column(unique=True)
     status: Mapped[Status] = mapped_column(_words(Status))
     reason: Mapped[Reason | None] = mapped_column(_words(Reason))
     #: What Katana calls the account. A label: Katana publishes no stable id.
@@ -167,7 +164,7 @@ class ConnectionEvent(Model):
     __table_args__ = (Index("ix_connection_events_history", "user_id", "id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    user_id: Mapped[UserId] = user_column()
     #: No foreign key: the connection may be gone.
     connection_id: Mapped[UUID] = mapped_column(Uuid)
     kind: Mapped[EventKind] = mapped_column(_words(EventKind))

@@ -16,6 +16,7 @@ from app.connections.clock_bounds import (
     PAUSE_AHEAD_SECONDS,
     seconds_until,
 )
+from app.connections.host import UserId
 from app.connections.models import Connection, Reason, Status
 from app.database.clock import Clock
 
@@ -27,7 +28,7 @@ class Snapshot:
     """What one look at a connection told."""
 
     id: UUID
-    user_id: int
+    user_id: UserId
     status: Status
     reason: Reason | None
     generation: int
@@ -98,7 +99,7 @@ class Lease:
     """The right to send one refresh of one generation, and what is sent."""
 
     connection_id: UUID
-    user_id: int
+    user_id: UserId
     generation: int
     owner: str
     claimed: float  # monotonic, taken before the claim was made

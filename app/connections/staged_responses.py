@@ -22,6 +22,7 @@ from uuid import UUID
 from sqlalchemy import make_url
 
 from app.connections import token_columns
+from app.connections.host import UserId, user_id_for_json, user_id_from
 from app.connections.snapshot import Lease
 from app.connections.vault import Vault
 from app.katana.oauth import UNSTATED_LIFE_SECONDS, Grant
@@ -37,7 +38,7 @@ class StagedResponse:
 
     path: Path
     connection_id: UUID
-    user_id: int
+    user_id: UserId
     generation: int
     owner: str
     fence: int
@@ -101,7 +102,7 @@ class StagedResponses:
         content = json.dumps(
             {
                 "connection_id": str(lease.connection_id),
-                "user_id": lease.user_id,
+                "user_id": user_id_for_json(lease.user_id),
                 "generation": lease.generation,
                 "owner": lease.owner,
                 "fence": lease.fence,
@@ -188,7 +189,7 @@ def _read(path: Path) -> StagedResponse:
     return StagedResponse(
         path=path,
         connection_id=UUID(content["connection_id"]),
-        user_id=_whole(content["user_id"]),
+        user_id=user_id_from(content["user_id"]),
         generation=_whole(content["generation"]),
         owner=str(content["owner"]),
         fence=_whole(content["fence"]),

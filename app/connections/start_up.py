@@ -5,7 +5,7 @@ import logging
 from flask import Flask
 
 from app.connections import current
-from app.database.db import db
+from app.connections.host import db
 
 logger = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from app.connections.backoff import jitter
+from app.connections.host import UserId
 from app.connections.vault import Place, Vault
 from app.database.clock import Clock
 from app.katana.oauth import Grant
@@ -16,7 +17,7 @@ ALLOWANCE_SECONDS = 5  # ... or this, whichever is less
 
 
 def columns(
-    vault: Vault, clock: Clock, grant: Grant, connection_id: UUID, user_id: int, age: float = 0
+    vault: Vault, clock: Clock, grant: Grant, connection_id: UUID, user_id: UserId, age: float = 0
 ) -> Mapping[str, Any]:
     """The values that store `grant`, which came `age` seconds ago.
 
@@ -55,11 +56,11 @@ def margin_seconds(expires_in: int) -> float:
     return min(expires_in * MARGIN_SHARE, MARGIN_SECONDS) * jitter(1, 2)
 
 
-def access_place(connection_id: UUID, user_id: int) -> Place:
+def access_place(connection_id: UUID, user_id: UserId) -> Place:
     """Where a sealed access token belongs."""
     return Place("connections", "sealed_access_token", str(connection_id), str(user_id))
 
 
-def refresh_place(connection_id: UUID, user_id: int) -> Place:
+def refresh_place(connection_id: UUID, user_id: UserId) -> Place:
     """Where a sealed refresh token belongs."""
     return Place("connections", "sealed_refresh_token", str(connection_id), str(user_id))

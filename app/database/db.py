@@ -1,16 +1,12 @@
-"""The database session, the base of the models, and the engine."""
-
-import os
-from contextlib import suppress
-from typing import Any
+"""The database session, the base of the models, and the migrations."""
 
 from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine, MetaData, event
+from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
-from app.database import pool
+from app.database.engine import prepare
 
 
 class Model(DeclarativeBase):
@@ -36,50 +32,4 @@ def init_app(app: Flask) -> None:
     db.init_app(app)
     migrate.init_app(app, db)
     with app.app_context():
-        keep_private(db.engine)
-        pool.end_useless_sessions(db.engine)
-        if db.engine.dialect.name == "sqlite":
-            event.listen(db.engine, "connect", _prepare_sqlite)
-            pool.check_file(db.engine)
-        else:
-            pool.check_before_use(db.engine)
-
-
-def keep_private(engine: Engine) -> None:
-    """Let a SQLite file that `engine` makes be its owner's alone."""
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "do_connect", _make_private)
-
-
-def single_statements(engine: Engine) -> Engine:
-    """The same pool, each statement a committed transaction of its own: none can stay open."""
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
-
-
-def single_reads(engine: Engine) -> Engine:
-    """The same for statements that only read, and so leave nothing to commit.
-
-    Every use of a token is one of these. SQLite's driver begins no transaction for them, and to
-    switch a connection there and back would take longer than to read the row.
-    """
-    return engine if engine.dialect.name == "sqlite" else single_statements(engine)
-
-
-def _make_private(_dialect: Any, _record: Any, path: list[Any], how: dict[str, Any]) -> None:
-    """Make a new file before SQLite does, which gives those beside it (-wal, -shm) the same mode.
-
-    One that exists is not even opened: to close it again would let go of all locks that this
-    process has on it.
-    """
-    if path[0] == ":memory:" or how.get("uri"):
-        return
-
-    with suppress(OSError):  # it exists, or cannot be made, which SQLite then says itself
-        os.close(os.open(path[0], os.O_CREAT | os.O_EXCL, 0o600))
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # WAL lets readers go on beside one writer; FULL keeps the last commit through a power cut,
-    # without which a spent refresh token could come back from the dead.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+        prepare(db.engine)

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.connections.models import Connection, Status
 from app.database.clock import Clock
-from app.database.db import single_statements
+from app.database.engine import single_statements
 from app.sync.cursors import Claimed, is_of, keep
 from app.sync.models import SetAside, SyncAccount, SyncCursor, SyncHint
 from app.sync.resources import Owner, Resource

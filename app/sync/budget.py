@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.connections.backoff import jitter
 from app.connections.clock_bounds import seconds_until
 from app.database.clock import Clock
-from app.database.db import single_statements
+from app.database.engine import single_statements
 from app.errors import ApiBusy
 from app.katana.client import Meter
 from app.katana.rate_limit import LONGEST_WINDOW_SECONDS, WINDOW_SECONDS, Allowance

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, aliased
 from app.connections.backoff import jitter
 from app.connections.models import Connection
 from app.database.clock import Clock
-from app.database.db import single_statements
+from app.database.engine import single_statements
 from app.sync import due
 from app.sync.models import SyncAccount, SyncCursor
 from app.sync.passes import Pass

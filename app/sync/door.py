@@ -16,7 +16,7 @@ from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import Engine, select
 
 from app.connections.vault import Vault
-from app.database.db import single_reads
+from app.database.engine import single_reads
 from app.katana import webhooks
 from app.katana.fields import Unreadable
 from app.katana.webhooks import Delivery

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
 from app.database.clock import Clock
-from app.database.db import single_statements
+from app.database.engine import single_statements
 from app.sync.models import ChangeKind, ChangeRow, Feed
 
 BATCH = 500

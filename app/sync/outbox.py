@@ -33,7 +33,8 @@ from app.connections.backoff import jitter
 from app.connections.models import Connection, Status
 from app.database.clock import Clock
 from app.database.columns import Timestamp
-from app.database.db import Model, single_statements
+from app.database.db import Model
+from app.database.engine import single_statements
 from app.errors import (
     ApiBusy,
     ApiForbidden,

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Engine, and_, delete, insert, select, upda
 from sqlalchemy import Connection as Database
 
 from app.database.clock import Clock
-from app.database.db import single_reads
+from app.database.engine import single_reads
 from app.katana.fields import MOST_ID
 from app.sync.models import SetAside
 from app.sync.resources import Owner

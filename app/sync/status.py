@@ -9,7 +9,7 @@ from sqlalchemy import Engine, func, select
 
 from app.connections.models import Connection
 from app.database.clock import Clock
-from app.database.db import single_reads
+from app.database.engine import single_reads
 from app.sync.models import SetAside, SyncAccount, SyncCursor
 
 

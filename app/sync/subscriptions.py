@@ -16,7 +16,7 @@ from app.connections.backoff import jitter
 from app.connections.models import Connection, Status
 from app.connections.vault import Place, Vault
 from app.database.clock import Clock
-from app.database.db import single_statements
+from app.database.engine import single_statements
 from app.errors import (
     ApiBusy,
     ApiForbidden,

@@ -180,8 +180,8 @@ GUARDS = [
     ),
     Mutant(
         "a SQLite file is its owner's alone",
-        "app/database/db.py",
-        "        keep_private(db.engine)\n",
+        "app/database/engine.py",
+        "    keep_private(engine)\n",
         "",
         f"{TESTS}::test_s79_a_sqlite_file_is_its_owners_alone",
     ),

@@ -30,7 +30,7 @@ from app.connections.models import Connection, Status
 from app.connections.refresh import SENDS, Refresh
 from app.connections.snapshot import Snapshot, snapshot_columns
 from app.database.clock import Clock
-from app.database.db import single_statements
+from app.database.engine import single_statements
 from app.errors import NotConnected, SealBroken, TryAgainLater
 
 WORTH_WAITING = timedelta(seconds=WORTH_WAITING_SECONDS)

@@ -7,16 +7,16 @@ from uuid import UUID
 
 from sqlalchemy import Engine, func, or_, select
 
-from app.accounts.models import User
 from app.connections.clock_bounds import (
     LEASE_AHEAD_SECONDS,
     LIFE_AHEAD_SECONDS,
     PAST_AHEAD_SECONDS,
     PAUSE_AHEAD_SECONDS,
 )
+from app.connections.host import user_key, user_name
 from app.connections.models import Connection, Reason, Status
 from app.database.clock import Clock
-from app.database.db import single_statements
+from app.database.engine import single_statements
 
 BATCH = 500
 
@@ -56,7 +56,7 @@ class Overview:
         """
         following = (
             select(
-                User.email,
+                user_name,
                 Connection.factory_name,
                 Connection.status,
                 Connection.reason,
@@ -64,8 +64,8 @@ class Overview:
                 Connection.renew_at,
                 Connection.next_attempt_at,
             )
-            .join(Connection, Connection.user_id == User.id)
-            .order_by(User.email)
+            .join(Connection, Connection.user_id == user_key)
+            .order_by(user_name)
             .limit(BATCH)
         )
         if status:
@@ -78,7 +78,7 @@ class Overview:
                 return
 
             yield from lines
-            statement = following.where(User.email > lines[-1].email)
+            statement = following.where(user_name > lines[-1].email)
 
     def overdue_since(self) -> datetime | None:
         """When the most overdue refresh that has failed became due; None where none has failed."""

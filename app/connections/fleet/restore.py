@@ -19,7 +19,7 @@ from app.connections.clock_bounds import PAST_AHEAD_SECONDS
 from app.connections.fleet.keep_alive import Idle
 from app.connections.models import Connection, Status
 from app.database.clock import Clock
-from app.database.db import single_statements
+from app.database.engine import single_statements
 
 
 class Restore:

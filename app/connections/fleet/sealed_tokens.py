@@ -10,7 +10,7 @@ from sqlalchemy import Engine, LargeBinary, func, select
 from app.connections import token_columns
 from app.connections.models import Connection
 from app.connections.vault import Place, sealed_by
-from app.database.db import single_statements
+from app.database.engine import single_statements
 from app.errors import SealBroken
 
 BATCH = 200

@@ -17,7 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import connections as parts
 from app.connections.models import Connection
 from app.database.clock import SystemClock
-from app.database.db import Model, db, keep_private
+from app.database.db import Model, db
+from app.database.engine import keep_private
 from app.errors import ConfigurationError
 from app.operations.commands import require_settings
 from app.operations.commands.progress import progress

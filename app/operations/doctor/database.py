@@ -147,7 +147,7 @@ def _sqlite_durability(examined: Examined) -> Finding:
         return fault(
             "isolation",
             "A power cut can undo a commit, and bring back a refresh token that is spent.",
-            "Leave `synchronous` to app/database/db.py.",
+            "Leave `synchronous` to app/database/engine.py.",
         )
     return ok("isolation", "One writer at a time, and a commit stays.")
 

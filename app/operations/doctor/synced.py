@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 
 from app import sync
 from app.database.columns import Timestamp
-from app.database.db import single_reads
+from app.database.engine import single_reads
 from app.operations.doctor.findings import Examined, Finding, ok, warning
 from app.sync import due
 from app.sync.models import SyncCursor
