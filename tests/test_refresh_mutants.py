@@ -137,7 +137,7 @@ MUTANTS = [
     Mutant(
         "an answer is saved only over the generation that was sent",
         SAVING,
-        ".where(Connection.id == lease.connection_id, or_(unmoved, sibling))",
+        ".where(Connection.id == lease.connection_id, or_(same_generation, older_response))",
         ".where(Connection.id == lease.connection_id)",
         "tests/test_refresh.py::test_reconnecting_meanwhile_wins",
     ),
@@ -151,8 +151,8 @@ MUTANTS = [
     Mutant(
         "an answer that is late but alone is saved",
         SAVING,
-        "or_(unmoved, sibling))",
-        "or_(unmoved, sibling), Connection.lease_until > clock.database_time())",
+        "or_(same_generation, older_response))",
+        "or_(same_generation, older_response), Connection.lease_until > clock.database_time())",
         "tests/test_refresh_crashes.py::test_an_answer_in_a_sleeping_hand_is_not_thrown_away",
     ),
     Mutant(
