@@ -1,4 +1,4 @@
-"""Every connection in one line, for whoever looks after them. No token is read."""
+"""The connections as the operator sees them: lines, counts, overdue ones. No token is read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
