@@ -427,6 +427,27 @@ MUTANTS = [
         f"{TROUBLE}::test_retry_after_is_kept_on_any_status",
     ),
     Mutant(
+        "a moment too far ahead is over for keep-alive",
+        "app/connections/fleet/keep_alive.py",
+        "            is_over(Connection.next_attempt_at, self._clock, PAUSE_AHEAD_SECONDS),\n",
+        "            is_over(Connection.next_attempt_at, self._clock, 10**9),\n",
+        "tests/test_keep_alive.py::test_a_moment_of_a_wrong_clock_keeps_none_out",
+    ),
+    Mutant(
+        "a moment too far ahead is over in the list",
+        "app/connections/fleet/overview.py",
+        "if at and (at - self.at).total_seconds() <= longest]",
+        "if at]",
+        "tests/test_commands.py::test_a_moment_of_a_wrong_clock_is_not_listed",
+    ),
+    Mutant(
+        "a staged response is stored at the start",
+        "wsgi.py",
+        "        start_up.store_staged(app)\n",
+        "",
+        "tests/test_response_in_hand.py::test_killed_while_the_database_is_away",
+    ),
+    Mutant(
         "a moment too far ahead is over for the claim",
         BOUNDS,
         "        column > clock.database_time(longest),\n",
