@@ -97,7 +97,7 @@ def test_what_is_idle_is_renewed_and_nothing_else(app: Flask, new_idle: MakeConn
 def test_a_moment_of_a_wrong_clock_keeps_none_out(
     app: Flask, new_idle: MakeConnected, column: str, ahead: int
 ) -> None:
-    """13: written while the database's clock ran ahead; the worker chooses the connection anyway."""
+    """13: written while the database's clock ran ahead; the connection is chosen anyway."""
     idle = new_idle()
     lease = {"lease_owner": literal("x")} if column == "lease_until" else {}
     idle.change(**{column: ahead}, **lease)
