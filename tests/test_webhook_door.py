@@ -24,8 +24,7 @@ from app.katana.webhooks import DELIVERY_BYTES
 from app.sync.door import JUNK_PER_MINUTE, DeliveryRefused
 from app.sync.door import Door as SyncDoor
 from app.sync.models import SyncCursor, SyncHint
-from app.sync.subscriptions import token_place
-from app.sync.webhook import Webhook
+from app.sync.webhook import Webhook, token_place
 from tests.actors import Maker
 from tests.conftest import MakeMaker
 from tests.connected import Connected
