@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.cli import with_appcontext
-from sqlalchemy import literal, text
+from sqlalchemy import literal, text, update
 
+from app import connections
 from app.connections.fleet.overview import BATCH
-from app.connections.models import EventKind, Reason, Status
+from app.connections.models import Connection, EventKind, Reason, Status
+from app.database.clock import SystemClock
 from app.database.db import db
 from app.katana.oauth import KatanaLogin, new_code_verifier
 from app.operations.commands import user_lookup
 from app.operations.commands.require_settings import DatabaseCommand
 from app.settings.config import load
+from tests.actors import Maker
 from tests.clones import Clone
 from tests.commands import END_SECONDS, ended, flask, on_a_terminal, run
 from tests.conftest import MakeApp
@@ -375,3 +378,18 @@ def test_a_database_without_tables_is_one_sentence(
 
     assert told.status == 1
     assert "The database failed (OperationalError)" in told.output
+
+
+@pytest.mark.sandbox
+def test_a_moment_of_a_wrong_clock_is_not_listed(app: Flask, maker: Maker) -> None:
+    """13: the database's clock ran ahead and was set right; the list does as a refresh does."""
+    maker.sign_up()
+    maker.connect()
+    with app.app_context():
+        ahead = SystemClock().database_time(400 * 24 * 3600)
+        db.session.execute(update(Connection).values(next_attempt_at=ahead, renew_at=ahead))
+        db.session.commit()
+        listed = next(iter(connections.current().overview.lines()))
+
+    assert listed.next_renewal == listed.at
+    assert f"{listed.at:%Y-%m}" in run(app, "connections", "list").output

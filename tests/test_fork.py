@@ -18,7 +18,7 @@ from tests.clones import LEFT_OUT
 
 FORK = ROOT / "tests" / "fork"
 #: Of the tests that are left, those that say most in little time.
-TRIED = ("test_attempts.py", "test_refresh_served.py", "test_connect.py")
+TRIED = ("test_attempts.py", "test_refresh_served.py")
 #: As `make test` runs all of them.
 ALL = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 
@@ -189,7 +189,7 @@ def test_a_fork_without_sync_passes_the_tests_that_are_left(fork: Fork) -> None:
     remove_sync(fork)
 
     fork.run("mypy")
-    names = ("test_repository.py", "test_attempts.py", "test_migrations.py")
+    names = ("test_attempts.py", "test_migrations.py")
     tried = [f"tests/{name}" for name in names]
     fork.run("pytest", "-q", "-x", "-p", "no:cacheprovider", *tried, "-k", "not postgresql")
     listed = fork.ended("flask", "worker", "--help", **settings())

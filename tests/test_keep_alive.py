@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text, update
+from sqlalchemy import literal, text, update
 
 from app import connections, create_app
 from app.connections.circuit_breaker import REFUSALS
@@ -90,6 +90,23 @@ def test_what_is_idle_is_renewed_and_nothing_else(app: Flask, new_idle: MakeConn
     assert fresh.refreshes() == 3
     assert all(one.holds_the_living_token() for one in idle)
     assert keep_alive(app).output == "Nothing was idle for so long.\n"
+
+
+@pytest.mark.parametrize("column", ["next_attempt_at", "lease_until"])
+@pytest.mark.parametrize("ahead", [24 * 3600, 400 * 24 * 3600])
+def test_a_moment_of_a_wrong_clock_keeps_none_out(
+    app: Flask, new_idle: MakeConnected, column: str, ahead: int
+) -> None:
+    """13: written while the database's clock ran ahead; the connection is chosen anyway."""
+    idle = new_idle()
+    lease = {"lease_owner": literal("x")} if column == "lease_until" else {}
+    idle.change(**{column: ahead}, **lease)
+
+    with app.app_context():
+        fleet = connections.current()
+        chosen = fleet.idle.due(fleet.idle.moment(7 * 24 * 3600), limit=5)
+
+    assert chosen == [idle.id]
 
 
 def test_how_long_is_idle_is_told(app: Flask, new_idle: MakeConnected) -> None:

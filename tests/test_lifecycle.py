@@ -18,7 +18,7 @@ from app.accounts.models import User
 from app.connections import history, lifecycle
 from app.connections.attempts import hash_of
 from app.connections.history import Event, signal
-from app.connections.lifecycle import NAME_CHARACTERS, TRIES, Lifecycle, Revocation
+from app.connections.lifecycle import NAME_CHARACTERS, STORE_ATTEMPTS, Lifecycle, Revocation
 from app.connections.models import EventKind, Reason, Status
 from app.connections.vault import Place, Vault
 from app.database.db import db
@@ -250,7 +250,7 @@ def test_a_grant_that_is_overtaken_for_ever_is_not_withdrawn(ada: Connected) -> 
 
     other = replace(GRANT, refresh_token="refresh-of-the-other-tab")
     vault = Interrupted(ada, come_between)
-    vault.left *= 2 * TRIES  # for each try seals twice
+    vault.left *= 2 * STORE_ATTEMPTS  # for each try seals twice
     withdrawn: list[None] = []
     login = Asked(KatanaLogin(ada.settings.katana), lambda: withdrawn.append(None))
 

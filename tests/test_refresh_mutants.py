@@ -137,7 +137,7 @@ MUTANTS = [
     Mutant(
         "an answer is saved only over the generation that was sent",
         SAVING,
-        ".where(Connection.id == lease.connection_id, or_(unmoved, sibling))",
+        ".where(Connection.id == lease.connection_id, or_(same_generation, older_response))",
         ".where(Connection.id == lease.connection_id)",
         "tests/test_refresh.py::test_reconnecting_meanwhile_wins",
     ),
@@ -151,8 +151,8 @@ MUTANTS = [
     Mutant(
         "an answer that is late but alone is saved",
         SAVING,
-        "or_(unmoved, sibling))",
-        "or_(unmoved, sibling), Connection.lease_until > clock.database_time())",
+        "or_(same_generation, older_response))",
+        "or_(same_generation, older_response), Connection.lease_until > clock.database_time())",
         "tests/test_refresh_crashes.py::test_an_answer_in_a_sleeping_hand_is_not_thrown_away",
     ),
     Mutant(
@@ -425,6 +425,27 @@ MUTANTS = [
         "(text, retry_after.seconds(response))",
         "(text, retry_after.seconds(response) if status == 429 else None)",
         f"{TROUBLE}::test_retry_after_is_kept_on_any_status",
+    ),
+    Mutant(
+        "a moment too far ahead is over for keep-alive",
+        "app/connections/fleet/keep_alive.py",
+        "            is_over(Connection.next_attempt_at, self._clock, PAUSE_AHEAD_SECONDS),\n",
+        "            is_over(Connection.next_attempt_at, self._clock, 10**9),\n",
+        "tests/test_keep_alive.py::test_a_moment_of_a_wrong_clock_keeps_none_out",
+    ),
+    Mutant(
+        "a moment too far ahead is over in the list",
+        "app/connections/fleet/overview.py",
+        "if at and (at - self.at).total_seconds() <= longest]",
+        "if at]",
+        "tests/test_commands.py::test_a_moment_of_a_wrong_clock_is_not_listed",
+    ),
+    Mutant(
+        "a staged response is stored at the start",
+        "wsgi.py",
+        "        start_up.store_staged(app)\n",
+        "",
+        "tests/test_response_in_hand.py::test_killed_while_the_database_is_away",
     ),
     Mutant(
         "a moment too far ahead is over for the claim",

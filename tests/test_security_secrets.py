@@ -323,8 +323,8 @@ def test_s39_nothing_turns_a_holder_inside_out() -> None:
 
     without_secrets = {
         "operations/doctor/__init__.py",
-        "connections/events.py",
-        "operations/probe.py",
+        "connections/history.py",
+        "operations/doctor_echo.py",
     }
     assert not [
         told

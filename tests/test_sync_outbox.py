@@ -10,14 +10,8 @@ from sqlalchemy import event, select
 
 from app import create_app
 from app.database.db import db
-from app.sync.outbox import (
-    LEASE_SECONDS,
-    SEND_SECONDS,
-    SETTLE_SECONDS,
-    NewOrder,
-    Outbox,
-    OutboxState,
-)
+from app.sync.outbox import NewOrder, Outbox, OutboxState
+from app.sync.sending import LEASE_SECONDS, SEND_SECONDS, SETTLE_SECONDS
 from tests.clocks import HeldClock
 from tests.connected import MakeConnected
 from tests.sandbox import Sandbox

@@ -7,6 +7,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from types import SimpleNamespace
+from typing import cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -22,12 +24,13 @@ from app.katana.webhooks import DELIVERY_BYTES
 from app.sync.door import JUNK_PER_MINUTE, DeliveryRefused
 from app.sync.door import Door as SyncDoor
 from app.sync.models import SyncCursor, SyncHint
-from app.sync.subscriptions import token_place
-from app.sync.webhook import Webhook
+from app.sync.webhook import Webhook, token_place
 from tests.actors import Maker
 from tests.conftest import MakeMaker
+from tests.connected import Connected
 from tests.sandbox import TIMEOUT, Sandbox
 from tests.servers import Served
+from tests.syncing import Syncing
 
 CREATED = {"action": "sales_order.created", "webhook_id": 1, "object": {"id": "10005"}}
 STOCK = "current_inventory.product_updated"
@@ -367,3 +370,31 @@ def test_many_deliveries_at_once_are_each_taken(door: Door) -> None:
     assert door.named() == {11000, 11001, 11002, 11003}
     with door.app.app_context():
         assert db.session.scalar(select(func.count()).select_from(SyncHint)) == 4
+
+
+@pytest.mark.slow_on("postgresql")
+def test_whatever_becomes_of_deliveries_the_copy_is_katanas(
+    door: Door, sandbox: Sandbox, app: Flask
+) -> None:
+    """A busy day is told wrongly; after the next poll every record is as Katana has it."""
+    sandbox.rules(requests_per_minute=100_000)
+    factory = SimpleNamespace(factory="Alder & Spoke Bicycles")
+    connected = SimpleNamespace(
+        id=door.connection_id, app=app, sandbox=sandbox, family=lambda: factory
+    )
+    ada = Syncing(cast(Connected, connected))
+    ada.factory = "alder-and-spoke"
+    ada.run()
+    for fault in ("lose", "double", "reorder", "forge", "unsigned", "delay"):
+        sandbox.fault("delivery", fault, times=10, seconds=0.1)
+        sandbox.happen("busy_day")
+        sandbox.hurry_deliveries()
+        ada.run()
+        sandbox.clear_faults()
+    sandbox.hurry_deliveries()
+    sandbox.wait_until_delivered()
+    with app.app_context():
+        sync.update_now(door.connection_id)  # as polling does, after minutes
+    ada.run()
+
+    ada.assert_in_step()

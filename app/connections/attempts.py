@@ -1,12 +1,11 @@
-"""Begin an attempt to connect, and consume it once.
+"""Connect attempts: one row for each press of Connect, used once by its callback.
 
-An attempt is a row, not a value in the browser's cookie: a cookie can be copied and put back, which
-would make a used `state` good again. One DELETE takes the row and gives its verifier to a single
-caller, before Katana is asked: of twenty callbacks with one state one continues (RFC 9700 section
-4.7, ASVS 10.2.1).
+An attempt is a row, not a value in the cookie: a copied cookie would make a used `state` valid
+again. One DELETE consumes the row and returns its PKCE verifier, before Katana is asked. So of many
+callbacks with the same state only one continues (RFC 9700 section 4.7, ASVS 10.2.1).
 
-The same transaction leaves a row without a verifier, until the code is exchanged: a repeat of the
-callback waits for the result of the first instead of being refused.
+The same transaction inserts a row without a verifier until the code is exchanged: a repeated
+callback waits for the result of the first one.
 """
 
 import hashlib
@@ -30,23 +29,23 @@ from app.errors import (
 from app.katana.oauth import new_code_verifier
 
 LIFE_SECONDS = 600
-LIVE_AT_MOST = 50  # per browser session; the oldest give way
-KEPT_SECONDS = 24 * 3600  # after its end, so that a late callback is told why it is refused
-EXCHANGE_SECONDS = 60  # a worker that has not exchanged a code by then has died
-LOOK_SECONDS = 0.25  # how often a repeat looks whether the exchange has ended
+LIVE_AT_MOST = 50  # per browser session; beyond that the oldest are deleted
+KEPT_SECONDS = 24 * 3600  # after it expires, so that a late callback is told why it is refused
+EXCHANGE_SECONDS = 60  # a worker that has not exchanged the code by then has died
+LOOK_SECONDS = 0.25  # between two checks by a repeated callback
 CONSUMED = b""  # in place of the verifier
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What goes along to Katana's authorization page."""
+    """The state and PKCE verifier of one authorization request."""
 
     state: str = field(repr=False)
     code_verifier: str = field(repr=False)
 
 
 class Attempts:
-    """The attempts under way."""
+    """The table of attempts."""
 
     def __init__(self, vault: Vault, clock: Clock) -> None:
         self._vault = vault
@@ -181,7 +180,7 @@ class Attempts:
 
 
 def hash_of(state: str) -> str:
-    """How a state is remembered: reading the table gives none away."""
+    """SHA-256 of a state: whoever reads the table learns no valid state."""
     return hashlib.sha256(state.encode()).hexdigest()
 
 

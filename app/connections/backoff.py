@@ -1,13 +1,15 @@
-"""How long to wait: for somebody else's refresh, after a failure, before saving once more.
+"""Back-off and polling intervals: after a failure, for another caller's refresh, between saves.
 
-Every pause has jitter, so that callers and connections do not march in step (R-10, R-15).
+All are in seconds and have jitter, so that callers and connections do not act in step.
 """
 
 import random
 
-PATIENCE_SECONDS = 15  # how long a caller waits for the refresh of another
-WORTH_WAITING_SECONDS = 3.5  # a longer pause is told to the user instead
-SETTLE_SECONDS = 2.0  # before a second send: a first may still be under way at Katana
+PATIENCE_SECONDS = 15  # a caller waits this long for another caller's refresh
+WORTH_WAITING_SECONDS = 3.5  # after a longer back-off the caller gets an error instead
+SETTLE_SECONDS = (
+    2.0  # before a token is sent again: Katana may still be working on the first request
+)
 PROBE_SECONDS = 60  # while the circuit breaker is open, one connection in this time is tried
 REFUSED_SECONDS = 3.0  # between refreshes that the API asks for by refusing good tokens
 BROKEN_SEAL_SECONDS = 60.0
@@ -15,7 +17,9 @@ BROKEN_SEAL_SECONDS = 60.0
 _FIRST_SECONDS, _LONGEST_SECONDS = 2.0, 300.0  # after a failure; doubles with each
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
 LONGEST_PAUSE_SECONDS = 1.5 * _LONGEST_RETRY_AFTER_SECONDS  # with the largest factor
-RARE_LOOK_SECONDS = 0.3  # for somebody else's refresh, where another looks for all
+RARE_LOOK_SECONDS = (
+    0.3  # between two reads of the row by a thread that does not poll, as a fallback
+)
 
 _LOOK_SECONDS, _LOOK_GROWTH = (0.01, 0.3), 1.15  # first and later ones; how fast they part
 _SAVE_SECONDS, _SAVE_GROWTH = (0.05, 2.0), 1.3
@@ -25,7 +29,7 @@ TAKEOVER_SECONDS = _SAVE_SECONDS[1] + 3.0
 
 
 def growing(failures: int) -> float:
-    """Seconds of pause after `failures` in a row: twice as long with each, up to five minutes."""
+    """Back-off in seconds after `failures` in a row: doubles with each, up to five minutes."""
     return min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(failures, 20))
 
 
@@ -35,17 +39,17 @@ def grown(failures: int) -> float:
 
 
 def asked_for(retry_after: float | None) -> float:
-    """Seconds of pause that Katana asks for, up to an hour; 0 where it asks for none."""
+    """Back-off in seconds that Katana asks for, up to an hour; 0 if it asks for none."""
     return min(retry_after or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
 
 
 def before_next_look(looks: int) -> float:
-    """Seconds between two looks for somebody else's refresh: about a sixth of the wait so far."""
+    """Seconds between two polls for another caller's refresh: about a sixth of the wait so far."""
     return _between(_LOOK_SECONDS, _LOOK_GROWTH, looks)
 
 
 def before_next_save(tries: int) -> float:
-    """Seconds between two tries to save an answer."""
+    """Seconds between two tries to save a token response."""
     return _between(_SAVE_SECONDS, _SAVE_GROWTH, tries)
 
 

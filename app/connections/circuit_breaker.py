@@ -1,8 +1,9 @@
-"""Katana's own trouble, told from the end of a user's grant.
+"""Circuit breaker: tells an outage at Katana from a grant that a user has revoked.
 
-When many different connections are refused and none is renewed in between, the users have not all
-left in the same minute: Katana errs. Then no connection is ended, and only one is tried every now
-and then, until one succeeds.
+When Katana refuses the refresh tokens of many connections in a row and renews none in between, that
+is treated as an outage. The breaker is then open: no connection is ended, and one connection a
+minute is tried as a probe. The first success closes it. The state is read from the connections'
+rows, so all processes see the same one.
 """
 
 from datetime import UTC, datetime
@@ -19,11 +20,11 @@ from app.database.engine import single_statements
 REFUSALS = 5  # different connections, none renewed in between, ...
 WITHIN_SECONDS = 3600  # ... within this time
 LATELY_SECONDS = 3600  # others count as renewed if one was within this time
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RefusalBreaker:
-    """Reads from the connections whether there is an incident."""
+    """Counts refused connections, in the database."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = single_statements(engine)
@@ -31,14 +32,14 @@ class RefusalBreaker:
         self._others = _others(clock)
 
     def is_open(self) -> bool:
-        """Whether Katana refuses so many in a row that the fault must be its own."""
+        """Whether so many were refused in a row that it counts as an outage."""
         refusals, _ = self._refusals()
         return refusals >= REFUSALS
 
     def allows_request(self) -> bool:
-        """Whether a refresh may be sent: always, but during an incident only as a probe."""
-        refusals, quiet = self._refusals()
-        return refusals < REFUSALS or quiet
+        """Whether a refresh may be sent now: always while closed, one probe a minute while open."""
+        refusals, probe_is_due = self._refusals()
+        return refusals < REFUSALS or probe_is_due
 
     def others_renewed(self, connection_id: UUID, since: datetime | None) -> bool:
         """Whether others were renewed since this one began to fail, and one of them lately."""
@@ -50,27 +51,27 @@ class RefusalBreaker:
             return connection.execute(self._others, this_one).first() is not None
 
     def _refusals(self) -> tuple[int, bool]:
-        """How many were refused since the last success, and whether the last is a while ago."""
+        """How many were refused since the last success, and whether a probe is due."""
         with self._engine.connect() as connection:
-            refusals, is_quiet = connection.execute(self._counting).one()
-        return int(refusals), bool(is_quiet)
+            refusals, probe_is_due = connection.execute(self._counting).one()
+        return int(refusals), bool(probe_is_due)
 
 
 def _counting(clock: Clock) -> Select[int, bool]:
-    # Connecting is no success of this kind: codes may be taken while refresh tokens are not.
+    # A connect does not count: Katana may accept codes while it refuses refresh tokens.
     renewed = Connection.parent_generation.is_not(None)
-    # What lies ahead was written while the database's clock was wrong.
+    # A later time was written while the database's clock was wrong.
     now = clock.database_time(PAST_AHEAD_SECONDS)
     last_success = (
         select(func.max(Connection.refreshed_at))
         .where(renewed, Connection.refreshed_at < now)
         .scalar_subquery()
     )
-    quiet = func.max(Connection.refused_at) < clock.database_time(-PROBE_SECONDS)
-    return select(func.count(), func.coalesce(quiet, True)).where(
+    probe_is_due = func.max(Connection.refused_at) < clock.database_time(-PROBE_SECONDS)
+    return select(func.count(), func.coalesce(probe_is_due, True)).where(
         Connection.refused_at > clock.database_time(-WITHIN_SECONDS),
         Connection.refused_at < now,
-        Connection.refused_at > func.coalesce(last_success, NEVER),
+        Connection.refused_at > func.coalesce(last_success, EPOCH),
     )
 
 

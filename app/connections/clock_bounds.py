@@ -1,8 +1,7 @@
-"""How far ahead a stored moment can lie.
+"""How far ahead a stored time can lie.
 
-A moment that lies further ahead was written while the database's clock was wrong (a restored
-virtual machine, a wrong time zone). It counts as over, so that setting the clock right does not
-block a connection until that moment comes.
+A time further ahead was written while the database's clock was wrong (a restored virtual machine, a
+wrong time zone). It counts as over: correcting the clock must not block a connection until then.
 """
 
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What happened to a connection: a row in its history, a line in the log, a signal for a fork."""
+"""What happened to a connection: a row of its history, a log line, a signal for a fork's code."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -28,14 +28,13 @@ class Event:
     kind: EventKind
     user_id: UserId
     connection_id: UUID
-    #: refreshed: `recovered` where an earlier answer had been lost, else None.
-    #: refresh_failed: the class of the failure, such as `answer_lost` or `client_refused`.
+    #: refreshed: `recovered` if an earlier response had been lost, else None.
+    #: refresh_failed: a RefreshOutcome, such as `answer_lost` or `client_refused`.
     #: reconnect_needed: the Reason. disconnected: the Revocation. connected: None.
     detail: str | None = None
-    #: How long it took: a refresh from its claim on, a connect as long as Katana was asked for the
-    #: grant. None for a disconnect.
+    #: Seconds from the claim of a refresh, or for the exchange of a connect; None otherwise.
     duration_seconds: float | None = None
-    #: Whether this refresh took over from one that had died or hung.
+    #: Whether this refresh took over the expired lease of another process.
     took_over: bool = False
 
     def __str__(self) -> str:
@@ -49,25 +48,25 @@ class Event:
 
 
 _signals = Namespace()
-#: The signal of a kind of event. Subscribe with `@refreshed.connect`; the receiver is called with
-#: an Event, once what it tells of is committed, in the request or command that made it happen. It
-#: has an app context, and with it a database session, of its own. One that raises is logged and
-#: harms nothing; one that is slow holds up a user: let it hand over to a queue. It must be a plain
-#: function of a module, since a signal keeps no receiver alive and awaits none.
+#: The signal of a kind of event. Subscribe with `@refreshed.connect`. The receiver is called with
+#: an Event after the commit, in the request or command that caused it. It has an app context, and
+#: so a database session, of its own. An exception is logged and has no other effect. A slow
+#: receiver delays the request: use a queue. The receiver must be a function of a module: signals
+#: hold weak references, and call no coroutines.
 signal = _signals.signal
 connected = signal(EventKind.CONNECTED)
 refreshed = signal(EventKind.REFRESHED)
 refresh_failed = signal(EventKind.REFRESH_FAILED)
 reconnect_needed = signal(EventKind.RECONNECT_NEEDED)
 disconnected = signal(EventKind.DISCONNECTED)
-#: Sent while the grant still lives, for what is to be ended at Katana; it may not take long.
+#: Sent before a disconnect, while the tokens are valid. A receiver must be quick.
 disconnecting = signal("disconnecting")
 
 WARNINGS = frozenset({EventKind.REFRESH_FAILED, EventKind.RECONNECT_NEEDED})
 
 
 def entry(clock: Clock) -> Insert:
-    """The statement that adds `values()` to the history; `bound()` goes with it."""
+    """The INSERT of `values()` into the history; run `bound()` after it."""
     return insert(ConnectionEvent).values(at=clock.database_time())
 
 
@@ -79,7 +78,7 @@ def values(
 
 
 def bound() -> Delete:
-    """The statement that keeps the latest rows of the history of the user `whose`."""
+    """The DELETE of all but the latest rows of the history of the user `whose`."""
     newer = aliased(ConnectionEvent)
     oldest_kept = (
         select(newer.id)
@@ -95,7 +94,7 @@ def bound() -> Delete:
 
 
 def announce(event: Event) -> None:
-    """Log it and tell whoever subscribed. Call it once the row is committed."""
+    """Log the event and call its receivers. Call this after the commit."""
     level = logging.WARNING if event.kind in WARNINGS else logging.INFO
     logger.log(level, "%s", event, extra=_fields(event))
     for receiver in signal(event.kind).receivers_for(event):
@@ -103,7 +102,7 @@ def announce(event: Event) -> None:
 
 
 def announce_disconnecting(user_id: UserId, connection_id: UUID) -> None:
-    """Tell whoever subscribed that a connection is about to end. Have no transaction open."""
+    """Call the receivers of `disconnecting`. The caller must not have an open transaction."""
     event = Event(EventKind.DISCONNECTED, user_id, connection_id)
     for receiver in disconnecting.receivers_for(event):
         _tell(receiver, event)
@@ -140,10 +139,10 @@ def _tell(receiver: Callable[[Event], Any], event: Event) -> None:
     try:
         with _context_of_its_own():
             receiver(event)
-    except Exception:  # a fork's receiver may raise anything, and the grant is already safe
+    except Exception:  # a fork's receiver may raise anything; the tokens are already saved
         logger.exception("a receiver of %s raised", event.kind)
 
 
 def _context_of_its_own() -> AbstractContextManager[object]:
-    # What a receiver leaves open in db.session, or breaks, is not what the request works with.
+    # So that a receiver cannot change the session of the request.
     return current_app.app_context() if has_app_context() else nullcontext()

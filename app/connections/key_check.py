@@ -1,9 +1,8 @@
-"""Refuse to serve with keys that do not fit what is stored.
+"""Start-up check: refuse to serve with keys that do not decrypt the stored tokens.
 
-With a wrong key every page would fail, and every try would leave a pause in its row. So the ring is
-tried before the first request, on a few of the tokens: those that were renewed last, and those that
-were renewed longest ago, which wait for an old key. A damaged row or two are no wrong key, and keep
-nobody else from being served.
+With a wrong key every page would fail, and every try would start a back-off. So before the first
+request the keys are tried on a sample: the tokens that were refreshed most recently, and those that
+were refreshed longest ago, which may need an old key. One or two damaged rows stop no start.
 """
 
 import logging
@@ -21,8 +20,8 @@ from app.connections.vault import Vault
 from app.database import poolers
 from app.errors import ConfigurationError, SealBroken
 
-TRIED = 50  # connections, at each end
-DAMAGED = 2  # connections: no more than this may be a matter of their own
+TRIED = 50  # connections, most recent and oldest each
+DAMAGED = 2  # connections that may fail to decrypt although their key is right
 
 logger = logging.getLogger(__name__)
 

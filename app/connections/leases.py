@@ -1,7 +1,7 @@
-"""The statements of the refresh protocol: look, claim, save, give back, end.
+"""The SQL statements of the refresh protocol: read, claim, save, release, end.
 
-Each is a transaction of its own, judged by the database's clock, and built once. `refresh.py` says
-when which is used, and why.
+Each is a transaction of its own and uses the database's clock. docs/refresh-protocol.md has a table
+of the columns and of what a crash at each step leaves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ SHORTEST_LEASE_SECONDS = 20  # time for Katana's answer, and to save it
 
 
 class Leases:
-    """The connections' table, as far as refreshing is concerned."""
+    """The statements on the table `connections`."""
 
     def __init__(
         self, engine: Engine, clock: Clock, lease_seconds: float = LONGEST_LEASE_SECONDS
@@ -72,13 +72,11 @@ class Leases:
         return Snapshot(*row) if row else None
 
     def claim(self, seen: Snapshot, owner: str | None = None) -> Lease | None:
-        """The lease on what was seen, and what its holder may send.
+        """Claim the lease on the row of a snapshot, and return what its holder may send.
 
-        None where the row has moved, is leased, or is pausing. `owner` names the holder of a lease
-        that is to be claimed again: it then begins anew.
-
-        The token counts as perhaps spent from here on. An earlier request without a response stays
-        on record as a doubt.
+        None if the row has changed, is leased, or is in back-off. With `owner`, the holder renews
+        its own lease. From the commit on the token counts as possibly spent; a request that got no
+        response before stays recorded in `doubtful_since`.
         """
         owner, claimed = owner or uuid4().hex, self._clock.monotonic()
         claim = {"claimant": owner, "seen_id": seen.id, "seen_generation": seen.generation}
@@ -98,18 +96,18 @@ class Leases:
         pause: float = 0,
         failures: int = 0,
     ) -> bool:
-        """Store what `lease` bought; whether the row took it. Nobody asks for `pause` seconds."""
+        """Store the tokens that came for `lease`, and start a back-off of `pause` seconds.
+
+        False if the row holds another grant or newer tokens.
+        """
         return self._count(saving.save(self._clock, lease, columns, pause, failures))
 
     def is_saved(self, lease: Lease) -> bool:
-        """Whether the row holds what `lease` bought: asked when a commit's own answer was lost."""
+        """Whether the row holds the tokens that came for `lease`; asked after a failed commit."""
         return self._row(saving.saved(lease)) is not None
 
     def knows(self, lease: Lease) -> bool:
-        """Whether this database has the connection, or its history says that it was disconnected.
-
-        False for a connection of another database, or of one that was moved elsewhere.
-        """
+        """Whether this database has the connection, or has recorded that it was disconnected."""
         disconnected = (
             ConnectionEvent.connection_id == lease.connection_id,
             ConnectionEvent.kind == EventKind.DISCONNECTED,
@@ -124,30 +122,30 @@ class Leases:
         return bool(row and row[0])
 
     def mark_possibly_spent(self, lease: Lease) -> None:
-        """Our answer came too late for a newer sibling: let the next caller refresh at once."""
+        """Mark stored tokens as possibly spent: an older request was answered after them."""
         self._count(saving.mark_possibly_spent(self._clock, lease))
 
     def release_after_failure(
         self, lease: Lease, pause: float, *, spent: bool, refused: bool = False
     ) -> bool:
-        """End the lease without a grant, for a pause in seconds; whether it was still ours.
+        """Release the lease and start a back-off of `pause` seconds; False if it was not ours.
 
-        `spent`: the token may be spent, so the doubt stays. `refused`: Katana did not take it,
-        which is said of the token that was sent, and not of one that was saved meanwhile.
+        `spent`: the token is possibly spent, so `sent_at` stays. `refused`: Katana refused the
+        token, which is recorded only if the row still has the generation that was sent.
         """
         how = {"pause": pause, "in_doubt": spent or lease.doubtful, "was_refused": refused}
         return self._count(self._giving_back, {**_holder(lease, generation=True), **how})
 
     def release_unused(self, lease: Lease) -> None:
-        """End the lease of one who sent nothing."""
+        """Release a lease under which nothing was sent."""
         self._count(self._stepping_aside, _holder(lease))
 
     def connected(self, user_id: UserId) -> bool:
-        """Whether this user has a connection, be it another one than a moment ago."""
+        """Whether this user has a connection, this one or a newer one."""
         return self._row(self._finding, {"whose": user_id}) is not None
 
     def mark_reconnect_needed(self, lease: Lease, reason: Reason) -> bool:
-        """The verdict: only the user can mend this connection. Whether the row took it.
+        """Mark the connection `reconnect_needed`; False if lease or generation have changed.
 
         A refusal that follows earlier failures also counts towards the `RefusalBreaker`. A refusal
         after no failure does not: a process that died, or a restored backup, explains it.
@@ -155,7 +153,7 @@ class Leases:
         return self._count(self._ending, {**_holder(lease, generation=True), "why": reason})
 
     def record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
-        """Add to the connection's history."""
+        """Add an entry to the connection's history, and drop the oldest beyond its limit."""
         entry = history.values(lease.user_id, lease.connection_id, kind, detail)
         self._count(self._recording, entry)
         self._count(self._bounding, {"whose": lease.user_id})
@@ -173,10 +171,10 @@ class Leases:
 
 
 def lease_seconds(overlap: int) -> float:
-    """How long a lease lasts where Katana takes a spent token again for `overlap` seconds.
+    """Seconds that a lease lasts, given the rotation grace period `overlap` in seconds.
 
-    Without an overlap as long as may be: a second send could only end the grant, and a slow holder
-    may still save. With one, the next caller takes over while the overlap can still heal.
+    Without a grace period the longest lease: sending a token twice could only end the grant. With
+    one, the next caller takes over while Katana still accepts the token.
     """
     if overlap == 0:
         return LONGEST_LEASE_SECONDS

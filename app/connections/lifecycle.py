@@ -22,7 +22,7 @@ from app.katana.bulkheads import UNLIMITED, Bulkheads
 from app.katana.oauth import Grant, KatanaLogin
 
 NAME_CHARACTERS = 200
-TRIES = 5  # each fails only where another tab comes between looking and storing
+STORE_ATTEMPTS = 5  # one fails only if another tab connects or disconnects in between
 
 
 class Revocation(StrEnum):
@@ -82,7 +82,7 @@ class Lifecycle:
         Raises NotConnected where the user's account went meanwhile: the grant would be nobody's, so
         it is withdrawn. Where the database fails it is not: the commit may have come through.
         """
-        connected = self._store_in_the_end(user_id, grant, state)
+        connected = self._store_with_retry(user_id, grant, state)
         history.announce(
             Event(
                 EventKind.CONNECTED,
@@ -134,8 +134,8 @@ class Lifecycle:
         db.session.execute(connection.values(factory_name=name[:NAME_CHARACTERS]))
         db.session.commit()
 
-    def _store_in_the_end(self, user_id: UserId, grant: Grant, state: str) -> Connected:
-        for _ in range(TRIES):
+    def _store_with_retry(self, user_id: UserId, grant: Grant, state: str) -> Connected:
+        for _ in range(STORE_ATTEMPTS):
             try:
                 return self._store(user_id, grant, state)
             except (IntegrityError, NotConnected):
@@ -165,8 +165,8 @@ class Lifecycle:
             )
             db.session.execute(new)
         else:
-            # The number of the generation moves on and the fence with it, so that whoever is
-            # refreshing the earlier grant right now has nothing to save to any more.
+            # Generation and fencing token grow: a refresh of the earlier grant that is under way
+            # cannot be saved.
             renewed = (
                 update(Connection)
                 .where(Connection.id == connection_id)

@@ -31,7 +31,7 @@ def _words(kind: type[StrEnum]) -> Enum:
 
 
 class ConnectAttempt(Model):
-    """A connect in progress, from the button to Katana's answer. Consumed by one DELETE.
+    """A connect in progress, from the button to the callback. Consumed by one DELETE.
 
     While its code is exchanged, a row without a verifier stands in its place, which tells a repeat
     of the callback to wait.
@@ -60,16 +60,16 @@ class Status(StrEnum):
 class Reason(StrEnum):
     """Why a connection must be made again."""
 
-    #: Katana says twice that the refresh token is no good: revoked, or past its lifetime.
+    #: Katana refused the refresh token twice: it was revoked, or has expired.
     GRANT_ENDED = "grant_ended"
-    #: An answer with the next refresh token never reached us, and the one before is spent.
+    #: A token response was lost, and the refresh token before it is spent.
     ANSWER_LOST = "answer_lost"
 
 
 class Connection(Model):
-    """A user's link to one Katana account: the grant, and who may renew it right now.
+    """A user's link to one Katana account: its tokens, and who may refresh them right now.
 
-    `connections/refresh.py` tells how the columns from `generation` on work together.
+    docs/refresh-protocol.md says who writes and who reads each column from `generation` on.
     """
 
     __tablename__ = "connections"
@@ -96,7 +96,7 @@ class Connection(Model):
         ),
     )
 
-    #: Random and never used again: an old sealed token opens in no later connection.
+    #: Random and never used again: an old encrypted token does not decrypt in a later connection.
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid4)
     user_id: Mapped[UserId] = user_column(unique=True)
     status: Mapped[Status] = mapped_column(_words(Status))
@@ -110,33 +110,33 @@ class Connection(Model):
     sealed_access_token: Mapped[bytes] = mapped_column(LargeBinary)
     sealed_refresh_token: Mapped[bytes] = mapped_column(LargeBinary)
     scope: Mapped[str | None] = mapped_column(String(500))
-    #: When we stop using the access token: Katana's lifetime, less a small allowance for the way.
+    #: When the access token is no longer used: Katana's lifetime, less an allowance for latency.
     expires_at: Mapped[datetime] = mapped_column(Timestamp)
-    #: From when on whoever comes by renews it, while everybody else goes on using it.
+    #: From then on one caller refreshes ahead, while the others go on using the token.
     renew_at: Mapped[datetime] = mapped_column(Timestamp)
     #: When Katana last gave us tokens.
     refreshed_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
 
-    #: How often the grant has changed.
+    #: Counts the grants and token responses that were stored.
     generation: Mapped[int]
-    #: The generation whose refresh token bought this one; none after a connect.
+    #: The generation whose refresh token was exchanged for this one; none after a connect.
     parent_generation: Mapped[int | None]
-    #: How often the lease was taken; each holder's number is its own.
+    #: Fencing token: grows with each claim.
     fence: Mapped[int] = mapped_column(default=0)
-    #: The fence of the holder that saved this generation.
+    #: The fencing token of the holder that saved this generation.
     written_fence: Mapped[int] = mapped_column(default=0)
-    #: Who may send the refresh token, and until when.
+    #: Which caller may send the refresh token, and until when.
     lease_owner: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: The refresh token may have been spent from here on. Kept when its answer never came.
+    #: The refresh token is possibly spent since then. Stays if no response came.
     sent_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: An earlier send of this generation whose answer never came.
+    #: An earlier request with this generation that got no response.
     doubtful_since: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: Katana refused the refresh token once; a second refusal is the verdict.
+    #: When Katana refused the refresh token; a second refusal confirms it.
     refused_at: Mapped[datetime | None] = mapped_column(Timestamp, index=True)
-    #: Nobody asks Katana before this moment.
+    #: Back-off: no refresh before this time.
     next_attempt_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: Failed refreshes since the last good one: sets the pause before the next.
+    #: Failed refreshes since the last success; sets the length of the next back-off.
     failures: Mapped[int] = mapped_column(default=0)
     #: When refreshes began to fail; counts only where it is later than `refreshed_at`.
     failing_since: Mapped[datetime | None] = mapped_column(Timestamp)

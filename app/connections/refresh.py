@@ -1,30 +1,27 @@
-"""Give a fresh access token: one refresh however many callers ask, none lost through our fault.
+"""The refresh protocol: single-flight refresh of a single-use token, across processes and hosts.
 
-Katana spends a refresh token at its first use, and ends the whole grant when a spent one comes
-again. So one token is sent once, by whatever process, on whatever host, and however they crash. In
-the order of the code:
+Katana spends a refresh token at its first use, and revokes the whole grant when a spent token comes
+again. So each token is sent once. In the order of the code:
 
-1. *Use* the stored access token while it is good: one SELECT, no lock. Near its end the next caller
-   renews it, and goes on with the old one where that fails.
-2. *Claim* the lease: one committed UPDATE whose WHERE only one caller can meet. It returns what the
-   holder may send, and proves that the database can be written before the token is spent. Where a
-   lease ran out, its holder may be waiting for the same database with a response in hand: the
-   caller that takes over waits for longer than two tries to save lie apart, and claims again.
-3. *Send* with no transaction open, soon after the claim or not at all, since a process may have
-   slept meanwhile. The response may come until the lease nearly ends.
-4. *Save* as the very next statement after the response, by compare-and-swap on the generation that
-   was sent, ordered by fence. The new tokens exist only here now, so saving goes on until the
-   database takes them.
-5. *Decide* after a failure (`outcomes.py`). Only a confirmed refusal ends a connection. Every other
-   failure is a back-off that all workers share.
-6. *Wait*, for those without the lease: until the generation moves, and not too long.
+1. *Use* the stored access token while it is valid: one SELECT, no lock. Near its end, a caller that
+   gets the lease refreshes ahead; if that fails, it returns the current token.
+2. *Claim* the lease: one committed UPDATE that only one caller can match. It returns the token to
+   send, and shows that the database accepts writes before the token is spent. If the lease of
+   another holder has expired, that holder may be waiting for the database with a response in hand:
+   the caller waits longer than the longest interval between two saves, and claims again.
+3. *Send* right after the claim, with no transaction open; not at all if the process was suspended
+   since. The response may take until the lease nearly ends.
+4. *Save* as the next statement after the response: compare-and-swap on the generation that was
+   sent, ordered by fencing token. The process holds the only copy of the new tokens, so the save is
+   retried until the database accepts it.
+5. *Decide* after a failure (`outcomes.py`): only a confirmed refusal of the token ends a
+   connection. Every other failure starts a back-off that all processes share.
+6. *Wait*, without the lease: until the generation changes, for a limited time.
 
-What one caller leaves for the next stands in the row, so a caller that dies anywhere leaves nothing
-to repair: its lease runs out, `sent_at` says that the token may be spent, and the next caller sends
-it once more. If it was not spent, or Katana grants an overlap, the connection lives on. If it was,
-no client could have saved it.
+All shared state is in the row, so a crash needs no repair. docs/refresh-protocol.md has the columns
+and what a crash at each step leaves.
 
-Moments are the database's. Durations in this process are on a clock that cannot be set.
+Timestamps are the database's. Durations are measured on a monotonic clock.
 """
 
 import logging
@@ -77,13 +74,13 @@ from app.errors import (
 from app.katana.bulkheads import UNLIMITED, Bulkheads, Visit
 from app.katana.oauth import STATED_LIFE_SECONDS, Grant, KatanaLogin
 
-SENDS = 2  # by one caller: the second confirms a refusal, or repeats a send in doubt
+SENDS = 2  # by one caller: the second confirms a refusal, or repeats a request without a response
 SEND_SHARE = 1 / 6  # of the lease, from the claim until the request has left
 SAVE_SECONDS = 5  # of the lease, for the statement after the response
-#: A token that the API refuses at this age is not at fault, and another would not help. It is more
-#: than the longest pause after a failure, so that the pauses go on growing.
+#: If the API refuses a token younger than this, a newer one would not help. Longer than the longest
+#: back-off, so that the back-off keeps growing.
 FRESH_SECONDS = 900
-#: The age of a staged access token is not known: it counts as expired, and is refreshed when used.
+#: The age of a staged access token is unknown: it counts as expired, and is refreshed when used.
 USED_UP = float(STATED_LIFE_SECONDS.stop)
 NOT_SENT = (False, None)
 
@@ -91,7 +88,7 @@ logger = logging.getLogger(__name__)
 
 
 class Refresh:
-    """Gives access tokens, and renews them."""
+    """Gives access tokens, and refreshes them."""
 
     def __init__(
         self,
@@ -117,11 +114,11 @@ class Refresh:
         self._waiters = Waiters(clock)
 
     def fresh_access_token(self, connection_id: UUID, refused: str | None = None) -> str:
-        """An access token that is good as far as we know.
+        """An access token that is valid as far as is known.
 
-        `refused` is the token that Katana's API answered 401 to: it is renewed however long it was
-        to live, once for all that had it. Raises NotConnected, ReconnectNeeded, TryAgainLater
-        (nothing is lost; it holds seconds to wait) or SealBroken.
+        `refused` is a token that Katana's API answered with 401: it is refreshed although it has
+        not expired, once for all callers that had it. Raises NotConnected, ReconnectNeeded,
+        TryAgainLater (with `retry_after` in seconds) or SealBroken.
         """
         try:
             return self._fresh_access_token(connection_id, refused)
@@ -160,16 +157,15 @@ class Refresh:
         return self._usable(seen, None) if seen and active else None
 
     def renew(self, seen: Snapshot) -> bool:
-        """Renew what was seen, however long its token is to live; whether that was done here.
+        """Refresh a connection whether its token has expired or not; True if this call did it.
 
-        It waits for nobody and sends once at most: where it was not done, the row says why, and
-        what comes next. Raises SealBroken.
+        Does not wait, and sends at most once. If False, the row says why. Raises SealBroken.
         """
         _, token = self._attempt(seen)
         return token is not None
 
     def _attempt(self, seen: Snapshot, *, still_good: bool = False) -> tuple[bool, str | None]:
-        """Whether the lease was ours, and the new token. Raises KatanaSaturated before a claim."""
+        """Whether a lease was claimed, and the new token. Raises KatanaSaturated before a claim."""
         with ExitStack() as place:
             lease, visit = self._claim(seen, place)
             if lease is None:
@@ -180,7 +176,7 @@ class Refresh:
             return True, token
 
     def _renewed_ahead(self, seen: Snapshot) -> str | None:
-        """A newer token; None where that does not go well, which nobody has to notice yet."""
+        """A newer token; None if that fails: the current one is still valid."""
         try:
             return self._attempt(seen)[1]
         except KatanaSaturated:
@@ -231,11 +227,14 @@ class Refresh:
         return again
 
     def _renew(self, lease: Lease, *, still_good: bool = False) -> str | None:
-        """The new access token; None where the row now says what to do instead."""
+        """The new access token; None if there is none, and the row says why."""
         refresh_token = self._open(lease)
         send_before = lease.claimed + self.send_before_seconds
         if self._clock.monotonic() > send_before:
-            logger.warning("connection %s: woke up too late to send", lease.connection_id)
+            logger.warning(
+                "connection %s: suspended for too long after its claim: nothing sent",
+                lease.connection_id,
+            )
             self._leases.release_unused(lease)
             return None
 
@@ -255,7 +254,7 @@ class Refresh:
         try:
             return self._vault.open(lease.sealed_refresh_token, place)
         except SealBroken:
-            # A wrong key says nothing of the grant: with the right one it will open.
+            # A wrong key says nothing about the grant: with the right key the token decrypts.
             if self._leases.release_after_failure(lease, BROKEN_SEAL_SECONDS, spent=False):
                 self._record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.SEAL_BROKEN)
             raise
@@ -274,9 +273,10 @@ class Refresh:
         return grant.access_token
 
     def _stored(self, lease: Lease, grant: Grant, pause: float, failures: int) -> bool:
-        """Whether the row took it. This is the only copy of a living token: there is no last try.
+        """Save until the database accepts it; False if the row holds another grant or newer tokens.
 
-        A worker that is asked to stop finishes its requests first (`graceful_timeout`).
+        There is no limit of tries. A worker that is asked to stop finishes its requests first
+        (`graceful_timeout` in gunicorn.conf.py).
         """
         answered = self._clock.monotonic()
         tries, file = 0, None
@@ -286,7 +286,7 @@ class Refresh:
                 self._vault, self._clock, grant, lease.connection_id, lease.user_id, age
             )
             try:
-                # The first try is the statement right after the answer: nothing comes in between.
+                # The first try is the first statement after the response.
                 stored = self._leases.save(
                     lease, columns, pause=pause, failures=failures
                 ) or self._leases.is_saved(lease)
@@ -304,9 +304,9 @@ class Refresh:
         return self._staged.stage(lease, columns) if self._staged else None
 
     def store_staged(self, connection_id: UUID | None = None) -> int:
-        """Store the responses that are staged on this host, of one connection or of all; how many.
+        """Store the staged responses of this host, of one connection or of all; returns how many.
 
-        What the database does not take now stays where it is.
+        A response that the database does not accept now stays in its file.
         """
         stored = 0
         for response in self._staged.waiting(connection_id) if self._staged else ():
@@ -316,7 +316,7 @@ class Refresh:
                 kind = type(error).__name__
                 logger.error("%s is not stored yet (%s)", response.path.name, kind)
                 if isinstance(error, OperationalError | PoolTimeout):
-                    break  # the database is away: each further one would wait for it too
+                    break  # the database is away, for the other files too
         return stored
 
     def _store_one_staged(self, response: StagedResponse) -> bool:
@@ -337,9 +337,9 @@ class Refresh:
         return stored
 
     def _discard_late_grant(self, lease: Lease, grant: Grant) -> None:
-        """Somebody disconnected, reconnected, or stored a newer answer while ours was coming."""
+        """Discard a response that came after a disconnect, a reconnect or a newer response."""
         if self._leases.connected(lease.user_id):
-            # Not revoked: that could end the grant that this user's connection now lives on.
+            # Not revoked: Katana may revoke the user's current grant too.
             self._leases.mark_possibly_spent(lease)
             return
 
@@ -377,13 +377,13 @@ class Refresh:
             self._lost_the_race(lease)
 
     def _lost_the_race(self, lease: Lease) -> None:
-        # It was saved, and ours was a second use of its token: leave the doubt, so that the next
-        # caller finds out at once whether the grant still lives.
+        # Another holder saved meanwhile, and ours was a second use of its token: mark the stored
+        # token as possibly spent, so that the next caller finds out whether the grant is alive.
         if self._leases.release_after_failure(lease, 0, spent=True):
             self._record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.OVERTAKEN)
 
     def _record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
-        """For the history, which lists no plain renewal; the connection is right without it."""
+        """Add to the history what is not a plain refresh, then log and announce it."""
         try:
             if detail is not None:
                 self._leases.record(lease, kind, detail)
@@ -397,16 +397,16 @@ class Refresh:
     def _wait(
         self, seen: Snapshot, until: float, looks: int, sends: int, *, still_good: bool
     ) -> None:
-        """Until there may be something new; raises TryAgainLater where that takes too long."""
+        """Wait until the row may have changed. Raises TryAgainLater if that would take too long."""
         if seen.working > PATIENCE_SECONDS:
-            # The holder is slow, or dead. To wait here would hold up a thread.
+            # The holder is slow or dead: waiting would block a thread.
             raise TryAgainLater(seen.blocked)
 
         left = until - self._clock.monotonic()
         pausing = seen.pausing.total_seconds()
         if left <= 0 or pausing > WORTH_WAITING_SECONDS or (sends >= SENDS and not seen.leased):
             raise self._unavailable(seen, still_good=still_good)(pausing or SETTLE_SECONDS)
-        # At the first look another caller may just be about to hold the lease.
+        # After the first read another caller may be about to claim the lease.
         if looks and not seen.leased and not pausing and not self._breaker.allows_request():
             raise TryAgainLater(PROBE_SECONDS)
 
@@ -417,9 +417,9 @@ class Refresh:
             )
 
     def _patience(self, seen: Snapshot, pausing: float) -> AbstractContextManager[float]:
-        """The seconds to wait at most, on a place of the bulkhead while Katana does not respond."""
+        """The longest wait in seconds, within a bulkhead while Katana does not respond."""
         if pausing and not seen.failing:
-            return nullcontext(inf)  # Katana responds, and the end of the pause is known
+            return nullcontext(inf)  # Katana responds, and the end of the back-off is known
 
         return self._bulkheads.others_refreshes.waiting(max(seen.working, pausing))
 

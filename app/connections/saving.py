@@ -1,8 +1,8 @@
-"""Which answer of Katana's a connection takes: compare-and-swap on the generation that was sent.
+"""The UPDATE that saves a token response: compare-and-swap on the generation that was sent.
 
-An answer holds the only living token, so a late one is not thrown away for being late: not for a
-lease that has run out, and not for a verdict that was passed meanwhile. It has to give way only to
-another grant, and to a newer answer to the same token.
+A late response is saved too, after the lease has expired or the connection was marked
+`reconnect_needed`: it holds the only valid refresh token. It is discarded only if the row belongs
+to another grant, or has the response to a newer request with the same token.
 """
 
 from collections.abc import Mapping
@@ -22,18 +22,18 @@ def save(
     pause: float,
     failures: int,
 ) -> Update:
-    """Takes what `lease` bought, where the generation is still the one that was sent.
+    """Stores the tokens if the row still has the generation that was sent.
 
-    Where another answer to the same token is stored, the one that was sent later wins, since its
-    token is the newer one. A success also outweighs a verdict: the status does not matter. A
-    reconnect leaves no parent generation, so nothing that is sent before it comes after it.
+    If the response to another request with the same token is stored, the request with the higher
+    fencing token wins. The status does not matter: a success supersedes an earlier refusal. After a
+    reconnect `parent_generation` is null, so a response from before it is never stored.
     """
-    mine = Connection.lease_owner == lease.owner
-    unmoved = Connection.generation == lease.generation
-    sibling = and_(_of_the_same_token(lease), Connection.written_fence < lease.fence)
+    lease_is_ours = Connection.lease_owner == lease.owner
+    same_generation = Connection.generation == lease.generation
+    older_response = and_(_of_the_same_token(lease), Connection.written_fence < lease.fence)
     return (
         update(Connection)
-        .where(Connection.id == lease.connection_id, or_(unmoved, sibling))
+        .where(Connection.id == lease.connection_id, or_(same_generation, older_response))
         .values(
             **columns,
             status=Status.ACTIVE,
@@ -41,9 +41,9 @@ def save(
             generation=Connection.generation + 1,
             parent_generation=lease.generation,
             written_fence=lease.fence,
-            lease_owner=case((mine, null()), else_=Connection.lease_owner),
-            lease_until=case((mine, null()), else_=Connection.lease_until),
-            sent_at=_doubt_after(clock, mine, unmoved),
+            lease_owner=case((lease_is_ours, null()), else_=Connection.lease_owner),
+            lease_until=case((lease_is_ours, null()), else_=Connection.lease_until),
+            sent_at=_sent_at_after(clock, lease_is_ours, same_generation),
             doubtful_since=None,
             refused_at=None,
             next_attempt_at=clock.database_time(pause) if pause else None,
@@ -54,7 +54,7 @@ def save(
 
 
 def saved(lease: Lease) -> Select[Any]:
-    """Finds the row that holds what `lease` bought."""
+    """Finds the row if it holds the tokens that came for `lease`."""
     return select(Connection.id).where(
         Connection.id == lease.connection_id,
         _of_the_same_token(lease),
@@ -63,7 +63,7 @@ def saved(lease: Lease) -> Select[Any]:
 
 
 def mark_possibly_spent(clock: Clock, lease: Lease) -> Update:
-    """Marks a newer answer to the same token, which may be spent by ours."""
+    """Marks the tokens of a newer request as possibly spent: ours may have spent them."""
     newer = and_(
         Connection.id == lease.connection_id,
         _of_the_same_token(lease),
@@ -73,15 +73,14 @@ def mark_possibly_spent(clock: Clock, lease: Lease) -> Update:
     return update(Connection).where(newer).values(sent_at=clock.database_time())
 
 
-def _doubt_after(
-    clock: Clock, mine: ColumnElement[bool], unmoved: ColumnElement[bool]
+def _sent_at_after(
+    clock: Clock, lease_is_ours: ColumnElement[bool], same_generation: ColumnElement[bool]
 ) -> ColumnElement[Any]:
-    """Whether the token that is saved may be spent: `sent_at` says so to the next caller."""
-    alone = and_(mine, unmoved)
-    # Somebody else holds the lease by now, and may have sent the token that ours came from: that
-    # is for them to tell.
-    overtaken = and_(unmoved, Connection.status == Status.ACTIVE)
-    return case((alone, null()), (overtaken, Connection.sent_at), else_=clock.database_time())
+    """The new `sent_at`: set if the saved refresh token is possibly spent."""
+    undisturbed = and_(lease_is_ours, same_generation)
+    # Another caller holds the lease by now and may have sent the parent token: its `sent_at` stays.
+    overtaken = and_(same_generation, Connection.status == Status.ACTIVE)
+    return case((undisturbed, null()), (overtaken, Connection.sent_at), else_=clock.database_time())
 
 
 def _of_the_same_token(lease: Lease) -> ColumnElement[bool]:

@@ -1,7 +1,7 @@
-"""What a caller knows of a connection: what it has seen, and the lease it got.
+"""A snapshot of a connection's row, and a lease on it.
 
-None of it is the truth, which is the row alone: every statement of `leases.py` asks again whether
-what the caller knows still holds.
+Both may be out of date at any moment. Every statement of `leases.py` therefore checks in its WHERE
+clause that the row has not changed.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ REFUSAL_COUNTS_SECONDS = 3600  # a second refusal within this time confirms the 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one look at a connection told."""
+    """A connection's row at one moment. Timestamps are the database's, durations in seconds."""
 
     id: UUID
     user_id: UserId
@@ -44,12 +44,12 @@ class Snapshot:
 
     @property
     def alive(self) -> bool:
-        """Whether the access token is still within its life."""
+        """Whether the access token is valid."""
         return self.left > 0
 
     @property
     def left(self) -> float:
-        """Seconds until the access token's life is over."""
+        """Seconds until the access token expires."""
         return seconds_until(self.expires_at, self.at, LIFE_AHEAD_SECONDS)
 
     @property
@@ -64,22 +64,22 @@ class Snapshot:
 
     @property
     def leased(self) -> bool:
-        """Whether a caller holds the right to send."""
+        """Whether a caller holds the lease."""
         return self.blocked > 0
 
     @property
     def working(self) -> float:
-        """Seconds that the holder of the lease has been at it by now."""
+        """Seconds since the lease was claimed; 0 if there is none."""
         return (self.at - self.sent_at).total_seconds() if self.leased and self.sent_at else 0
 
     @property
     def pausing(self) -> timedelta:
-        """How long Katana is not asked."""
+        """What is left of the back-off."""
         return timedelta(seconds=seconds_until(self.next_attempt_at, self.at, PAUSE_AHEAD_SECONDS))
 
     @property
     def due(self) -> bool:
-        """Whether to renew now: it is time, or a request is in doubt and its holder is gone."""
+        """Whether to refresh now: the token is near its end, or possibly spent and not leased."""
         waits = seconds_until(self.renew_at, self.at, LIFE_AHEAD_SECONDS)
         return not waits or (self.sent_at is not None and not self.leased)
 
@@ -96,14 +96,14 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to send one refresh of one generation, and what is sent."""
+    """The right to send the refresh token of one generation, and that token (encrypted)."""
 
     connection_id: UUID
     user_id: UserId
     generation: int
     owner: str
     claimed: float  # monotonic, taken before the claim was made
-    #: Another's lease had run out: its holder died, or hung.
+    #: The lease of another holder had expired: that process has died, or hangs.
     took_over: bool
     fence: int
     sealed_refresh_token: bytes = field(repr=False)
@@ -117,7 +117,7 @@ class Lease:
 
     @property
     def refused_before(self) -> bool:
-        """Whether Katana has refused the token once already, not long ago."""
+        """Whether Katana refused this token once within the last hour."""
         if self.refused_at is None:
             return False
 
@@ -126,7 +126,7 @@ class Lease:
 
     @property
     def doubtful(self) -> bool:
-        """Whether an earlier request with the token got no response."""
+        """Whether the token is possibly spent: an earlier request with it got no response."""
         return self.doubtful_since is not None
 
     @property
@@ -148,7 +148,7 @@ def _failing_for(since: datetime | None, refreshed_at: datetime, at: datetime) -
 
 
 def snapshot_columns(clock: Clock) -> tuple[Any, ...]:
-    """What to select for a Snapshot, in the order of its fields."""
+    """The columns of a Snapshot, in the order of its fields."""
     return (
         Connection.id,
         Connection.user_id,

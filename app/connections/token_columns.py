@@ -1,4 +1,4 @@
-"""A grant as the columns of a connection: what is sealed, and how long it is used."""
+"""A token response as columns of its connection: encrypted tokens, expiry, refresh time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,18 +10,18 @@ from app.connections.vault import Place, Vault
 from app.database.clock import Clock
 from app.katana.oauth import Grant
 
-MARGIN_SHARE = 0.1  # of a token's life: renewed ahead by one to two of these ...
-MARGIN_SECONDS = 1800  # ... or by one to two of these, whichever is less
-ALLOWANCE_SHARE = 0.05  # of its life, for the way to Katana ...
-ALLOWANCE_SECONDS = 5  # ... or this, whichever is less
+MARGIN_SHARE = 0.1  # of a token's lifetime: refreshed ahead by one to two times this ...
+MARGIN_SECONDS = 1800  # ... or by one to two times this many seconds, whichever is less
+ALLOWANCE_SHARE = 0.05  # of its lifetime, for latency ...
+ALLOWANCE_SECONDS = 5  # ... or this many seconds, whichever is less
 
 
 def columns(
     vault: Vault, clock: Clock, grant: Grant, connection_id: UUID, user_id: UserId, age: float = 0
 ) -> Mapping[str, Any]:
-    """The values that store `grant`, which came `age` seconds ago.
+    """The column values that store `grant`, which was received `age` seconds ago.
 
-    A token that it lacks leaves the old one in its place.
+    A token that is missing in it leaves the stored one unchanged.
     """
     sealed = {}
     if grant.refresh_token is not None:
@@ -43,24 +43,24 @@ def columns(
 
 
 def usable_seconds(expires_in: int) -> float:
-    """How long a token of this life is used, in seconds."""
+    """Seconds for which a token with this lifetime is used."""
     return expires_in - min(expires_in * ALLOWANCE_SHARE, ALLOWANCE_SECONDS)
 
 
 def margin_seconds(expires_in: int) -> float:
-    """How long before its last use a token is renewed, in seconds.
+    """Seconds before its end at which a token is refreshed ahead, with jitter.
 
-    It grows with the token's life, and is spread, so that connections that were made in the same
-    minute are not renewed in the same minute for ever.
+    The jitter keeps connections that were made in the same minute from being refreshed in the same
+    minute for ever.
     """
     return min(expires_in * MARGIN_SHARE, MARGIN_SECONDS) * jitter(1, 2)
 
 
 def access_place(connection_id: UUID, user_id: UserId) -> Place:
-    """Where a sealed access token belongs."""
+    """The associated data of an access token."""
     return Place("connections", "sealed_access_token", str(connection_id), str(user_id))
 
 
 def refresh_place(connection_id: UUID, user_id: UserId) -> Place:
-    """Where a sealed refresh token belongs."""
+    """The associated data of a refresh token."""
     return Place("connections", "sealed_refresh_token", str(connection_id), str(user_id))

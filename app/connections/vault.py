@@ -1,4 +1,4 @@
-"""Seal and open tokens: the only code that sees both sides.
+"""Seal and open tokens: encryption with associated data, for one row and column.
 
 AES-256-GCM. The associated data names the format, the key, the table, the column, the row and the
 user, so that a sealed token copied to another row or column does not open there (ASVS 11.3.3).
@@ -23,7 +23,7 @@ NONCE_BYTES = 12
 
 @dataclass(frozen=True)
 class Place:
-    """Where a sealed value belongs; it opens nowhere else."""
+    """The associated data of a sealed value: it decrypts for this row and column only."""
 
     table: str
     column: str
@@ -32,7 +32,7 @@ class Place:
 
 
 class Vault:
-    """A ring of keys: the first seals, any opens."""
+    """The keys: the first one encrypts, any of them decrypts."""
 
     def __init__(self, keys: Sequence[TokenKey]) -> None:
         self._ciphers = {key.kid: AESGCM(key.key) for key in keys}

@@ -13,7 +13,8 @@ one polling interval at most, and never wrong.
     accounts.py   whose copy it is: connect, reconnect
     subscriptions.py  the webhook of each connection: made, checked, repaired, deleted
     door.py       deliveries: verified, and made a hint
-    outbox.py     something sent to Katana once
+    outbox.py     what is to be sent to Katana once
+    sending.py    sends it
     budget.py     Katana's rate limit, for all processes together
     feed.py       every change in order, for the partner's own code
     resources/    one file for each resource
@@ -45,9 +46,9 @@ from app.sync.cursors import Cursors
 from app.sync.door import Door
 from app.sync.feed import Change, Changes
 from app.sync.hints import Hints
-from app.sync.outbox import Outgoing
 from app.sync.reading import Reading
 from app.sync.resources import Resource, all_resources
+from app.sync.sending import Outgoing
 from app.sync.set_aside import Aside
 from app.sync.status import Status
 from app.sync.status import status as status_of

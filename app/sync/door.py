@@ -22,8 +22,7 @@ from app.katana.fields import Unreadable
 from app.katana.webhooks import Delivery
 from app.sync.hints import Hints
 from app.sync.resources import Resource
-from app.sync.subscriptions import token_place
-from app.sync.webhook import Webhook, hash_of
+from app.sync.webhook import Webhook, hash_of, token_place
 
 JUNK_PER_MINUTE = 120  # from one address, to one process
 MOST_KNOWN = 10_000  # keys that are remembered to have opened

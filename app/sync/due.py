@@ -23,6 +23,10 @@ PAUSE_AHEAD_SECONDS = 2 * 3600.0  # twice the longest pause
 LEASE_AHEAD_SECONDS = 100.0  # twice a lease
 
 
+class LeaseLost(Exception):
+    """Another worker has taken over, or the user has reconnected or disconnected."""
+
+
 def is_claimable(clock: Clock) -> ColumnElement[bool]:
     """Cursors that may be claimed now."""
     cursor, active = SyncCursor, Connection.status == Status.ACTIVE

@@ -27,7 +27,7 @@ from app.errors import (
 from app.katana.client import KatanaApi, Page
 from app.sync.accounts import Accounts
 from app.sync.cursors import Claimed, Cursors
-from app.sync.due import POLL_SECONDS, SECONDS_PER_PAGE
+from app.sync.due import POLL_SECONDS, SECONDS_PER_PAGE, LeaseLost
 from app.sync.hints import Hints
 from app.sync.passes import Pass
 from app.sync.resources import Owner, Resource
@@ -38,10 +38,6 @@ PAGES_AT_ONCE = 4  # of one list, before others that are due get their turn ...
 SECONDS_AT_ONCE = 5.0  # ... or as many as begin within this time
 
 logger = logging.getLogger(__name__)
-
-
-class LeaseLost(Exception):
-    """Another worker has taken over, or the user reconnected: what was read is not stored."""
 
 
 @dataclass(frozen=True)

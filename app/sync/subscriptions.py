@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Engine, select, update
 
 from app.connections.backoff import jitter
 from app.connections.models import Connection, Status
-from app.connections.vault import Place, Vault
+from app.connections.vault import Vault
 from app.database.clock import Clock
 from app.database.engine import single_statements
 from app.errors import (
@@ -30,7 +30,8 @@ from app.katana import webhooks
 from app.katana.client import KatanaApi
 from app.katana.webhooks import Registered
 from app.sync import due
-from app.sync.webhook import Detail, Webhook, WebhookState, hash_of
+from app.sync.due import LeaseLost
+from app.sync.webhook import Detail, Webhook, WebhookState, hash_of, token_place
 
 CHECK_SECONDS = 24 * 3600.0
 LEASE_SECONDS = 60.0  # a dead worker's check is taken over then
@@ -47,10 +48,6 @@ class Checking:
     owner: str
     key_hash: str | None
     failures: int
-
-
-class LeaseLost(Exception):
-    """Another worker has taken over, or the user has disconnected."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +201,3 @@ class Subscriptions:
         with self.engine.begin() as database:
             if not database.execute(update(Webhook).where(*this_one).values(values)).rowcount:
                 raise LeaseLost
-
-
-def token_place(connection_id: UUID) -> Place:
-    """Where the signing token is sealed for."""
-    return Place("webhooks", "sealed_token", str(connection_id), "")

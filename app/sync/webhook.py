@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.connections.vault import Place
 from app.database.columns import Timestamp
 from app.database.db import Model
 from app.sync.models import connection_key
@@ -59,3 +60,8 @@ class Webhook(Model):
 def hash_of(key: str) -> str:
     """How a key is remembered: reading the table opens no door."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def token_place(connection_id: UUID) -> Place:
+    """The associated data of a signing token."""
+    return Place("webhooks", "sealed_token", str(connection_id), "")

@@ -48,7 +48,7 @@ class ThisApp:
 
     def count(self) -> int:
         """How many connections there are."""
-        return self._parts.sealed.count()
+        return self._parts.sealed_tokens.count()
 
     def token(self, number: int) -> str:
         return self._parts.refresh.fresh_access_token(databases.id_of(number))

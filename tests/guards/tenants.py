@@ -58,8 +58,8 @@ GUARDS = [
     Mutant(
         "of many connects at once each is stored in the end",
         LIFECYCLE,
-        "TRIES = 5",
-        "TRIES = 1",
+        "STORE_ATTEMPTS = 5",
+        "STORE_ATTEMPTS = 1",
         f"{TESTS}::test_s46_of_many_callbacks_at_once_one_connection_comes",
     ),
     Mutant(

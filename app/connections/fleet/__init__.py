@@ -1,1 +1,1 @@
-"""All connections at once: overview, keep-alive, verification, keys."""
+"""All connections at once: overview, keep-alive, restore, key rotation."""

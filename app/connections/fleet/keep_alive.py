@@ -1,7 +1,7 @@
-"""Renew what nobody has used for long, so that no refresh token grows too old to be taken.
+"""Keep-alive: refresh connections that nobody has used for days, before their tokens expire.
 
-Any number of hosts may do this at once, beside live traffic: the lease decides who sends. What is
-interrupted has renewed some and left the rest as it was.
+Any number of hosts may run it at once, beside live traffic: the lease decides which one sends. An
+interrupted run has refreshed some connections and changed no others.
 """
 
 import logging

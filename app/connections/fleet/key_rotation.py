@@ -1,4 +1,4 @@
-"""Seal every stored token anew under the first key, beside live traffic.
+"""Key rotation: encrypt every stored token with the first key, beside live traffic.
 
 Each value is exchanged only where it is still the one that was read: what a refresh saves meanwhile
 wins. Stopped anywhere, everything opens as before; begun again, it does what is left. Verifiers of

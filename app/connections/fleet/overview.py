@@ -1,4 +1,4 @@
-"""Every connection in one line, for whoever looks after them. No token is read."""
+"""The connections as the operator sees them: lines, counts, overdue ones. No token is read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,14 +32,21 @@ class Line:
     refreshed_at: datetime
     renew_at: datetime
     next_attempt_at: datetime | None
+    #: The database's time when this was read.
+    at: datetime
 
     @property
     def next_renewal(self) -> datetime | None:
-        """When it is renewed at the next use, or when that is tried again; None if never."""
+        """When it is renewed at the next use, or when that is tried again; None if never.
+
+        A time that lies too far ahead counts as over, as it does for a refresh.
+        """
         if self.status is Status.RECONNECT_NEEDED:
             return None
 
-        return max(self.renew_at, self.next_attempt_at or self.renew_at)
+        times = (self.renew_at, LIFE_AHEAD_SECONDS), (self.next_attempt_at, PAUSE_AHEAD_SECONDS)
+        near = [at for at, longest in times if at and (at - self.at).total_seconds() <= longest]
+        return max(near, default=self.at)
 
 
 class Overview:
@@ -63,6 +70,7 @@ class Overview:
                 Connection.refreshed_at,
                 Connection.renew_at,
                 Connection.next_attempt_at,
+                self._clock.database_time(),
             )
             .join(Connection, Connection.user_id == user_key)
             .order_by(user_name)

@@ -1,4 +1,4 @@
-"""Trust no stored token until a refresh has verified it: for a database that came from a backup.
+"""After a restore from a backup: trust no stored token until a refresh has verified it.
 
 A backup holds refresh tokens that have been spent since, and access tokens of grants that have
 ended since. Nothing in it tells which. So each connection is marked: its access token is not used

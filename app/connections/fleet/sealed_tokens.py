@@ -1,4 +1,4 @@
-"""What is sealed in the connections' table, under which keys, batch by batch."""
+"""The encrypted tokens of all connections: which keys they need, in batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
