@@ -44,7 +44,7 @@ HOST = Path("app/connections/host.py")
 TOP_LEVEL = {
     *("app", "sandbox", "migrations", "templates", "tests", "benchmarks"),
     *("requirements.in", "requirements.txt", "requirements-dev.in", "requirements-dev.txt"),
-    *("README.md", "docs", "CHANGELOG.md", "LICENSE"),
+    *("README.md", "CONTRIBUTING.md", "docs", "CHANGELOG.md", "LICENSE"),
     *(".env.example", ".gitignore", ".github", ".ci"),
     *("Makefile", "pyproject.toml", "gunicorn.conf.py", "wsgi.py"),
 }
@@ -303,7 +303,7 @@ def test_the_map_names_every_part() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    sorted(path.relative_to(ROOT) for path in [*ROOT.glob("docs/*.md"), ROOT / "README.md"]),
+    sorted(path.relative_to(ROOT) for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]),
     ids=str,
 )
 def test_every_link_leads_somewhere(page: Path) -> None:
