@@ -104,7 +104,7 @@ class Bakery:
     @contextmanager
     def served(self, listener: socket.socket) -> Iterator[None]:
         """Step 6: the command of the page, on a socket that is already listening."""
-        (command,) = (block.split() for block in blocks("sh")[2:])
+        command = blocks("sh")[2].split()
         log_file = self.folder / "log"
         with log_file.open("wb") as log:
             process = subprocess.Popen(
@@ -276,6 +276,24 @@ def test_the_bakery_connects_renews_and_disconnects(
     assert bakery.stored("SELECT count(*) FROM connections") == 0
     assert [family.state for family in sandbox.ledger().families] != ["live"]
     assert baker.send("GET", "/katana/orders").status == 409
+
+
+def test_the_bakery_keeps_alive_what_nobody_uses(
+    bakery: Bakery, baker: WireBrowser, sandbox: Sandbox
+) -> None:
+    """Step 7 leaves alone what was refreshed lately, and refreshes what was not."""
+    connect(baker, sandbox)
+    (command,) = blocks("sh")[3].splitlines()
+    assert command.endswith(" 7")
+
+    said = (
+        bakery.run("bash", "-e", script=command),
+        bakery.run("bash", "-e", script=command[:-1] + "0"),
+    )
+
+    assert "renewed" not in said[0]
+    assert "1 renewed" in said[1]
+    assert len(sandbox.ledger().of("refresh")) == 1
 
 
 def test_a_callback_belongs_to_the_browser_that_began(
