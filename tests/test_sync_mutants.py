@@ -224,7 +224,7 @@ MUTANTS = [
     Mutant(
         "a worker that is stopped gives its lease back",
         "app/sync/cursors.py",
-        "**_NO_LEASE} if is_last else {}",
+        "**due.NO_LEASE} if is_last else {}",
         "} if is_last else {}",
         f"{SYNC}::test_asked_to_stop_it_stores_the_page_under_way",
     ),

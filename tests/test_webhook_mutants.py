@@ -120,8 +120,8 @@ MUTANTS = (
     Mutant(
         "webhooks of other apps are left alone",
         SUBSCRIPTIONS,
-        "        if not webhook.url.startswith(self.base_url):\n            return None\n\n",
-        "",
+        "webhook.url.startswith(self.base_url)",
+        "bool(webhook.url)",
         f"{SUBSCRIBED}::test_others_webhooks_are_left_alone",
     ),
     Mutant(

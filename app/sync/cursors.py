@@ -128,7 +128,7 @@ class Cursors:
 
     def under_way(self, now: Pass, *, is_last: bool) -> Columns:
         """The columns of a pass that goes on; `is_last`: later, behind those that are due now."""
-        later = {"due_at": self._clock.database_time(), **_NO_LEASE} if is_last else {}
+        later = {"due_at": self._clock.database_time(), **due.NO_LEASE} if is_last else {}
         return now.columns() | _WELL | later
 
     def finished(self, held: Claimed, done: Pass, *, dated: bool) -> Columns:
@@ -139,7 +139,7 @@ class Cursors:
         whole = {"whole_at": now, "first_pass_at": first} if done.is_whole else {}
         over = {"position": position, "read_at": done.started_at, "page": None}
         next_pass = {"due_at": due.next_pass(self._clock, done, dated=dated)}
-        return done.columns() | over | whole | next_pass | _WELL | _NO_LEASE
+        return done.columns() | over | whole | next_pass | _WELL | due.NO_LEASE
 
     def release(self, held: Claimed, until: datetime | None = None) -> None:
         """Give it back as it is: due now, or from a moment on unless a hint has come meanwhile."""
@@ -161,10 +161,9 @@ class Cursors:
 
     def _give_back(self, held: Claimed, values: Columns) -> None:
         with self._single.connect() as database:
-            self.set(database, held, values | _NO_LEASE)
+            self.set(database, held, values | due.NO_LEASE)
 
 
-_NO_LEASE: Columns = {"lease_owner": None, "lease_until": None}
 _WELL: Columns = {"failures": 0, "failure": None, "failed_at": None, "next_attempt_at": None}
 
 

@@ -23,6 +23,9 @@ PAUSE_AHEAD_SECONDS = 2 * 3600.0  # twice the longest pause
 LEASE_AHEAD_SECONDS = 100.0  # twice a lease
 
 
+NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_until": None}
+
+
 class LeaseLost(Exception):
     """Another worker has taken over, or the user has reconnected or disconnected."""
 

@@ -33,7 +33,7 @@ from app.errors import (
 from app.katana.client import KatanaApi, created_id
 from app.katana.fields import Unreadable, number
 from app.sync import due
-from app.sync.due import LeaseLost
+from app.sync.due import NO_LEASE, LeaseLost
 from app.sync.outbox import NewOrder, Outbox, OutboxState
 
 LEASE_SECONDS = 60.0
@@ -116,7 +116,7 @@ class Outgoing:
             self._put_off(held, error.retry_after, held.tries)
         except (ApiForbidden, ApiRefused) as error:
             logger.error("order %s of the outbox is refused: %s", outbox_id, error)
-            self._set(held, state=OutboxState.FAILED, detail=str(error)[:200], **_NO_LEASE)
+            self._set(held, state=OutboxState.FAILED, detail=str(error)[:200], **NO_LEASE)
         except ConnectError as error:
             logger.warning("order %s of the outbox is not sent yet: %s", outbox_id, error)
             pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(held.tries, 20), LONGEST_PAUSE_SECONDS)
@@ -156,11 +156,11 @@ class Outgoing:
         return pending & due_now & due.is_over(Outbox.lease_until, self.clock, 2 * LEASE_SECONDS)
 
     def _sent(self, katana_id: int | None) -> dict[str, object]:
-        return {"state": OutboxState.SENT, "katana_id": katana_id, "detail": None, **_NO_LEASE}
+        return {"state": OutboxState.SENT, "katana_id": katana_id, "detail": None, **NO_LEASE}
 
     def _put_off(self, held: Sending, seconds: float, tries: int) -> None:
         due_at = self.clock.database_time(seconds * jitter(1, 1.2))
-        self._set(held, due_at=due_at, tries=tries, **_NO_LEASE)
+        self._set(held, due_at=due_at, tries=tries, **NO_LEASE)
 
     def _set(self, held: Sending, **values: object) -> None:
         """Raises LeaseLost."""
@@ -168,9 +168,6 @@ class Outgoing:
         with self.engine.begin() as database:
             if not database.execute(update(Outbox).where(*this_one).values(values)).rowcount:
                 raise LeaseLost
-
-
-_NO_LEASE: Mapping[str, object] = {"lease_owner": None, "lease_until": None}
 
 
 def _find(api: KatanaApi, order_no: str) -> int | None:

@@ -30,7 +30,7 @@ from app.katana import webhooks
 from app.katana.client import KatanaApi
 from app.katana.webhooks import Registered
 from app.sync import due
-from app.sync.due import LeaseLost
+from app.sync.due import NO_LEASE, LeaseLost
 from app.sync.webhook import Detail, Webhook, WebhookState, hash_of, token_place
 
 CHECK_SECONDS = 24 * 3600.0
@@ -88,7 +88,7 @@ class Subscriptions:
         except (ApiForbidden, ApiRefused) as error:
             self._do_without(held, error)
         except ReconnectNeeded:
-            self._set(held, lease_owner=None, lease_until=None)
+            self._set(held, **NO_LEASE)
         except (ApiBusy, TryAgainLater) as error:
             self._put_off(held, error.retry_after, held.failures)
         except ConnectError as error:
@@ -135,10 +135,8 @@ class Subscriptions:
             webhooks.delete(api, ours[digest].id)
 
     def _hash_in(self, webhook: Registered) -> str | None:
-        if not webhook.url.startswith(self.base_url):
-            return None
-
-        return hash_of(webhook.url.removeprefix(self.base_url))
+        is_ours = webhook.url.startswith(self.base_url)
+        return hash_of(webhook.url.removeprefix(self.base_url)) if is_ours else None
 
     def _new_key(self, held: Checking) -> str:
         key = secrets.token_urlsafe(32)
@@ -192,8 +190,7 @@ class Subscriptions:
         self._set(held, failures=failures, **self._later(seconds * jitter(1, 1.2)))
 
     def _later(self, seconds: float) -> dict[str, object]:
-        due_at = self.clock.database_time(seconds)
-        return {"due_at": due_at, "lease_owner": None, "lease_until": None}
+        return {"due_at": self.clock.database_time(seconds), **NO_LEASE}
 
     def _set(self, held: Checking, **values: object) -> None:
         """Raises LeaseLost."""
