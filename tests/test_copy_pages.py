@@ -191,6 +191,19 @@ def test_a_failure_of_our_own_is_told_as_such(app: Flask, copied: Maker) -> None
 
 
 @pytest.mark.one_database
+def test_no_page_waits_for_a_moment_of_a_wrong_clock(
+    app: Flask, copied: Maker, clock: HeldClock
+) -> None:
+    """13: the database's clock ran a day ahead; the worker reads now, and the page says no day."""
+    ahead = clock.database_time(24 * 3600)
+    change(app, update(SyncCursor).values(failure="unavailable", next_attempt_at=ahead))
+    page = told(copied.get("/orders"))
+
+    assert "Katana does not answer." in page
+    assert "tries again in" not in page
+
+
+@pytest.mark.one_database
 def test_a_pause_that_katana_asks_for_is_told(
     app: Flask, copied: Maker, sandbox: Sandbox, clock: HeldClock
 ) -> None:

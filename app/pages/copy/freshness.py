@@ -9,10 +9,12 @@ from uuid import UUID
 from sqlalchemy import select
 
 from app import sync
+from app.connections.clock_bounds import seconds_until
 from app.connections.models import Connection
 from app.connections.models import Status as ConnectionStatus
 from app.database.db import db
 from app.pages.display import as_of, span
+from app.sync.due import LEASE_AHEAD_SECONDS, PAUSE_AHEAD_SECONDS
 from app.sync.status import Status
 from app.sync.webhook import Detail, Webhook, WebhookState
 
@@ -141,7 +143,7 @@ def _why(name: str, status: Status, is_active: bool, renewal_fails: bool) -> str
     if not is_active:
         return ENDED
 
-    again = _seconds_until(status.next_attempt_at, status)
+    again = seconds_until(status.next_attempt_at, status.at, PAUSE_AHEAD_SECONDS)
     if status.failure:
         told = FAILURES.get(status.failure, OURS).format(what=_what(name))
         return f"{told} {_goes_on(again)}".rstrip()
@@ -152,17 +154,14 @@ def _why(name: str, status: Status, is_active: bool, renewal_fails: bool) -> str
     if renewal_fails:
         return f"{LOGIN} {_goes_on(again)}".rstrip()
 
-    wait = max(again, _seconds_until(status.paused_until, status))
+    paused = seconds_until(status.paused_until, status.at, PAUSE_AHEAD_SECONDS)
+    wait = max(again, paused)
     return f"{BUSY} {_goes_on(wait)}" if wait else STOPPED
 
 
 def _is_late(status: Status) -> bool:
-    at_work = status.lease_until is not None and status.lease_until > status.at
+    at_work = seconds_until(status.lease_until, status.at, LEASE_AHEAD_SECONDS)
     return not at_work and (status.at - status.due_at).total_seconds() > LATE_SECONDS
-
-
-def _seconds_until(moment: datetime | None, status: Status) -> float:
-    return max(0.0, (moment - status.at).total_seconds()) if moment else 0.0
 
 
 def _goes_on(seconds: float) -> str:
