@@ -164,8 +164,8 @@ MUTANTS = [
     Mutant(
         "a back-off has an end",
         "app/sync/cursors.py",
-        "min(pause, LONGEST_PAUSE_SECONDS)",
-        "pause",
+        "exponential(held.cursor.failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)",
+        "exponential(held.cursor.failures, FIRST_PAUSE_SECONDS, 10**9)",
         f"{SYNC}::test_a_failing_resource_backs_off_and_says_why",
     ),
     Mutant(

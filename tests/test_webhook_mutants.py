@@ -127,7 +127,7 @@ MUTANTS = (
     Mutant(
         "a failing check backs off",
         SUBSCRIPTIONS,
-        "pause = FIRST_PAUSE_SECONDS * 2.0 ** min(held.failures, 20)",
+        "pause = exponential(held.failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)",
         "pause = FIRST_PAUSE_SECONDS",
         f"{SUBSCRIBED}::test_a_failing_check_backs_off",
     ),

@@ -12,9 +12,10 @@ import hashlib
 import secrets
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, and_, delete, insert, select
+from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from app.connections.clock_bounds import is_over
 from app.connections.host import BrowserId, db
 from app.connections.models import ConnectAttempt
 from app.connections.vault import Place, Vault
@@ -141,8 +142,7 @@ class Attempts:
 
     def _lasts(self, longest: float) -> ColumnElement[bool]:
         """Not past; nor twice as far ahead as it can be, since the database's clock was wrong."""
-        now, far = self._clock.database_time(), self._clock.database_time(2 * longest)
-        return and_(ConnectAttempt.expires_at > now, ConnectAttempt.expires_at <= far)
+        return ~is_over(ConnectAttempt.expires_at, self._clock, 2 * longest)
 
     def _store(self, attempt: Attempt, user_session_id: BrowserId) -> None:
         state_hash = hash_of(attempt.state)

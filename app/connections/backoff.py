@@ -30,7 +30,12 @@ TAKEOVER_SECONDS = _SAVE_SECONDS[1] + 3.0
 
 def growing(failures: int) -> float:
     """Back-off in seconds after `failures` in a row: doubles with each, up to five minutes."""
-    return min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(failures, 20))
+    return exponential(failures, _FIRST_SECONDS, _LONGEST_SECONDS)
+
+
+def exponential(failures: int, first: float, longest: float) -> float:
+    """Seconds of back-off: `first`, doubled with each of `failures`, `longest` at most."""
+    return min(longest, first * 2.0 ** min(failures, 20))
 
 
 def grown(failures: int) -> float:

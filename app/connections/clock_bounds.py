@@ -5,6 +5,7 @@ wrong time zone). It counts as over: correcting the clock must not block a conne
 """
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import InstrumentedAttribute
@@ -29,7 +30,7 @@ def seconds_until(moment: datetime | None, at: datetime, longest: float) -> floa
 
 
 def is_over(
-    column: InstrumentedAttribute[datetime | None], clock: Clock, longest: float
+    column: InstrumentedAttribute[Any], clock: Clock, longest: float
 ) -> ColumnElement[bool]:
     """The same in SQL: nothing is set, it is past, or it lies further ahead than `longest`."""
     return or_(

@@ -26,6 +26,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from urllib.parse import urljoin
 from uuid import UUID
 
@@ -38,7 +39,8 @@ from app.connections.history import Event
 from app.database.clock import Clock, SystemClock, monotonic
 from app.errors import ApiUnauthorized, ConnectError
 from app.katana import webhooks as katana_webhooks
-from app.katana.client import KatanaApi
+from app.katana.bulkheads import UNLIMITED, Bulkhead
+from app.katana.client import AccessToken, KatanaApi
 from app.settings.config import Settings
 from app.sync.accounts import Accounts
 from app.sync.budget import Budget
@@ -95,36 +97,41 @@ def build(
     storing = Storing(changes, aside)
     accounts = Accounts(engine, clock, storing, resources)
 
-    def api(connection_id: UUID) -> KatanaApi:
-        token = partial(parts.refresh.fresh_access_token, connection_id)
-        meter = budget.meter(connection_id, leave_reserve=True)
-        return KatanaApi(settings.katana.api_base_url, session, token, meter=meter)
-
-    def sending_api(connection_id: UUID, seconds: float) -> KatanaApi:
-        token = partial(parts.refresh.fresh_access_token, connection_id)
-        meter, until = budget.meter(connection_id, leave_reserve=False), monotonic() + seconds
-        return KatanaApi(settings.katana.api_base_url, session, token, until, meter)
+    def api(
+        connection_id: UUID,
+        seconds: float = inf,
+        *,
+        leave_reserve: bool = False,
+        token: AccessToken | None = None,
+        bulkhead: Bulkhead = UNLIMITED.api,
+    ) -> KatanaApi:
+        token = token or partial(parts.refresh.fresh_access_token, connection_id)
+        meter, until = (
+            budget.meter(connection_id, leave_reserve=leave_reserve),
+            monotonic() + seconds,
+        )
+        return KatanaApi(settings.katana.api_base_url, session, token, until, meter, bulkhead)
 
     def farewell(connection_id: UUID) -> KatanaApi | None:
         token = parts.refresh.token_in_hand(connection_id)
         if token is None:
             return None
 
-        until, place = monotonic() + FAREWELL_SECONDS, parts.bulkheads.api
-        meter = budget.meter(connection_id, leave_reserve=False)
-        base_url = settings.katana.api_base_url
-        return KatanaApi(base_url, session, TokenInHand(token), until, meter, place)
+        in_hand, place = TokenInHand(token), parts.bulkheads.api
+        return api(connection_id, FAREWELL_SECONDS, token=in_hand, bulkhead=place)
 
+    work_api = partial(api, leave_reserve=True)
     reading = Reading(
-        engine, clock, cursors, hints, accounts, aside, storing, resources, api, parts.lifecycle
+        *(engine, clock, cursors, hints, accounts, aside, storing, resources),
+        *(work_api, parts.lifecycle),
     )
     base_url = urljoin(settings.katana.redirect_uri, DELIVERY_PATH)
     named = frozenset(event for resource in resources.values() for event in resource.events)
-    subscriptions = Subscriptions(engine, clock, parts.vault, api, base_url, named)
+    subscriptions = Subscriptions(engine, clock, parts.vault, work_api, base_url, named)
     door = Door(engine, parts.vault, hints, resources)
     return Sync(
         *(engine, clock, resources, budget, cursors, hints, accounts, changes, reading),
-        *(subscriptions, door, Outgoing(engine, clock, sending_api), farewell),
+        *(subscriptions, door, Outgoing(engine, clock, api), farewell),
     )
 
 

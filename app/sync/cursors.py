@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Engine, and_, case, func, select, update
 from sqlalchemy import Connection as Database
 from sqlalchemy.orm import Session, aliased
 
-from app.connections.backoff import jitter
+from app.connections.backoff import exponential, jitter
 from app.connections.models import Connection
 from app.database.clock import Clock
 from app.database.engine import single_statements
@@ -153,8 +153,8 @@ class Cursors:
 
     def failed(self, held: Claimed, word: str) -> None:
         """Back off, and say why on the page."""
-        pause = FIRST_PAUSE_SECONDS * 2.0 ** min(held.cursor.failures, 20)
-        until = self._clock.database_time(min(pause, LONGEST_PAUSE_SECONDS) * jitter(0.8, 1))
+        pause = exponential(held.cursor.failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        until = self._clock.database_time(pause * jitter(0.8, 1))
         now = self._clock.database_time()
         why = {"failures": SyncCursor.failures + 1, "failure": word, "failed_at": now}
         self._give_back(held, {**why, "next_attempt_at": until})

@@ -6,7 +6,7 @@ in any case, so that junk keeps no true delivery out, not even one from the same
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from app.database.engine import single_reads
 from app.katana import webhooks
 from app.katana.fields import Unreadable
 from app.katana.webhooks import Delivery
-from app.sync.hints import Hints
+from app.sync.hints import Due, Hints
 from app.sync.resources import Resource
 from app.sync.webhook import Webhook, hash_of, token_place
 
@@ -117,7 +117,7 @@ class Door:
 
         self.hints.hint_each(connection_id, due)
 
-    def _due(self, delivery: Delivery) -> Mapping[str, Sequence[int]]:
+    def _due(self, delivery: Delivery) -> Due:
         """The resources to read, and of those without dates the records that are named."""
         named = () if delivery.record_id is None else (delivery.record_id,)
         return {

@@ -16,12 +16,10 @@ POLL_SECONDS = 60.0  # from pass to pass without a working webhook
 POLL_WITH_WEBHOOK_SECONDS = 300.0
 SECONDS_PER_PAGE = 10.0  # a long list without dates is read less often: others need the budget
 
-
 # What lies further ahead was written while the database's clock was wrong, and counts as over.
 DUE_AHEAD_SECONDS = 6 * 3600.0  # a list of over 2,000 pages is due no later than that
 PAUSE_AHEAD_SECONDS = 2 * 3600.0  # twice the longest pause
 LEASE_AHEAD_SECONDS = 100.0  # twice a lease
-
 
 NO_LEASE: dict[str, Any] = {"lease_owner": None, "lease_until": None}
 

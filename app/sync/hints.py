@@ -15,7 +15,8 @@ from app.database.clock import Clock
 from app.sync.cursors import Claimed, is_of, keep
 from app.sync.models import SyncCursor, SyncHint
 
-Due = Mapping[str, Sequence[int]]
+#: Records to read first, by resource; None is every resource.
+Due = Mapping[str | None, Sequence[int]]
 
 AT_ONCE = 100  # are read in one request
 
@@ -33,9 +34,7 @@ class Hints:
         """Make the resource, or all of them, due now; `ids` name the records to read first."""
         self.hint_each(connection_id, {resource: ids})
 
-    def hint_each(
-        self, connection_id: UUID, records: Mapping[str | None, Sequence[int]] | Due
-    ) -> None:
+    def hint_each(self, connection_id: UUID, records: Due) -> None:
         """Make several resources due, with the records of each to read first, in one commit."""
         with self._engine.begin() as database:
             keep(database, connection_id)

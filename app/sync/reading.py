@@ -98,7 +98,8 @@ class Reading:
         until = self.clock.monotonic() + SECONDS_AT_ONCE
         now = Pass.of(held.cursor, held.at, dated=resource.dated)
         if held.factory_name is None and resource.dated and now.is_whole and now.is_new:
-            self._ask_for_name(held, api)
+            with suppress(ApiError):  # the callback could not: once a day, until Katana says
+                self._factory_name(held, api)
         for left in reversed(range(PAGES_AT_ONCE)):
             page = api.page(resource.path, **resource.query, **now.query())
             is_last = not left or stopped() or self.clock.monotonic() > until
@@ -159,12 +160,6 @@ class Reading:
 
         self.cursors.release(held, until=whole_is_due_at)
         return True
-
-    def _ask_for_name(self, held: Claimed, api: KatanaApi) -> None:
-        """The callback could not: once a day, until Katana says what the account is called."""
-        with suppress(ApiError):
-            if name := api.factory().name:
-                self.lifecycle.name_factory(held.connection_id, held.connected_by, name)
 
     def _factory_name(self, held: Claimed, api: KatanaApi) -> str | None:
         """What the account is called. Only where rows of an earlier one exist must it be known."""

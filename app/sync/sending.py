@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Engine, select, update
 from sqlalchemy import Connection as Database
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.connections.backoff import jitter
+from app.connections.backoff import exponential, jitter
 from app.connections.models import Connection, Status
 from app.database.clock import Clock
 from app.database.engine import single_statements
@@ -119,7 +119,7 @@ class Outgoing:
             self._set(held, state=OutboxState.FAILED, detail=str(error)[:200], **NO_LEASE)
         except ConnectError as error:
             logger.warning("order %s of the outbox is not sent yet: %s", outbox_id, error)
-            pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(held.tries, 20), LONGEST_PAUSE_SECONDS)
+            pause = exponential(held.tries, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
             self._put_off(held, pause, held.tries + 1)
 
     def _create_or_find(self, held: Sending) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, and_, delete, insert, select, update
 from sqlalchemy import Connection as Database
 
+from app.connections.backoff import exponential
 from app.database.clock import Clock
 from app.database.engine import single_reads
 from app.katana.fields import MOST_ID
@@ -57,7 +58,7 @@ class Aside:
         database.execute(delete(SetAside).where(_of(owner), SetAside.mark < owner.mark))
 
     def _note(self, database: Database, owner: Owner, name: str, reason: str, tries: int) -> None:
-        pause = min(RETRY_SECONDS * 2.0 ** min(tries, 20), LONGEST_SECONDS)
+        pause = exponential(tries, RETRY_SECONDS, LONGEST_SECONDS)
         retry_at = self._clock.database_time(pause)
         values = {"reason": reason, "tries": tries + 1, "retry_at": retry_at, "mark": owner.mark}
         if tries:

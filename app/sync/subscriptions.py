@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Engine, select, update
 
-from app.connections.backoff import jitter
+from app.connections.backoff import exponential, jitter
 from app.connections.models import Connection, Status
 from app.connections.vault import Vault
 from app.database.clock import Clock
@@ -93,8 +93,8 @@ class Subscriptions:
             self._put_off(held, error.retry_after, held.failures)
         except ConnectError as error:
             logger.warning("connection %s: webhook not checked: %s", connection_id, error)
-            pause = FIRST_PAUSE_SECONDS * 2.0 ** min(held.failures, 20)
-            self._put_off(held, min(pause, LONGEST_PAUSE_SECONDS), held.failures + 1)
+            pause = exponential(held.failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+            self._put_off(held, pause, held.failures + 1)
 
     def check_soon(self, key: str) -> None:
         """Let the webhook with this key be checked now, which seals its token anew."""
