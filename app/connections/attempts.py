@@ -180,7 +180,7 @@ class Attempts:
 
 
 def hash_of(state: str) -> str:
-    """SHA-256 of a state: whoever reads the table learns no valid state."""
+    """SHA-256 of a state: the table holds no valid state."""
     return hashlib.sha256(state.encode()).hexdigest()
 
 

@@ -50,8 +50,7 @@ def usable_seconds(expires_in: int) -> float:
 def margin_seconds(expires_in: int) -> float:
     """Seconds before its end at which a token is refreshed ahead, with jitter.
 
-    The jitter keeps connections that were made in the same minute from being refreshed in the same
-    minute for ever.
+    The jitter spreads the refreshes of connections that were made in the same minute.
     """
     return min(expires_in * MARGIN_SHARE, MARGIN_SECONDS) * jitter(1, 2)
 

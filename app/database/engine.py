@@ -1,4 +1,4 @@
-"""What this app asks of its database engine, whatever the session and the models are."""
+"""Engine set-up: private files, dead sessions, SQLite pragmas; single-statement connections."""
 
 import os
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Keep-alive: refresh connections that nobody has used for days, before their tokens expire.
+"""Keep-alive: refresh connections that were idle for days, before their refresh tokens expire.
 
 Any number of hosts may run it at once, beside live traffic: the lease decides which one sends. An
 interrupted run has refreshed some connections and changed no others.

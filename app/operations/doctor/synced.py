@@ -33,7 +33,7 @@ def worker(examined: Examined) -> Iterator[Finding]:
 
     yield warning(
         "worker",
-        f"A list at Katana has been due for {late / 60:.0f} minutes, and nobody reads it.",
+        f"A list at Katana has been due for {late / 60:.0f} minutes, and no worker reads it.",
         "Let `flask worker` run, on any host; with more connections, more than one.",
     )
 

@@ -1,7 +1,6 @@
 """Orders from the copy. Each query is of one connection: no id finds another one's order.
 
-Lists go by a position, not by a page number: an order that comes meanwhile moves none of those
-behind it to another page.
+Lists use keyset pagination: an order that is added meanwhile moves no other order to another page.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The routes. None of them takes a connection: it is always that of whoever is signed in."""
+"""The routes. The connection is always that of the signed-in user, never a parameter."""
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user  # type: ignore[import-untyped]
@@ -76,7 +76,7 @@ def version() -> Response:
 
 @bp.post("/copy/update")
 def update() -> Response:
-    """Make everything due now; the worker does it, and nobody waits for that here."""
+    """Make everything due now. The worker reads it; this request does not wait."""
     connection = _connection()
     if connection:
         connection_id = connection.id
