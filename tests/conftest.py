@@ -86,6 +86,13 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture
+def server(postgres: Postgres) -> Iterator[Postgres]:
+    """A server of PostgreSQL that no other test uses or stops."""
+    with running_postgres() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with every table and no row."""

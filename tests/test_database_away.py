@@ -8,18 +8,11 @@ import pytest
 
 from tests.actors import LIVE, Maker
 from tests.pages import Page
-from tests.postgres import Postgres, running_postgres
+from tests.postgres import Postgres
 from tests.sandbox import Sandbox
 from tests.servers import MAKE_SERVE, Served, gunicorn
 
 pytestmark = pytest.mark.one_database("postgresql")
-
-
-@pytest.fixture
-def server(postgres: Postgres) -> Iterator[Postgres]:
-    """A server of its own, which no other test uses."""
-    with running_postgres() as server:
-        yield server
 
 
 @pytest.fixture

@@ -14,18 +14,11 @@ from app import create_app
 from app.database.db import db
 from app.database.pool import is_useless
 from tests.actors import Maker
-from tests.postgres import Postgres, running_postgres, running_replica
+from tests.postgres import Postgres, running_replica
 from tests.servers import MAKE_SERVE, Served, gunicorn
 from tests.until import until
 
 pytestmark = pytest.mark.one_database("postgresql")
-
-
-@pytest.fixture
-def server(postgres: Postgres) -> Iterator[Postgres]:
-    """A server of its own, which no other test uses."""
-    with running_postgres() as server:
-        yield server
 
 
 @pytest.fixture

@@ -12,20 +12,13 @@ import pytest
 from tests.actors import LIVE, Maker
 from tests.locks import locked
 from tests.pages import Page
-from tests.postgres import Postgres, running_postgres
+from tests.postgres import Postgres
 from tests.sandbox import Sandbox
 from tests.servers import Served, gunicorn
 
 NOT_SAVED = "not saved yet"
 
 Outage = Callable[[], AbstractContextManager[object]]
-
-
-@pytest.fixture
-def server(postgres: Postgres) -> Iterator[Postgres]:
-    """A server of its own, which no other test stops."""
-    with running_postgres() as server:
-        yield server
 
 
 @pytest.fixture
