@@ -24,6 +24,7 @@ from app.database.db import db
 from app.settings.config import ROOT
 from tests.actors import REPLACED, ClientBrowser, Maker, WireBrowser
 from tests.browsers import find_chromium, running_chromium
+from tests.clocks import HeldClock
 from tests.clones import Clone
 from tests.connected import Connected, MakeConnected
 from tests.postgres import Postgres, running_postgres
@@ -211,8 +212,8 @@ def new_app(environ: dict[str, str]) -> Iterator[MakeApp]:
     """Makes apps in this process, each with some settings of its own."""
     apps: list[Flask] = []
 
-    def make(**changed: str) -> Flask:
-        apps.append(create_app(environ | changed))
+    def make(clock: Clock | None = None, **changed: str) -> Flask:
+        apps.append(create_app(environ | changed, clock))
         return apps[-1]
 
     yield make
@@ -222,9 +223,9 @@ def new_app(environ: dict[str, str]) -> Iterator[MakeApp]:
 
 
 @pytest.fixture
-def app(new_app: MakeApp) -> Flask:
-    """The app in this process."""
-    return new_app()
+def app(request: pytest.FixtureRequest, new_app: MakeApp, clock: Clock) -> Flask:
+    """The app in this process; on the test's clock where time is held."""
+    return new_app(clock if request.node.get_closest_marker("held_time") else None)
 
 
 @pytest.fixture
@@ -255,9 +256,9 @@ def maker(new_maker: MakeMaker) -> Maker:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    """The system's; a module that moves time says so by a fixture of its own."""
-    return SystemClock()
+def clock(request: pytest.FixtureRequest) -> Clock:
+    """The system's; with the mark `held_time` one that stands still until the test moves it."""
+    return HeldClock() if request.node.get_closest_marker("held_time") else SystemClock()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Pages of the copy: there at once, also while Katana is away, and true about how old they are."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -12,7 +12,6 @@ from flask import Flask
 from sqlalchemy import delete, event, func, select, update
 from werkzeug.datastructures import MultiDict
 
-from app import create_app
 from app.connections.models import Connection
 from app.database.db import db
 from app.katana import client as katana_client
@@ -30,24 +29,11 @@ from tests.copying import work
 from tests.pages import Page, as_text, rows
 from tests.sandbox import Sandbox
 
+pytestmark = pytest.mark.held_time
+
 WICK = "tallow-and-wick"
 ORDERS, STOCK = "Orders, newest first", "Stock over all locations, what runs short first"
 MANY = 64  # orders in the first factory
-
-
-@pytest.fixture
-def clock() -> HeldClock:
-    """Time stands still unless a test moves it."""
-    return HeldClock()
-
-
-@pytest.fixture
-def app(environ: dict[str, str], clock: HeldClock) -> Iterator[Flask]:
-    """The app in this process, on that clock."""
-    app = create_app(environ, clock)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import literal, text, update
 
-from app import connections, create_app
+from app import connections
 from app.connections.circuit_breaker import REFUSALS
 from app.connections.fleet.keep_alive import BATCH, PUT_OFF_IN_A_ROW, Outcome
 from app.connections.leases import LONGEST_LEASE_SECONDS
@@ -26,25 +26,12 @@ from tests.crowds import crowd
 from tests.statements import statements
 from tests.until import until
 
+pytestmark = pytest.mark.held_time
+
 LONG_AGO = -8 * 24 * 3600.0
 IN_FLIGHT = 4
 MANY = 10_000
 WRONG = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
-
-
-@pytest.fixture
-def clock() -> HeldClock:
-    """Time stands still unless somebody waits."""
-    return HeldClock()
-
-
-@pytest.fixture
-def app(environ: dict[str, str], clock: HeldClock) -> Iterator[Flask]:
-    """The app in this process, in which waiting costs nothing."""
-    app = create_app(environ, clock)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
 
 
 @pytest.fixture

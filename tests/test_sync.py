@@ -1,14 +1,12 @@
 """Sync: the copy equals Katana's truth, whatever changes while it is read."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from flask import Flask
 from sqlalchemy import event, null, update
 
-from app import create_app, sync
+from app import sync
 from app.database.db import db
 from app.katana import client
 from app.sync import copy, models
@@ -22,23 +20,10 @@ from tests.connected import MakeConnected
 from tests.sandbox import Sandbox
 from tests.syncing import Syncing, while_katana_answers
 
+pytestmark = pytest.mark.held_time
+
 SMALL_PAGE = 10
 DAY = WHOLE_AFTER.total_seconds()
-
-
-@pytest.fixture
-def clock() -> HeldClock:
-    """Time stands still unless a test moves it."""
-    return HeldClock()
-
-
-@pytest.fixture
-def app(environ: dict[str, str], clock: HeldClock) -> Iterator[Flask]:
-    """The app in this process, on that clock."""
-    app = create_app(environ, clock)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
 
 
 @pytest.fixture

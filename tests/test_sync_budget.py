@@ -1,13 +1,10 @@
 """The budget: Katana's limit is obeyed by all, before Katana has to say so."""
 
-from collections.abc import Iterator
-
 import pytest
-from flask import Flask
 from requests import Response
 from sqlalchemy import update
 
-from app import create_app, sync
+from app import sync
 from app.database.db import db
 from app.errors import ApiBusy
 from app.katana import rate_limit
@@ -19,23 +16,10 @@ from tests.connected import Connected, MakeConnected
 from tests.sandbox import Sandbox
 from tests.syncing import Syncing
 
+pytestmark = pytest.mark.held_time
+
 DATE = "Fri, 27 Nov 2026 06:00:00 GMT"
 DATE_SECONDS = 1795759200
-
-
-@pytest.fixture
-def clock() -> HeldClock:
-    """Time stands still unless a test moves it."""
-    return HeldClock()
-
-
-@pytest.fixture
-def app(environ: dict[str, str], clock: HeldClock) -> Iterator[Flask]:
-    """The app in this process, on that clock."""
-    app = create_app(environ, clock)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
 
 
 @pytest.fixture

@@ -1,21 +1,19 @@
 """The code of docs/sync.md does what the page says."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask import Flask
 from sqlalchemy import event, insert, select
 
-from app import create_app
 from app.database.db import db
 from app.settings.config import ROOT
-from tests.clocks import HeldClock
 from tests.connected import MakeConnected
 from tests.sandbox import Sandbox
 from tests.syncing import Syncing
 from tests.test_fork import Fork
+
+pytestmark = pytest.mark.held_time
 
 FACTORY = "alder-and-spoke"
 TRIES_A_RESOURCE = """
@@ -24,7 +22,9 @@ from sqlalchemy import func, select
 
 from app.database.db import Model, db
 from app.sync.resources.prices import VariantPrice
-from tests.test_sync import ada, app, clock
+from tests.test_sync import ada
+
+pytestmark = pytest.mark.held_time
 
 @pytest.mark.one_database
 def test_the_prices_are_copied(ada, sandbox):
@@ -43,21 +43,6 @@ def test_the_prices_are_copied(ada, sandbox):
 
 class Killed(BaseException):
     """The process ends here."""
-
-
-@pytest.fixture
-def clock() -> HeldClock:
-    """Time stands still unless a test moves it."""
-    return HeldClock()
-
-
-@pytest.fixture
-def app(environ: dict[str, str], clock: HeldClock) -> Iterator[Flask]:
-    """The app in this process, on that clock."""
-    app = create_app(environ, clock)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """The feed: every change once, in order, whoever writes beside whom."""
 
-from collections.abc import Iterator
 from threading import Thread
 from uuid import UUID
 
 import pytest
-from flask import Flask
 from sqlalchemy import insert
 
-from app import create_app, sync
+from app import sync
 from app.database.db import db
 from app.sync import feed, models
 from app.sync.feed import Change, Changes, Happened
@@ -17,22 +15,9 @@ from tests.clocks import HeldClock
 from tests.connected import Connected, MakeConnected
 from tests.until import until
 
+pytestmark = pytest.mark.held_time
+
 WRITERS, ROUNDS = 4, 15
-
-
-@pytest.fixture
-def clock() -> HeldClock:
-    """Time stands still unless a test moves it."""
-    return HeldClock()
-
-
-@pytest.fixture
-def app(environ: dict[str, str], clock: HeldClock) -> Iterator[Flask]:
-    """The app in this process, on that clock."""
-    app = create_app(environ, clock)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
 
 
 @pytest.fixture

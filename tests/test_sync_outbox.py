@@ -8,35 +8,20 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, select
 
-from app import create_app
 from app.database.db import db
 from app.sync.outbox import NewOrder, Outbox, OutboxState
 from app.sync.sending import LEASE_SECONDS, SEND_SECONDS, SETTLE_SECONDS
-from tests.clocks import HeldClock
 from tests.connected import MakeConnected
 from tests.sandbox import Sandbox
 from tests.syncing import Syncing
+
+pytestmark = pytest.mark.held_time
 
 FACTORY = "alder-and-spoke"
 
 
 class Killed(BaseException):
     """The process ends here."""
-
-
-@pytest.fixture
-def clock() -> HeldClock:
-    """Time stands still unless a test moves it."""
-    return HeldClock()
-
-
-@pytest.fixture
-def app(environ: dict[str, str], clock: HeldClock) -> Iterator[Flask]:
-    """The app in this process, on that clock."""
-    app = create_app(environ, clock)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
 
 
 @pytest.fixture

@@ -1,37 +1,20 @@
 """The webhook of a connection: made once, found again, repaired, done without, deleted."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from flask import Flask
 from sqlalchemy import select, update
 
-from app import create_app
 from app.database.db import db
 from app.sync.subscriptions import CHECK_SECONDS, LEASE_SECONDS
 from app.sync.webhook import Detail, Webhook, WebhookState
-from tests.clocks import HeldClock
 from tests.connected import MakeConnected
 from tests.sandbox import Sandbox
 from tests.syncing import Syncing
 
+pytestmark = pytest.mark.held_time
+
 FACTORY, OTHER = "alder-and-spoke", "tallow-and-wick"
-
-
-@pytest.fixture
-def clock() -> HeldClock:
-    """Time stands still unless a test moves it."""
-    return HeldClock()
-
-
-@pytest.fixture
-def app(environ: dict[str, str], clock: HeldClock) -> Iterator[Flask]:
-    """The app in this process, on that clock."""
-    app = create_app(environ, clock)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
 
 
 @pytest.fixture
