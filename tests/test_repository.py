@@ -47,6 +47,8 @@ TOP_LEVEL = {
     *("README.md", "CONTRIBUTING.md", "docs", "CHANGELOG.md", "LICENSE"),
     *(".env.example", ".gitignore", ".github", ".ci"),
     *("Makefile", "pyproject.toml", "gunicorn.conf.py", "wsgi.py"),
+    # Where `docker build` and `docker compose` look for them; what they use is in deploy/.
+    *("Dockerfile", ".dockerignore", "compose.yaml", "compose.override.yaml", "deploy"),
 }
 
 #: All that is used of Authlib: not authlib.jose, and not its Flask client, which keeps states in a

@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -40,16 +41,20 @@ def main() -> None:
         sys.exit(f"{error.filename}: {error.strerror}.")
 
 
-def write_env() -> None:
-    """Write .env with fresh secrets, readable by its owner alone, unless there is one."""
+def write_env(given: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Write .env with fresh secrets and what is given, readable by its owner alone.
+
+    One that is there is kept.
+    """
     if ENV.exists():
         return
 
     key = base64.urlsafe_b64encode(secrets.token_bytes(parsing.KEY_BYTES)).decode()
     text = (config.ROOT / ".env.example").read_text()
-    text = re.sub(r"(?m)^SECRET_KEY=$", f"SECRET_KEY={secrets.token_hex(32)}", text)
-    text = re.sub(r"(?m)^TOKEN_ENCRYPTION_KEYS=$", f"TOKEN_ENCRYPTION_KEYS=k1:{key}", text)
-    _write_private(ENV, text)
+    fresh = {"SECRET_KEY": secrets.token_hex(32), "TOKEN_ENCRYPTION_KEYS": f"k1:{key}"}
+    for name, value in {**fresh, **given}.items():
+        text = re.sub(rf"(?m)^{name}=$", f"{name}={value}", text)
+    write_private(ENV, text)
     print("Wrote .env with fresh secrets.", flush=True)
 
 
@@ -82,13 +87,14 @@ def _arguments() -> argparse.Namespace:
 def _environment() -> dict[str, str]:
     config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
     if SANDBOX.exists() and "KATANA_CLIENT_ID" not in config.read_environment():
-        _write_private(SANDBOX_ENV, _sandbox_settings())
+        write_sandbox_env()
 
     return config.read_environment(sandbox=SANDBOX.exists())
 
 
-def _sandbox_settings() -> str:
-    return f"""\
+def write_sandbox_env() -> None:
+    """Write the settings with a fresh client of the sandbox."""
+    text = f"""\
 # The sandbox in Katana's place, for as long as KATANA_CLIENT_ID is set nowhere else.
 KATANA_CLIENT_ID=sandbox-{secrets.token_hex(8)}
 KATANA_CLIENT_SECRET={secrets.token_hex(32)}
@@ -97,9 +103,11 @@ KATANA_ACCESS_TOKEN_URL={SANDBOX_ORIGIN}/oauth/token
 KATANA_REVOKE_URL={SANDBOX_ORIGIN}/oauth/revoke
 KATANA_API_BASE_URL={SANDBOX_ORIGIN}/v1
 """
+    write_private(SANDBOX_ENV, text)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that nobody but its owner may read."""
     # Private from its first byte: a chmod afterwards would leave a moment to read it.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
