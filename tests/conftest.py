@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -74,6 +75,16 @@ def cannot_run(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}; with CI=true that is a failure")
     pytest.skip(reason)
+
+
+def program(name: str) -> str:
+    """Where a program of a Linux server is; a test that needs it cannot run without."""
+    found = shutil.which(name)
+    if found is None and sys.platform != "linux":
+        pytest.skip(f"{name} is a program of Linux")
+    if found is None:
+        cannot_run(f"{name} is not installed")
+    return found
 
 
 @pytest.fixture(scope="session")
