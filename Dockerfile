@@ -6,9 +6,11 @@
 ARG BASE=python:3.12.11-slim-bookworm@sha256:519591d6871b7bc437060736b9f7456b8731f1499a57e22e6c285135ae657bf7
 
 FROM ${BASE} AS packages
-COPY requirements.txt .
+# requirements-tracing.txt: with OpenTelemetry.
+ARG REQUIREMENTS=requirements.txt
+COPY ${REQUIREMENTS} .
 RUN python3 -m venv /venv \
-    && /venv/bin/pip install --disable-pip-version-check --no-cache-dir --require-hashes -r requirements.txt
+    && /venv/bin/pip install --disable-pip-version-check --no-cache-dir --require-hashes -r ${REQUIREMENTS}
 
 FROM ${BASE}
 COPY --from=packages /venv /venv

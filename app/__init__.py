@@ -8,6 +8,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app import connections, pages, sync
 from app.database import db
 from app.database.clock import Clock
+from app.katana import tracing
 from app.katana.bulkheads import Bulkheads
 from app.katana.client import new_session
 from app.operations import commands, logs
@@ -22,6 +23,7 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
     settings = config.load(config.read_environment() if environ is None else environ)
     form = logs.form_for(settings.log_format, settings.katana.redirect_uri)
     logs.set_up(form, settings.log_level)
+    tracing.set_up(settings.otlp_endpoint)
 
     app = Flask(__name__, instance_path=str(config.INSTANCE), template_folder="../templates")
     app.config.from_mapping(config.for_flask(settings))

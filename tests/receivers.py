@@ -55,6 +55,7 @@ def receiving() -> Iterator[Receiver]:
     receiver.hold.set()
     app = Flask(__name__)
     app.add_url_rule("/hook", view_func=receiver.receive, methods=["POST"])
+    app.add_url_rule("/v1/traces", view_func=receiver.receive, methods=["POST"])
     with serving(app) as url:
         receiver.url = f"{url}/hook"
         try:

@@ -41,15 +41,21 @@ MAY_IMPORT = {
 #: The one file of the core that names the tables of the example around it.
 HOST = Path("app/connections/host.py")
 
+#: The one file that imports what need not be installed.
+TRACING = Path("app/katana/tracing.py")
+
 TOP_LEVEL = {
     *("app", "sandbox", "migrations", "templates", "tests", "benchmarks"),
     *("requirements.in", "requirements.txt", "requirements-dev.in", "requirements-dev.txt"),
+    *("requirements-tracing.in", "requirements-tracing.txt"),
     *("README.md", "CONTRIBUTING.md", "docs", "CHANGELOG.md", "LICENSE"),
     *(".env.example", ".gitignore", ".github", ".ci"),
     *("Makefile", "pyproject.toml", "gunicorn.conf.py", "wsgi.py"),
     # Where `docker build` and `docker compose` look for them; what they use is in deploy/.
     *("Dockerfile", ".dockerignore", "compose.yaml", "compose.override.yaml", "deploy"),
 }
+
+LOCKS = ("requirements.txt", "requirements-tracing.txt", "requirements-dev.txt")
 
 #: All that is used of Authlib: not authlib.jose, and not its Flask client, which keeps states in a
 #: cache or a cookie. Most of its advisories are in those.
@@ -188,7 +194,8 @@ def test_the_sandbox_imports_nothing_from_the_app(path: Path) -> None:
 @pytest.mark.parametrize("path", [*modules("app"), *modules("sandbox")], ids=str)
 def test_what_the_app_imports_is_a_direct_requirement(path: Path) -> None:
     """A package that the app imports is not left to another package to bring along."""
-    listed = direct("requirements.in").keys()
+    tracing = "requirements-tracing.in" if path == TRACING else "requirements.in"
+    listed = direct("requirements.in").keys() | direct(tracing).keys()
     distributions = packages_distributions()
 
     imported = {name.split(".")[0] for name in imported_names(path)}
@@ -326,7 +333,7 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_no_version_with_a_known_advisory_is_locked(lock: str) -> None:
     """A-21, A-22: both locks are at or above the first version without a known advisory."""
     locked = pins(lock)
@@ -369,7 +376,7 @@ def test_a_newer_authlib_is_a_decision() -> None:
     assert not specifier.contains("1.10"), "Read app/katana/oauth.py against the new version."
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_everything_locked_has_a_hash(lock: str) -> None:
     """S-82: nothing is installed but what was locked, by the byte."""
     blocks = re.split(r"(?m)^(?=[a-z0-9])", (ROOT / lock).read_text())[1:]
@@ -380,7 +387,7 @@ def test_everything_locked_has_a_hash(lock: str) -> None:
     assert not bare, f"Run `make lock`: {', '.join(bare)} in {lock} have no hash."
 
 
-@pytest.mark.parametrize("lock", ["requirements-dev.txt", "benchmarks/requirements.txt"])
+@pytest.mark.parametrize("lock", [*LOCKS[1:], "benchmarks/requirements.txt"])
 def test_the_locks_agree(lock: str) -> None:
     """What is tested and measured is what is deployed: the same versions of what the app needs."""
     tested = pins(lock)
@@ -392,7 +399,9 @@ def test_the_locks_agree(lock: str) -> None:
     assert not different, f"Run `make lock`: {lock} differs in {', '.join(different)}."
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "benchmarks/requirements"])
+@pytest.mark.parametrize(
+    "name", [*(lock.removesuffix(".txt") for lock in LOCKS), "benchmarks/requirements"]
+)
 def test_the_locks_hold_what_is_asked_for(name: str) -> None:
     """Nobody has changed a .in file and forgotten the lock."""
     locked = pins(f"{name}.txt")
@@ -406,7 +415,7 @@ def test_the_locks_hold_what_is_asked_for(name: str) -> None:
     assert not missing, f"Run `make lock`: {name}.txt lacks {', '.join(missing)}."
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_the_locks_name_the_extras_that_are_asked_for(lock: str) -> None:
     """Else pip takes the newest version for the extra, which the lock has no hash of."""
     pins = pinned(lock)

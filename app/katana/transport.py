@@ -21,6 +21,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProtocolError
 
 from app.database.clock import monotonic
+from app.katana import tracing
 
 CONNECT_SECONDS = 4
 LATE_BYTES = 1024 * 1024  # read after the deadline at most; more than a socket's usual buffer
@@ -86,6 +87,12 @@ class _EndingAdapter(HTTPAdapter):
     def send(  # type: ignore[override]
         self, request: PreparedRequest, *, timeout: float, **kwargs: Any
     ) -> Response:
+        with tracing.request(request.method or "", request.url or "") as answered:
+            response = self._send(request, timeout, **kwargs)
+            answered(response.status_code)
+        return response
+
+    def _send(self, request: PreparedRequest, timeout: float, **kwargs: Any) -> Response:
         seconds = Timeout(connect=CONNECT_SECONDS, read=timeout)
         try:
             response = super().send(request, timeout=seconds, **kwargs)  # type: ignore[arg-type]

@@ -39,6 +39,7 @@ SETTINGS: Mapping[str, str] = {
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": "",
     "METRICS_TOKEN": "",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "",
 }
 SECRET_KEY_CHARACTERS = 32
 FORM_BYTES = 64 * 1024
@@ -86,6 +87,7 @@ class Settings:
     log_level: str
     log_format: str | None
     metrics_token: str | None = field(repr=False)
+    otlp_endpoint: str | None
 
     @property
     def https(self) -> bool:
@@ -222,4 +224,5 @@ def _settings(read: Reader) -> Settings:
         log_level=read.log_level("LOG_LEVEL"),
         log_format=read.log_format("LOG_FORMAT"),
         metrics_token=read.optional_secret("METRICS_TOKEN", characters=SECRET_KEY_CHARACTERS),
+        otlp_endpoint=read.collector("OTEL_EXPORTER_OTLP_ENDPOINT"),
     )

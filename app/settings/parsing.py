@@ -5,6 +5,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -141,6 +142,22 @@ class Reader:
             self.fault(name, "names a store that cannot be used here: is its driver installed?")
         return value
 
+    def collector(self, name: str) -> str | None:
+        """The URL of an OpenTelemetry collector; None where it is not set.
+
+        It may be http on another machine: a span holds no secret.
+        """
+        value = self.optional(name)
+        if value and not re.fullmatch(
+            r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?", value
+        ):
+            self.fault(name, "must begin with http:// or https://, and hold no user name or query.")
+            return None
+        if value and not _has_tracing():
+            self.fault(name, "needs the packages of requirements-tracing.txt.")
+            return None
+        return value
+
     def token_keys(self, name: str) -> tuple[TokenKey, ...]:
         """A ring of keys with different names, at least one."""
         keys = tuple(filter(None, map(self._token_key(name), self.words(name))))
@@ -215,6 +232,13 @@ def _with_hosts_in_query(url: str) -> str:
     start, hosts, path, query = parts.groups("")
     named = "&".join(f"host={quote(unquote(host), safe='[]:.-')}" for host in hosts.split(","))
     return f"{start}{path or '/'}?{named}{'&' + query[1:] if query else ''}"
+
+
+def _has_tracing() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _makes_a_store(uri: str) -> bool:

@@ -7,7 +7,30 @@ CALLBACK = "tests/test_security_callback.py"
 CONFIG = "app/settings/config.py"
 VAULT = "app/connections/vault.py"
 
+TRACED = "tests/test_tracing.py::test_each_request_to_katana_is_a_span_without_a_secret"
+
 GUARDS = [
+    Mutant(
+        "a span has the path without the query",
+        "app/katana/tracing.py",
+        "template = path_template(parts.path)",
+        'template = f"{parts.path}?{parts.query}"',
+        TRACED,
+    ),
+    Mutant(
+        "a span has no text of an error",
+        "app/katana/tracing.py",
+        "record_exception=False",
+        "record_exception=True",
+        TRACED,
+    ),
+    Mutant(
+        "a path is told without ids",
+        "app/katana/tracing.py",
+        'part if WORD.fullmatch(part) else "{id}"',
+        "part",
+        "tests/test_tracing.py::test_a_path_is_told_without_what_it_identifies",
+    ),
     Mutant(
         "gunicorn writes no query",
         "gunicorn.conf.py",

@@ -1,0 +1,90 @@
+"""One OpenTelemetry span for each request to Katana, if OTEL_EXPORTER_OTLP_ENDPOINT is set.
+
+Without it nothing of OpenTelemetry is imported, and its packages need not be installed. A span has
+the method, the host, the path as a template, and the status or the kind of failure: no query, no
+header, no body, and no text of an error.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+SERVICE = "connect-to-katana"
+EXPORT_SECONDS = 5
+#: A part of a path that names a list or a version; anything else may identify something.
+WORD = re.compile(r"(?:[A-Za-z][A-Za-z_.-]{0,40}|v[0-9]{1,3})?")
+
+Answered = Callable[[int], None]
+
+_UNTRACED = nullcontext[Answered](lambda _status: None)
+_tracer: "Tracer | None" = None
+
+
+def set_up(endpoint: str | None) -> None:
+    """Send spans to `endpoint` from now on, for as long as this process lives."""
+    global _tracer
+    if endpoint is None or _tracer is not None:
+        return
+
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    name = os.environ.get("OTEL_SERVICE_NAME") or SERVICE
+    # A provider of this app alone: another library's spans are not sent. It sends what it still has
+    # when the process ends.
+    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
+    exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_SECONDS)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    _tracer = provider.get_tracer(SERVICE)
+
+
+def request(method: str, url: str) -> AbstractContextManager[Answered]:
+    """Around one request; call what it gives with the status of the answer."""
+    return _UNTRACED if _tracer is None else _span(_tracer, method, url)
+
+
+@contextmanager
+def _span(tracer: "Tracer", method: str, url: str) -> Iterator[Answered]:
+    from opentelemetry.trace import SpanKind, StatusCode
+
+    parts = urlsplit(url)
+    template = path_template(parts.path)
+    attributes = {
+        "http.request.method": method,
+        "server.address": parts.hostname or "",
+        "url.template": template,
+    }
+    # The text of an exception may have the ids that the template leaves out: its class is enough.
+    with tracer.start_as_current_span(
+        f"{method} {template}",
+        kind=SpanKind.CLIENT,
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+
+        def answered(status: int) -> None:
+            span.set_attribute("http.response.status_code", status)
+            if status >= 400:
+                span.set_status(StatusCode.ERROR)
+
+        try:
+            yield answered
+        except Exception as error:
+            span.set_attribute("error.type", type(error).__name__)
+            span.set_status(StatusCode.ERROR)
+            raise
+
+
+def path_template(path: str) -> str:
+    """`path` with {id} in place of each part that is no word."""
+    parts = path.split("/")
+    return "/".join(part if WORD.fullmatch(part) else "{id}" for part in parts)
