@@ -31,12 +31,16 @@ def create_sandbox(
     redirect_uri: str,
     audience: str = "https://api.katanamrp.com",
     clock: Clock | None = None,
+    authority: str | None = None,
 ) -> Flask:
-    """Return a sandbox in which one client is registered, with one redirect URI."""
+    """Return a sandbox in which one client is registered, with one redirect URI.
+
+    `authority` is a file with who has signed the certificate of the client's webhooks' address.
+    """
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
-    client = Client(client_id, client_secret, redirect_uri, audience)
+    client = Client(client_id, client_secret, redirect_uri, audience, authority)
     app.extensions["sandbox"] = Sandbox(client, clock or SystemClock())
 
     page_security.init_app(app)

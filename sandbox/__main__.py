@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         client_secret=environ["KATANA_CLIENT_SECRET"],
         redirect_uri=environ["KATANA_REDIRECT_URI"],
         audience=environ.get("KATANA_AUDIENCE") or "https://api.katanamrp.com",
+        authority=options.authority,
     )
     server = make_server(
         options.host, options.port, app, threaded=True, request_handler=QuietRequestHandler
@@ -49,6 +50,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", choices=LOOPBACK_HOSTS)
     parser.add_argument("--port", default=8001, type=int)
+    parser.add_argument(
+        "--authority", metavar="FILE", help="who has signed the certificate that webhooks meet"
+    )
     return parser.parse_args(argv)
 
 

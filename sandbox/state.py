@@ -29,6 +29,8 @@ class Client:
     secret: str = field(repr=False)
     redirect_uri: str
     audience: str
+    #: A file with who has signed the certificate of its webhooks' address; None: a public one.
+    authority: str | None = None
 
     def is_named(self, client_id: str) -> bool:
         """Return whether this is the client's id."""
@@ -43,7 +45,7 @@ class Client:
 class Memory:
     """Everything that `start again` forgets."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, authority: str | None = None) -> None:
         self.clock = clock
         self.rules = Rules()
         self.faults = Faults()
@@ -56,7 +58,7 @@ class Memory:
         self.webhooks = Webhooks(clock.now)
         self.deliveries = Deliveries()
         self.exports: dict[str, str] = {}
-        self.sender = Sender(clock, lambda: self.rules, self.webhooks, self.deliveries)
+        self.sender = Sender(clock, lambda: self.rules, self.webhooks, self.deliveries, authority)
 
 
 class Sandbox:
@@ -65,12 +67,12 @@ class Sandbox:
     def __init__(self, client: Client, clock: Clock) -> None:
         self.client = client
         self.clock = clock
-        self.memory = Memory(clock)
+        self.memory = Memory(clock, client.authority)
 
     def start_again(self) -> None:
         """Forget every family, code, request, fault, changed rule and changed record."""
         self.memory.sender.close()
-        self.memory = Memory(self.clock)
+        self.memory = Memory(self.clock, self.client.authority)
 
 
 def sandbox() -> Sandbox:

@@ -36,6 +36,10 @@ def journey(url: str, certificate: Path, sandbox_url: str) -> None:
     maker.connect()
     until(lambda: LIVE in maker.dashboard().text, lambda: maker.dashboard().text)
     assert "__Host-session" in browser.cookies()
+    until(sandbox.webhooks, lambda: "the worker makes no webhook")
+    sandbox.happen("new_order")
+    sandbox.wait_until_delivered()
+    assert {delivery["state"] for delivery in sandbox.deliveries()} == {"delivered"}
     browser.close()
     sandbox.close()
 

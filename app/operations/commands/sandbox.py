@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
@@ -15,8 +16,13 @@ from app.settings.config import ROOT
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8001, show_default=True, help="0: any."
 )
+@click.option(
+    "--authority",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Who has signed the certificate of KATANA_REDIRECT_URI, for webhooks.",
+)
 @with_appcontext
-def sandbox(port: int) -> None:
+def sandbox(port: int, authority: str | None) -> None:
     """Start the sandbox, with this app's client id, secret and redirect URI."""
     katana = require_settings.current().katana
     if urlsplit(katana.authorize_url).port != port:
@@ -29,5 +35,7 @@ def sandbox(port: int) -> None:
     }
     os.chdir(ROOT)
     # In this very process: whoever ends the command ends the sandbox.
-    command = (sys.executable, "-m", "sandbox", "--port", str(port))
+    command: tuple[str, ...] = (sys.executable, "-m", "sandbox", "--port", str(port))
+    if authority:
+        command += ("--authority", str(Path(authority).resolve()))
     os.execve(sys.executable, command, os.environ | client)  # noqa: S606  no shell is needed
