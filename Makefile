@@ -56,7 +56,7 @@ check: $(TO_TEST)  ## Check format, lint and types
 # are: nothing is installed but the tool itself.
 .PHONY: audit
 audit:  ## Ask whether a locked version has a known advisory (needs uv and the network)
-	@uvx pip-audit --strict --disable-pip --requirement requirements.txt --requirement requirements-dev.txt --requirement requirements-tracing.txt
+	@uvx pip-audit --strict --disable-pip --requirement requirements.txt --requirement requirements-dev.txt --requirement requirements-tracing.txt --requirement requirements-celery.txt
 
 .PHONY: format
 format: $(TO_TEST)  ## Format the code and fix what lint can fix
@@ -77,6 +77,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras -
 lock:  ## Write the locks anew (needs uv); UPGRADE=1 takes newer versions
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements.in --output-file requirements.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements-tracing.in --output-file requirements-tracing.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) requirements-celery.in --output-file requirements-celery.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements-dev.in --output-file requirements-dev.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) benchmarks/requirements.in --output-file benchmarks/requirements.txt
 

@@ -1,42 +1,16 @@
 """The limits are kept in Redis: what the served app does while it is away."""
 
-import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.actors import Maker
-from tests.conftest import cannot_run
+from tests.redis_server import redis
 from tests.servers import gunicorn, reserved_port
-from tests.until import until
 
 pytestmark = [pytest.mark.one_database, pytest.mark.accounts]
-
-
-@contextmanager
-def redis(port: int, folder: Path) -> Iterator[None]:
-    """A real Redis on loopback, which keeps nothing on disk."""
-    program = shutil.which("redis-server")
-    if program is None:
-        cannot_run("redis-server is not installed")
-    options = ("--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder))
-    process = subprocess.Popen((str(program), *options), stdout=subprocess.DEVNULL)
-    try:
-        until(lambda: listens(port))
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def listens(port: int) -> bool:
-    """Whether a server listens there."""
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture

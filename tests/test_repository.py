@@ -42,12 +42,17 @@ MAY_IMPORT = {
 HOST = Path("app/connections/host.py")
 
 #: The one file that imports what need not be installed.
-TRACING = Path("app/katana/tracing.py")
+#: What alone imports the packages of an optional requirement.
+OPTIONAL = {
+    Path("app/katana/tracing.py"): "requirements-tracing.in",
+    Path("app/operations/worker/celery_tasks.py"): "requirements-celery.in",
+}
 
 TOP_LEVEL = {
     *("app", "sandbox", "migrations", "templates", "tests", "benchmarks"),
     *("requirements.in", "requirements.txt", "requirements-dev.in", "requirements-dev.txt"),
     *("requirements-tracing.in", "requirements-tracing.txt"),
+    *("requirements-celery.in", "requirements-celery.txt"),
     *("README.md", "CONTRIBUTING.md", "docs", "CHANGELOG.md", "LICENSE"),
     *(".env.example", ".gitignore", ".github", ".ci"),
     *("Makefile", "pyproject.toml", "gunicorn.conf.py", "wsgi.py"),
@@ -55,7 +60,12 @@ TOP_LEVEL = {
     *("Dockerfile", ".dockerignore", "compose.yaml", "compose.override.yaml", "deploy"),
 }
 
-LOCKS = ("requirements.txt", "requirements-tracing.txt", "requirements-dev.txt")
+LOCKS = (
+    "requirements.txt",
+    "requirements-tracing.txt",
+    "requirements-celery.txt",
+    "requirements-dev.txt",
+)
 
 #: All that is used of Authlib: not authlib.jose, and not its Flask client, which keeps states in a
 #: cache or a cookie. Most of its advisories are in those.
@@ -194,8 +204,7 @@ def test_the_sandbox_imports_nothing_from_the_app(path: Path) -> None:
 @pytest.mark.parametrize("path", [*modules("app"), *modules("sandbox")], ids=str)
 def test_what_the_app_imports_is_a_direct_requirement(path: Path) -> None:
     """A package that the app imports is not left to another package to bring along."""
-    tracing = "requirements-tracing.in" if path == TRACING else "requirements.in"
-    listed = direct("requirements.in").keys() | direct(tracing).keys()
+    listed = direct("requirements.in").keys() | direct(OPTIONAL.get(path, "requirements.in")).keys()
     distributions = packages_distributions()
 
     imported = {name.split(".")[0] for name in imported_names(path)}

@@ -40,6 +40,7 @@ SETTINGS: Mapping[str, str] = {
     "LOG_FORMAT": "",
     "METRICS_TOKEN": "",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "",
+    "CELERY_BROKER_URL": "",
 }
 SECRET_KEY_CHARACTERS = 32
 FORM_BYTES = 64 * 1024
@@ -88,6 +89,7 @@ class Settings:
     log_format: str | None
     metrics_token: str | None = field(repr=False)
     otlp_endpoint: str | None
+    celery_broker_url: str | None = field(repr=False)
 
     @property
     def https(self) -> bool:
@@ -225,4 +227,5 @@ def _settings(read: Reader) -> Settings:
         log_format=read.log_format("LOG_FORMAT"),
         metrics_token=read.optional_secret("METRICS_TOKEN", characters=SECRET_KEY_CHARACTERS),
         otlp_endpoint=read.collector("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        celery_broker_url=read.broker("CELERY_BROKER_URL"),
     )

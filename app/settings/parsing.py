@@ -158,6 +158,19 @@ class Reader:
             return None
         return value
 
+    def broker(self, name: str) -> str | None:
+        """The URL of a message broker for Celery; None where it is not set."""
+        value = self.optional(name)
+        if value and not re.match(r"(redis|rediss|sentinel|amqp|amqps)://[!-~]+$", value):
+            self.fault(
+                name, "must begin with redis://, rediss://, sentinel://, amqp:// or amqps://."
+            )
+            return None
+        if value and find_spec("celery") is None:
+            self.fault(name, "needs the packages of requirements-celery.txt.")
+            return None
+        return value
+
     def token_keys(self, name: str) -> tuple[TokenKey, ...]:
         """A ring of keys with different names, at least one."""
         keys = tuple(filter(None, map(self._token_key(name), self.words(name))))

@@ -1,15 +1,19 @@
 """What is done in the background: one table of jobs, and the loop that does them.
 
 `flask worker` runs it. Any number may run, on any number of hosts: each job claims its row in the
-database, so a job that two workers begin is done once. An engine of another kind, such as Celery,
-can do the same jobs: ask `due`, hand the keys to its own workers, and let those call `do`.
+database, so a job that two workers begin is done once. An engine of another kind can do the same
+jobs, as `celery_tasks` does: ask `due`, and hand the keys to processes that call `attempt`.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app import connections, sync
+from app.errors import NotConnected
 
 DAY_SECONDS = 24 * 3600.0
 IDLE_DAYS = 7  # a connection unused for so long is renewed, before its refresh token grows too old
@@ -17,6 +21,8 @@ IDLE_DAYS = 7  # a connection unused for so long is renewed, before its refresh 
 #: What names one thing to do: texts, so that any engine can carry it.
 Key = tuple[str, ...]
 Stopped = Callable[[], bool]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,18 @@ def jobs() -> Sequence[Job]:
         Job("outbox", 0.5, 2, _to_send, _send),
         Job("sync", 0.5, 0, _to_read, _read),
     )
+
+
+def attempt(job: Job, key: Key, stopped: Stopped) -> None:
+    """Do one, and log what fails: it must not end the worker. Call it within an app context."""
+    try:
+        job.do(key, stopped)
+    except NotConnected:
+        logger.info("%s of %s: disconnected meanwhile", job.name, key[0])
+    except SQLAlchemyError as error:
+        logger.error("%s: the database failed (%s)", job.name, type(error).__name__)
+    except Exception:
+        logger.exception("%s failed", job.name)
 
 
 def _to_read(limit: int) -> Sequence[Key]:

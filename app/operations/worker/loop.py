@@ -11,8 +11,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.clock import monotonic
-from app.errors import NotConnected
-from app.operations.worker import Job, Key
+from app.operations.worker import Job, Key, attempt
 
 LOOK_SECONDS = 0.5  # between two looks for what is due, where nothing ends before
 AFTER_FAILURE_SECONDS = 5.0
@@ -82,15 +81,8 @@ class Worker:
         return ()
 
     def _do(self, job: Job, key: Key) -> None:
-        try:
-            with self._app.app_context():
-                job.do(key, self._stop.asked)
-        except NotConnected:
-            logger.info("%s of %s: disconnected meanwhile", job.name, key[0])
-        except SQLAlchemyError as error:
-            logger.error("%s: the database failed (%s)", job.name, type(error).__name__)
-        except Exception:  # one that fails must not end the worker
-            logger.exception("%s failed", job.name)
+        with self._app.app_context():
+            attempt(job, key, self._stop.asked)
 
     def _end(self, done: tuple[str, Key], _future: Future[None]) -> None:
         self._running.discard(done)

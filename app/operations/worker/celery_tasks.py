@@ -1,0 +1,84 @@
+"""The jobs of the worker as Celery tasks, for a team that runs Celery already (docs/celery.md).
+
+    celery --app app.operations.worker.celery_tasks worker --beat
+
+Beat asks each job what is due, and a task does one. What says who does what is the lease in the
+row, as for `flask worker`: a task that is lost is found due again, and one that comes twice finds
+nothing to do. So messages are neither acknowledged late nor kept for long.
+"""
+
+import sys
+from typing import Any
+
+from celery import Celery, Task
+from celery.signals import setup_logging
+from flask import Flask
+
+from app import create_app
+from app.connections import key_check, start_up
+from app.errors import ConfigurationError
+from app.operations.worker import Job, attempt, jobs
+from app.settings.config import INSTANCE
+
+LOOK_SECONDS = 1.0  # between two looks of one job, at least
+AT_ONCE = 50  # keys that one look hands on
+EXPIRES_SECONDS = 5.0  # a message that nobody took by then; the next look finds its key again
+
+
+def celery_of(app: Flask) -> Celery:
+    """The Celery application of `app`, whose tasks run in its context.
+
+    As in Flask's documentation, "Background Tasks with Celery". Raises ConfigurationError where
+    CELERY_BROKER_URL is not set.
+    """
+
+    class FlaskTask(Task):  # type: ignore[misc]
+        def __call__(self, *args: object, **kwargs: object) -> object:
+            with app.app_context():
+                return self.run(*args, **kwargs)
+
+    broker = app.extensions["settings"].celery_broker_url
+    if broker is None:
+        raise ConfigurationError(("CELERY_BROKER_URL is not set.",))
+
+    celery = Celery("connect-to-katana", task_cls=FlaskTask, broker=broker)
+    table = {job.name: job for job in jobs()}
+    celery.conf.update(
+        task_ignore_result=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        worker_prefetch_multiplier=1,  # a task may take seconds: no worker keeps others' for later
+        beat_schedule_filename=str(INSTANCE / "celery-beat"),
+        beat_schedule={name: _look_again_and_again(job) for name, job in table.items()},
+    )
+
+    @celery.task(name="look")  # type: ignore[untyped-decorator]
+    def look(name: str) -> None:
+        for key in table[name].due(AT_ONCE):
+            do.apply_async((name, key), expires=EXPIRES_SECONDS)
+
+    @celery.task(name="do")  # type: ignore[untyped-decorator]
+    def do(name: str, key: list[str]) -> None:
+        attempt(table[name], tuple(key), lambda: False)
+
+    return celery
+
+
+def _look_again_and_again(job: Job) -> dict[str, Any]:
+    seconds = max(job.every, LOOK_SECONDS)
+    options = {"expires": max(seconds, EXPIRES_SECONDS)}
+    return {"task": "look", "schedule": seconds, "args": (job.name,), "options": options}
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _keep_our_log(**_: object) -> None:
+    """Celery sets up no log of its own where somebody listens to this signal."""
+
+
+try:
+    flask_app = create_app()
+    celery_app = celery_of(flask_app)
+    key_check.require(flask_app)  # both leave no connection to the database to the pool that forks
+    start_up.store_staged(flask_app)
+except ConfigurationError as error:
+    sys.exit(str(error))
