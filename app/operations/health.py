@@ -1,12 +1,10 @@
 """Whether the process is up, and whether it can do its work. No details: everybody may ask."""
 
 from collections.abc import Iterable
-from functools import cache, partial
+from functools import partial
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from flask import Blueprint, Flask, current_app, request
 from sqlalchemy import Engine, delete
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,8 +14,9 @@ from app.accounts import throttle
 from app.accounts.models import RateLimit
 from app.database.db import db
 from app.operations import doctor_echo
+from app.operations.migrations import Tables, tables_of
 from app.operations.probes import Question
-from app.settings.config import ROOT, Settings
+from app.settings.config import Settings
 
 bp = Blueprint("health", __name__)
 PROBES = frozenset({"/healthz", "/readyz"})
@@ -40,20 +39,24 @@ def up() -> tuple[str, int, dict[str, str]]:
 
 @bp.get("/readyz")
 def ready() -> tuple[str, int, dict[str, str]]:
-    """The database and the store of the limits answer, and the tables are those of this code."""
-    question: Question[frozenset[str]] = current_app.extensions["migrated_to"]
+    """The database and the store of the limits answer, and the tables are not older than this code.
+
+    Newer ones are no fault: in a rolling upgrade the first host of the new version migrates, and
+    those of the version before serve on until they are replaced.
+    """
+    question: Question[Tables] = current_app.extensions["tables"]
     try:
-        at_head = question.answer() == _newest() and throttle.is_store_available()
+        is_ready = question.answer() != Tables.OLDER and throttle.is_store_available()
     except (SQLAlchemyError, TimeoutError):
-        at_head = False
-    return ("ok\n", 200, PLAIN) if at_head else ("not ready\n", 503, PLAIN)
+        is_ready = False
+    return ("ok\n", 200, PLAIN) if is_ready else ("not ready\n", 503, PLAIN)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Let these pages know the database of `app`, and let probes ask by any host name."""
     app.wsgi_app = AnyHost(app.wsgi_app, _own_host(settings))  # type: ignore[method-assign]
     with app.app_context():
-        app.extensions["migrated_to"] = Question(partial(_migrated_to, db.engine))
+        app.extensions["tables"] = Question(partial(_tables, db.engine))
 
 
 class AnyHost:
@@ -81,17 +84,12 @@ def _own_host(settings: Settings) -> str:
     return f"[{first}]" if ":" in first else first.removeprefix(".")
 
 
-def _migrated_to(engine: Engine) -> frozenset[str]:
-    """The revision of the tables, read in a transaction that has also written."""
+def _tables(engine: Engine) -> Tables:
+    """Whose the tables are, read in a transaction that has also written."""
     with engine.connect() as connection:
-        heads = frozenset(MigrationContext.configure(connection).get_current_heads())
+        tables = tables_of(connection)
         # A delete of nothing takes the right to write, and leaves nothing: in SQLite its lock, in
         # PostgreSQL it is refused by a server that only reads.
         connection.execute(delete(RateLimit).where(RateLimit.key == ""))
         connection.rollback()
-    return heads
-
-
-@cache
-def _newest() -> frozenset[str]:
-    return frozenset(ScriptDirectory(str(ROOT / "migrations")).get_heads())
+    return tables

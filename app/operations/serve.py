@@ -12,7 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import create_app
 from app.database import poolers
+from app.database.db import db
 from app.errors import ConfigurationError
+from app.operations.migrations import Tables, tables_of
 from app.settings import config
 
 WHERE_FROM = "Set them in the environment or in .env, which `make .env` writes with fresh secrets."
@@ -40,6 +42,7 @@ def migrate(environ: Mapping[str, str]) -> None:
     """Bring the database up to date; any number of hosts may do so at once."""
     try:
         with create_app(environ).app_context():
+            _refuse_newer()
             flask_migrate.upgrade(directory=str(config.ROOT / "migrations"))
     except (SQLAlchemyError, CommandError) as error:
         if poolers.refuses_settings(error):
@@ -48,6 +51,15 @@ def migrate(environ: Mapping[str, str]) -> None:
             "The database at DATABASE_URL does not answer, or cannot be brought up to date: "
             "`flask db upgrade` says why."
         )
+
+
+def _refuse_newer() -> None:
+    with db.engine.connect() as connection:
+        if tables_of(connection) is Tables.NEWER:
+            sys.exit(
+                "The tables are newer than this code. Run the code that made them, or restore a "
+                "backup from before."
+            )
 
 
 if __name__ == "__main__":

@@ -5,15 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts.models import RateLimit
 from app.database import poolers
 from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
-from app.settings.config import ROOT
+from app.operations.migrations import Tables, tables_of
 
 MOUNTS = Path("/proc/self/mounts")
 NETWORK_DISKS = frozenset(
@@ -46,11 +44,10 @@ def reachable(examined: Examined) -> Iterator[Finding]:
 def migrated(examined: Examined) -> Iterator[Finding]:
     """Its tables are those of this code."""
     with examined.engine.connect() as connection:
-        has = set(MigrationContext.configure(connection).get_current_heads())
-    scripts = ScriptDirectory(str(ROOT / "migrations"))
-    if has == set(scripts.get_heads()):
+        tables = tables_of(connection)
+    if tables is Tables.CURRENT:
         yield ok("migrations", "The tables are those of this code.")
-    elif has <= {script.revision for script in scripts.walk_revisions()}:
+    elif tables is Tables.OLDER:
         yield fault("migrations", "The tables are older than this code.", "Run `flask db upgrade`.")
     else:
         yield fault(
