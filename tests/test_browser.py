@@ -128,6 +128,13 @@ def test_every_page_is_accessible(page: Page, sandbox: Sandbox) -> None:
     is_accessible(page)
     connect(page)
     is_accessible(page)
+    page.get_by_role("link", name=EMAIL).click()
+    shows(page, "Your account")
+    is_accessible(page)
+    page.get_by_role("link", name="Delete my account").click()
+    press(page, "Delete my account")
+    expect(page).to_have_title(re.compile("^Error: "))
+    is_accessible(page)
     page.goto("/katana/callback?code=c&state=s")
     is_accessible(page)
 
@@ -152,6 +159,26 @@ def test_every_page_is_accessible(page: Page, sandbox: Sandbox) -> None:
         press(page, "Sign in")
     shows(page, "Too many tries")
     is_accessible(page)
+
+
+@pytest.mark.accounts
+def test_a_user_takes_the_data_along_and_leaves(page: Page) -> None:
+    """The file is saved, not shown; then the account is gone, and the first page says so."""
+    sign_up(page)
+    connect(page)
+    page.get_by_role("link", name=EMAIL).click()
+    with page.expect_download() as download:
+        press(page, "Download my data")
+    assert EMAIL in download.value.path().read_text()
+    shows(page, "Your account")
+
+    page.get_by_role("link", name="Delete my account").click()
+    expect(page.locator(".goes")).to_contain_text(ALDER)
+    page.get_by_label("Password").fill(PASSWORD)
+    press(page, "Delete my account")
+
+    expect(page.get_by_role("status")).to_contain_text("Your account is deleted")
+    expect(page.get_by_role("link", name="Sign in", exact=True)).to_be_visible()
 
 
 #: A longer name, for everything that shows one.

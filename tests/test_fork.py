@@ -94,9 +94,13 @@ def replace_accounts(fork: Fork) -> None:
     """An address is all that signing in needs."""
     kept = ("app/pages/security.py", "app/accounts/sessions.py", "tests/actors.py")
     kept += ("templates/base.html", "templates/landing.html", "tests/journeys.py")
+    kept += ("app/pages/__init__.py",)
     fork.remove(*(file for file in named("Accounts") if file not in kept))
     fork.put("views.py", "app/accounts")
     fork.put("sign_in.html", "templates")
+    fork.change("app/pages/__init__.py", r"\n    account,", "")
+    fork.change("app/pages/__init__.py", r"\n.*account\.bp.*", "")
+    fork.change("templates/base.html", r"<a href=[^>]*account\.account[^>]*>(.*?)</a>", r"\1")
     fork.change("app/pages/security.py", r'\s+"accounts.sign_up\w*",', "")
     for page in ("templates/base.html", "templates/landing.html"):
         fork.change(page, r"\n.*accounts\.sign_up.*", "")
@@ -112,7 +116,7 @@ def remove_sandbox(fork: Fork) -> None:
     """Katana alone."""
     kept = ("app/operations/commands/__init__.py", "tests/actors.py")
     fork.remove(*(file for file in named("Sandbox") if file not in kept))
-    fork.change("app/operations/commands/__init__.py", r", sandbox, ", ", ")
+    fork.change("app/operations/commands/__init__.py", r"\n    sandbox,", "")
     fork.change("app/operations/commands/__init__.py", r", sandbox\.sandbox,", ",")
     fork.change("tests/actors.py", '"accounts"}', '"accounts", "sandbox"}')
 

@@ -13,8 +13,8 @@ S-47  whether another account was approved is known only afterwards: Katana name
       revoked, which could end the new one with it, and is never used again.
 S-48  a queue that revokes later: there is none. A token that Katana did not revoke is deleted here,
       and the user is told.
-S-49  no page deletes an account. A fork that adds one disconnects first, so that Katana hears of
-      it; the rest goes with the row, which is tested.
+S-49  `tests/test_personal_data.py` tests the page that deletes an account: it disconnects first, so
+      that Katana hears of it. Here: the rest goes with the row.
 """
 
 from concurrent.futures import ThreadPoolExecutor

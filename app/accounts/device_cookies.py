@@ -20,11 +20,20 @@ Names = dict[str, tuple[str, int]]
 
 def remember(response: Response, account: str) -> None:
     """Let `response` make this browser known to `account`, under a new name."""
-    others = [(whose, name) for whose, name in _names().items() if whose != account]
-    names = [(account, (secrets.token_hex(8), int(time.time()))), *others]
+    others = _without(account)
+    _set(response, {account: (secrets.token_hex(8), int(time.time())), **others})
+
+
+def forget(response: Response, account: str) -> None:
+    """Let `response` take the name of `account` out of this browser's cookie."""
+    if account in _names():
+        _set(response, _without(account))
+
+
+def _set(response: Response, names: Names) -> None:
     response.set_cookie(
         _cookie_name(),
-        str(_signer().dumps(dict(names[:ACCOUNTS]))),
+        str(_signer().dumps(dict(list(names.items())[:ACCOUNTS]))),
         max_age=SECONDS,
         secure=current_app.config["SESSION_COOKIE_SECURE"],
         httponly=True,
@@ -36,6 +45,10 @@ def name_for(account: str) -> str | None:
     """This browser's name; None where `account` did not sign in here lately."""
     name, since = _names().get(account, (None, 0))
     return name if time.time() < since + SECONDS else None
+
+
+def _without(account: str) -> Names:
+    return {whose: name for whose, name in _names().items() if whose != account}
 
 
 def _names() -> Names:

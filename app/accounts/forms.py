@@ -1,4 +1,4 @@
-"""The forms to sign up and to sign in."""
+"""The forms to sign up, to sign in, and to delete an account."""
 
 import re
 from typing import ClassVar
@@ -50,3 +50,13 @@ class SignUpForm(AccountForm):
         """Refuse a password that is easily guessed."""
         if sentence := passwords.fault(field.data, self.email.data or ""):
             raise ValidationError(sentence)
+
+
+class DeleteForm(Form):
+    """For somebody who is signed in: the password once more."""
+
+    password = PasswordField("Password", validators=[InputRequired("Enter your password.")])
+
+    def refuse(self) -> None:
+        """Say that it is another password."""
+        self.password.errors = (*self.password.errors, "The password is not right.")

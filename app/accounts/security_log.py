@@ -21,13 +21,18 @@ class Audit(StrEnum):
     SIGNED_OUT = "signed_out"
     #: The password was wrong. `user_id` is None where the address has no account.
     SIGN_IN_REFUSED = "sign_in_refused"
+    #: The data that is kept about the user was downloaded.
+    EXPORTED = "exported"
+    #: The password was wrong with which an account was to be deleted.
+    DELETION_REFUSED = "deletion_refused"
+    DELETED = "deleted"
     #: A limit was met. `detail` is the endpoint.
     THROTTLED = "throttled"
     #: It ended in an error page. `detail` is the class of the error, such as `AttemptRefused`.
     FAILED = "failed"
 
 
-WARNINGS = frozenset({Audit.SIGN_IN_REFUSED, Audit.THROTTLED})
+WARNINGS = frozenset({Audit.SIGN_IN_REFUSED, Audit.DELETION_REFUSED, Audit.THROTTLED})
 
 
 def tell(event: Audit, user_id: int | None, detail: str | None = None) -> None:

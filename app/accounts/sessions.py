@@ -19,6 +19,8 @@ from flask_login import (  # type: ignore[import-untyped]
 )
 from itsdangerous import BadSignature
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from werkzeug.exceptions import Unauthorized
 
 from app.accounts.models import User, UserSession
 from app.accounts.security_log import Audit, tell
@@ -78,21 +80,31 @@ def init_app(app: Flask) -> None:
 
 
 def begin(user_id: int) -> None:
-    """Sign this browser in: a new session in which nothing of the one before is left."""
+    """Sign this browser in: a new session in which nothing of the one before is left.
+
+    Raises Unauthorized where the account has been deleted meanwhile.
+    """
     end()
     token = secrets.token_urlsafe(32)
     db.session.execute(delete(UserSession).where(UserSession.expires_at < now()))
-    db.session.execute(
-        insert(UserSession).values(
-            token_hash=_hash_of(token),
-            user_id=user_id,
-            created_at=now(),
-            last_seen_at=now(),
-            expires_at=now(LONGEST_SECONDS),
-        )
+    new = insert(UserSession).values(
+        token_hash=_hash_of(token),
+        user_id=user_id,
+        created_at=now(),
+        last_seen_at=now(),
+        expires_at=now(LONGEST_SECONDS),
     )
-    db.session.commit()
-    login_user(_signed_in(token))
+    try:
+        db.session.execute(new)
+        db.session.commit()
+    except IntegrityError:
+        db.session.rollback()
+        raise Unauthorized from None
+    user = _signed_in(token)
+    if user is None:
+        raise Unauthorized
+
+    login_user(user)
     tell(Audit.SIGNED_IN, user_id)
 
 

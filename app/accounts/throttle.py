@@ -4,7 +4,6 @@ Each limit stands at its view, behind what `security.py` asks of every request: 
 up nobody's tries.
 """
 
-import hashlib
 import time
 from collections.abc import Callable
 from math import ceil
@@ -18,6 +17,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.accounts import device_cookies
 from app.accounts.email_address import normal_email
+from app.accounts.personal_data import account_key
 from app.accounts.rate_limit_storage import DatabaseCounters
 from app.accounts.visitor_address import visitor_key
 from app.settings.config import Settings
@@ -32,6 +32,9 @@ ADDRESS = "30 per minute"
 # New accounts; and refused ones, since each of those asks whether an address has an account.
 SIGN_UPS = "60 per minute; 300 per hour"
 REFUSED_SIGN_UPS = "20 per 5 minutes"
+# Wrong passwords of somebody who is signed in, and wants to delete the account.
+DELETIONS = "10 per 5 minutes; 30 per hour"
+DOWNLOADS = "20 per hour"
 # Nobody presses a button as often as this.
 CONNECTS = "1000 per hour"
 JUNK_CALLBACKS = "120 per minute"
@@ -66,6 +69,16 @@ def sign_ups(view: View) -> View:
     return limiter.limit(SIGN_UPS, key_func=_address)(refused(view))
 
 
+def deletions(view: View) -> View:
+    """Limit wrong passwords of whoever sits at a browser that is signed in."""
+    return limiter.limit(DELETIONS, key_func=_visitor, deduct_when=_refused)(view)
+
+
+def downloads(view: View) -> View:
+    """Limit downloads of all that is kept: each reads every row."""
+    return limiter.limit(DOWNLOADS, key_func=_visitor)(view)
+
+
 def connects(view: View) -> View:
     """Limit attempts to connect."""
     return limiter.limit(CONNECTS, key_func=_visitor)(view)
@@ -79,6 +92,12 @@ def callbacks(view: View) -> View:
 def remember(response: AnyResponse) -> AnyResponse:
     """Let the account in the form be known in this browser from now on."""
     device_cookies.remember(response, _account())
+    return response
+
+
+def forget(response: AnyResponse, email: str) -> AnyResponse:
+    """Let this browser not know the account any more."""
+    device_cookies.forget(response, account_key(email))
     return response
 
 
@@ -114,9 +133,7 @@ def _account_here() -> str:
 
 
 def _account() -> str:
-    # Hashed: this table need not tell who has an account.
-    email = normal_email(request.form.get("email"))
-    return hashlib.sha256(email.encode()).hexdigest()[:32]
+    return account_key(normal_email(request.form.get("email")))
 
 
 def _visitor() -> str:

@@ -16,7 +16,7 @@ transaction of its own, on connections of its own, so that what a caller has ope
 nor committed.
 
     attempts.py          begin an attempt to connect, and use it once
-    lifecycle.py         connect, disconnect
+    lifecycle.py         connect, disconnect, leave
     refresh.py           the refresh protocol, from top to bottom
       leases.py            its SQL statements
       snapshot.py          what a statement returns: a snapshot of the row, a lease
@@ -101,7 +101,7 @@ def build(
         login=login,
         vault=vault,
         attempts=Attempts(vault, clock),
-        lifecycle=Lifecycle(login, vault, clock, bulkheads),
+        lifecycle=Lifecycle(login, vault, clock, bulkheads, staged),
         refresh=refresh,
         staged=staged,
         refusal_breaker=breaker,

@@ -1,6 +1,6 @@
-"""Connect, disconnect, name: one commit each."""
+"""Connect, disconnect, name, leave: one commit each."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,8 +13,9 @@ from sqlalchemy.exc import IntegrityError
 from app.connections import history, orphans, token_columns
 from app.connections.attempts import hash_of
 from app.connections.history import Event
-from app.connections.host import UserId, db
-from app.connections.models import Connection, EventKind, Status
+from app.connections.host import UserId, db, user_key
+from app.connections.models import Connection, ConnectionEvent, EventKind, Status
+from app.connections.staged_responses import StagedResponses, remove
 from app.connections.vault import Vault
 from app.database.clock import Clock
 from app.errors import KatanaSaturated, LoginError, NotConnected, SealBroken
@@ -67,8 +68,10 @@ class Lifecycle:
         vault: Vault,
         clock: Clock,
         bulkheads: Bulkheads = UNLIMITED,
+        staged: StagedResponses | None = None,
     ) -> None:
         self._bulkheads = bulkheads
+        self._staged = staged
         self._login = login
         self._vault = vault
         self._clock = clock
@@ -119,6 +122,27 @@ class Lifecycle:
         db.session.rollback()
         return None
 
+    def leave(self, user_id: UserId, erase: Callable[[UserId], None]) -> Revocation | None:
+        """Disconnect, then let `erase` delete the user, without a commit of its own.
+
+        A callback may connect in between. So the user's row is locked, and disconnected again if
+        there is a connection: deleted with its user, its grant would stay valid at Katana.
+        """
+        ended = None
+        while True:
+            self._remove_staged(user_id)
+            ended = self.disconnect(user_id) or ended
+            db.session.execute(select(user_key).where(user_key == user_id).with_for_update())
+            # On SQLite this statement, which writes, takes the lock.
+            its_history = ConnectionEvent.user_id == user_id
+            db.session.execute(delete(ConnectionEvent).where(its_history))
+            if find(user_id) is None:
+                erase(user_id)
+                db.session.commit()
+                return ended
+
+            db.session.rollback()
+
     def renewals(self, user_id: UserId) -> Renewals | None:
         """How often the user's connection was renewed; None where there is none."""
         counted = select(
@@ -133,6 +157,15 @@ class Lifecycle:
         connection = update(Connection).where(this_one)
         db.session.execute(connection.values(factory_name=name[:NAME_CHARACTERS]))
         db.session.commit()
+
+    def _remove_staged(self, user_id: UserId) -> None:
+        """Nothing of the history will tell that what waits in a file is of no connection."""
+        connection = find(user_id)
+        connection_id = connection.id if connection else None
+        db.session.rollback()
+        if self._staged and connection_id:
+            for response in self._staged.waiting(connection_id):
+                remove(response.path)
 
     def _store_with_retry(self, user_id: UserId, grant: Grant, state: str) -> Connected:
         for _ in range(STORE_ATTEMPTS):

@@ -6,6 +6,7 @@ from requests import Session
 from app.accounts import sessions, throttle, views
 from app.operations import health, metrics, request_ids
 from app.pages import (
+    account,
     connect,
     copy,
     dashboard,
@@ -31,3 +32,4 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
     request_ids.init_app(app, settings)
     for bp in (views.bp, connect.bp, dashboard.bp, copy.bp, webhooks.bp, health.bp, metrics.bp):
         app.register_blueprint(bp)
+    app.register_blueprint(account.bp)

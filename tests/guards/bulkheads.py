@@ -32,7 +32,7 @@ GUARDS = [
     Mutant(
         "a disconnect does not queue for Katana",
         "app/connections/__init__.py",
-        "lifecycle=Lifecycle(login, vault, clock, bulkheads)",
+        "lifecycle=Lifecycle(login, vault, clock, bulkheads, staged)",
         "lifecycle=Lifecycle(login, vault, clock)",
         f"{BULKHEADS}::test_disconnecting_never_waits_in_a_crowd",
     ),

@@ -75,8 +75,8 @@ GUARDS = [
     Mutant(
         "a browser that is closed is signed out",
         SESSIONS,
-        "login_user(_signed_in(token))",
-        "login_user(_signed_in(token), remember=True)",
+        "login_user(user)",
+        "login_user(user, remember=True)",
         f"{TESTS}::test_s53_s56_every_cookie_is_kept_from_scripts_and_never_remembered",
     ),
     Mutant(

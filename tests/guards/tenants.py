@@ -6,6 +6,9 @@ TESTS = "tests/test_security_tenants.py"
 DASHBOARD = "app/pages/dashboard.py"
 CONNECT = "app/pages/connect.py"
 LIFECYCLE = "app/connections/lifecycle.py"
+LEAVING = "tests/test_personal_data.py"
+PERSONAL_DATA = "app/accounts/personal_data.py"
+ACCOUNT = "app/pages/account.py"
 TABLES = "migrations/versions/20261123_first_tables.py"
 
 GUARDS = [
@@ -136,5 +139,89 @@ GUARDS = [
         "        ),\n"
         '        sa.PrimaryKeyConstraint("id", name="pk_connections"),',
         f"{TESTS}::test_s49_with_an_account_goes_all_that_hangs_on_it",
+    ),
+    Mutant(
+        "a grant that comes while an account is deleted is revoked",
+        LIFECYCLE,
+        "            if find(user_id) is None:\n                erase",
+        "            if True:\n                erase",
+        f"{LEAVING}::test_a_grant_that_comes_in_between_is_revoked_too",
+    ),
+    Mutant(
+        "a staged response goes with its user",
+        LIFECYCLE,
+        "                remove(response.path)\n",
+        "                pass\n",
+        f"{LEAVING}::test_a_response_that_waits_in_a_file_goes_too",
+    ),
+    Mutant(
+        "deleting an account takes its password",
+        ACCOUNT,
+        "    if not _is_password_of(",
+        "    if False and not _is_password_of(",
+        f"{LEAVING}::test_a_wrong_password_deletes_nothing",
+    ),
+    Mutant(
+        "the password is not guessed where somebody is signed in",
+        ACCOUNT,
+        "@throttle.deletions\n",
+        "",
+        f"{LEAVING}::test_a_wrong_password_deletes_nothing",
+    ),
+    Mutant(
+        "downloads are limited",
+        ACCOUNT,
+        "@throttle.downloads\n",
+        "",
+        f"{LEAVING}::test_only_ones_own_button_downloads",
+    ),
+    Mutant(
+        "the file has the rows of one user",
+        PERSONAL_DATA,
+        "        return USERS.c.id == user_id",
+        "        return USERS.c.id > 0",
+        f"{LEAVING}::test_the_file_has_every_row_of_the_user_and_of_nobody_else",
+    ),
+    Mutant(
+        "the file has no sealed value",
+        PERSONAL_DATA,
+        "    return not sealed and not column",
+        "    return not column",
+        f"{LEAVING}::test_no_key_to_anything_is_in_the_file",
+    ),
+    Mutant(
+        "the file is made of batches",
+        PERSONAL_DATA,
+        "order_by(*key).limit(BATCH)",
+        "order_by(*key)",
+        f"{LEAVING}::test_the_orders_of_an_account_are_never_in_memory_together",
+    ),
+    Mutant(
+        "the counters of a user go with the account",
+        PERSONAL_DATA,
+        "        db.session.execute(delete(RateLimit).where(its))\n",
+        "        pass\n",
+        f"{LEAVING}::test_with_the_account_goes_every_row",
+    ),
+    Mutant(
+        "no number of a user is given twice",
+        "migrations/versions/20261127_user_ids.py",
+        "    _rebuild_on_sqlite(autoincrement=True)",
+        "    _rebuild_on_sqlite(autoincrement=False)",
+        f"{LEAVING}::test_no_number_of_a_user_is_given_twice",
+    ),
+    Mutant(
+        "the browser forgets the account",
+        "app/accounts/device_cookies.py",
+        "    if account in _names():",
+        "    if False:",
+        f"{LEAVING}::test_with_the_account_goes_every_row",
+    ),
+    Mutant(
+        "who signs in while the account goes is a stranger",
+        "app/accounts/sessions.py",
+        "    except IntegrityError:",
+        "    except ZeroDivisionError:",
+        f"{LEAVING}::test_who_signs_in_while_the_account_goes_is_a_stranger",
     ),
 ]

@@ -52,15 +52,15 @@ GUARDS = [
     Mutant(
         "a browser is known to all who use it",
         "app/accounts/device_cookies.py",
-        "dict(names[:ACCOUNTS])",
-        "dict(names[:1])",
+        "dict(list(names.items())[:ACCOUNTS])",
+        "dict(list(names.items())[:1])",
         f"{TESTS}::test_s62_one_browser_of_several_people_is_known_to_each",
     ),
     Mutant(
         "a browser that many use keeps a small cookie",
         "app/accounts/device_cookies.py",
-        "dict(names[:ACCOUNTS])",
-        "dict(names)",
+        "dict(list(names.items())[:ACCOUNTS])",
+        "names",
         f"{TESTS}::test_s62_a_browser_is_not_known_to_ever_more",
     ),
     Mutant(

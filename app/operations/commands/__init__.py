@@ -7,7 +7,15 @@ from gunicorn.errors import AppImportError  # type: ignore[import-untyped]
 
 from app.errors import ConfigurationError
 from app.operations import doctor
-from app.operations.commands import connections, keep_alive, keys, move_database, sandbox, worker
+from app.operations.commands import (
+    connections,
+    keep_alive,
+    keys,
+    move_database,
+    sandbox,
+    users,
+    worker,
+)
 from app.settings.config import Settings
 
 
@@ -17,8 +25,8 @@ def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
     connections.connections.add_command(keep_alive.keep_alive)
     connections.connections.add_command(keep_alive.verify_before_use)
     connections.connections.add_command(move_database.move)
-    commands = (connections.connections, keys.keys, doctor.doctor, sandbox.sandbox, worker.worker)
-    for command in commands:
+    groups = (connections.connections, users.users, keys.keys)
+    for command in (*groups, doctor.doctor, sandbox.sandbox, worker.worker):
         app.cli.add_command(command)
 
 
