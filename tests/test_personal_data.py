@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 from werkzeug.exceptions import Unauthorized
 
 from app.accounts import device_cookies, personal_data, sessions
-from app.accounts.models import RateLimit, UserSession
+from app.accounts.models import RateLimit, User, UserSession
 from app.connections.lifecycle import Lifecycle, Revocation
 from app.connections.models import Connection
 from app.connections.staged_responses import StagedResponses
@@ -39,6 +39,7 @@ pytestmark = pytest.mark.accounts
 
 WICK = "tallow-and-wick"
 MANY = 20_000
+WRONG = "bob builds chairs from oak"
 #: What is never in the file: sealed values, and hashes.
 LEFT_OUT = {
     "users.password_hash",
@@ -74,6 +75,18 @@ def counts(app: Flask) -> dict[str, int]:
             if table.name not in {"feed", "rate_limits"}
         }
     return {name: count for name, count in found.items() if count}
+
+
+def limits(app: Flask) -> str:
+    """The keys of all counters."""
+    with app.app_context():
+        return " ".join(db.session.scalars(select(RateLimit.key)))
+
+
+def id_of(app: Flask, email: str) -> int | None:
+    """The number of a user."""
+    with app.app_context():
+        return db.session.scalar(select(User.id).where(User.email == email))
 
 
 def delete_account(maker: Maker, password: str | None = None) -> Page:
@@ -176,6 +189,10 @@ def test_with_the_account_goes_every_row(rig: Rig, ada: Maker) -> None:
     elsewhere = rig.maker("ada")
     elsewhere.sign_in()
     elsewhere.begin()
+    ada_id = id_of(rig.app, ada.email)
+    assert delete_account(ada, WRONG).status == 422
+    key = personal_data.account_key(ada.email)
+    assert f"user-{ada_id}/" in limits(rig.app)
 
     page = delete_account(ada)
 
@@ -189,10 +206,8 @@ def test_with_the_account_goes_every_row(rig: Rig, ada: Maker) -> None:
     for maker in (ada, elsewhere):
         assert maker.browser.send("GET", "/dashboard").location == "/sign-in"
     assert [family.state for family in rig.sandbox.ledger().families] == ["dead"]
-    key = personal_data.account_key(ada.email)
-    with rig.app.app_context():
-        limits = " ".join(db.session.scalars(select(RateLimit.key)))
-    assert key not in limits
+    assert key not in limits(rig.app)
+    assert f"user-{ada_id}/" not in limits(rig.app)
     known = f"katana_known={ada.browser.cookies['katana_known']}"  # type: ignore[attr-defined]
     with rig.app.test_request_context(headers={"Cookie": known}):
         assert device_cookies.name_for(key) is None
@@ -215,7 +230,7 @@ def test_a_wrong_password_deletes_nothing(rig: Rig, ada: Maker) -> None:
         "Enter your password."
         in ada.browser.send("POST", "/account/delete", form | {"password": ""}).text
     )
-    wrong = form | {"password": "bob builds chairs from oak"}
+    wrong = form | {"password": WRONG}
     pages = [ada.browser.send("POST", "/account/delete", wrong) for _ in range(9)]
     assert all("The password is not right." in page.text for page in pages)
     assert {page.status for page in pages} == {422}
