@@ -84,28 +84,13 @@ def in_step(syncing: Syncing) -> bool:
 
 
 @pytest.mark.slow_on("sqlite")
-def test_celery_reads_what_is_due_until_it_is_stopped(
-    ada: Syncing, sandbox: Sandbox, environ: dict[str, str], broker: str, tmp_path: Path
-) -> None:
-    """From the connect on; a hint brings a change at once; SIGTERM ends it well."""
-    with celery(environ, broker, tmp_path) as process:
-        until(lambda: in_step(ada))
-        sandbox.happen("new_order")
-        ada.parts.hints.hint(ada.connected.id, "sales_orders")
-        until(lambda: in_step(ada))
-
-        process.terminate()
-        output, _ = process.communicate(timeout=END_SECONDS)
-    assert process.returncode == 0, output
-    assert "Traceback" not in output
-    ada.assert_in_step()
-
-
-@pytest.mark.slow_on("sqlite")
 def test_lost_and_doubled_tasks_and_a_killed_worker_harm_nothing(
     ada: Syncing, sandbox: Sandbox, environ: dict[str, str], broker: str, tmp_path: Path
 ) -> None:
-    """The lease in the row says who reads; each change is told once, and none is missed."""
+    """The lease in the row says who reads; each change is told once, and none is missed.
+
+    A hint brings a change at once, and SIGTERM ends a worker well.
+    """
     sandbox.grow("sales_orders", BIG, days=30)
     sandbox.rules(latency_seconds=0.3)
     client = Celery(broker=broker)
@@ -121,12 +106,19 @@ def test_lost_and_doubled_tasks_and_a_killed_worker_harm_nothing(
         db.session.execute(db.update(SyncCursor).values(lease_until=None))
         db.session.commit()
     read = ada.lists("/sales_orders")
-    with celery(environ, broker, tmp_path):
+    with celery(environ, broker, tmp_path) as process:
         until(lambda: ada.lists("/sales_orders") > read)
         for _ in range(20):
             client.send_task("do", ("sync", [str(ada.connected.id), "sales_orders"]))
         until(lambda: in_step(ada))
+        sandbox.happen("new_order")
+        ada.parts.hints.hint(ada.connected.id, "sales_orders")
+        until(lambda: in_step(ada))
 
+        process.terminate()
+        output, _ = process.communicate(timeout=END_SECONDS)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
     ada.assert_in_step()
 
 

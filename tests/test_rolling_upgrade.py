@@ -149,6 +149,7 @@ def next_migrations(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow_on("sqlite")
 def test_a_host_serves_on_while_and_after_the_next_version_migrates(
     app: Flask,
     environ: dict[str, str],
@@ -199,6 +200,7 @@ def _migrated_to(environ: dict[str, str], folder: Path) -> str:
     ).stdout
 
 
+@pytest.mark.one_database
 def test_the_version_before_does_not_start_on_newer_tables(
     app: Flask, environ: dict[str, str], next_migrations: Path
 ) -> None:
