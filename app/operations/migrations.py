@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 from app.settings.config import ROOT
 
 FOLDER = str(ROOT / "migrations")
+NEWER = "The tables are newer than this code."
+NEWER_REMEDY = "Run the code that made them, or restore a backup from before."
 
 
 class Tables(Enum):

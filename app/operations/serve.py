@@ -14,7 +14,7 @@ from app import create_app
 from app.database import poolers
 from app.database.db import db
 from app.errors import ConfigurationError
-from app.operations.migrations import Tables, tables_of
+from app.operations.migrations import FOLDER, NEWER, NEWER_REMEDY, Tables, tables_of
 from app.settings import config
 
 WHERE_FROM = "Set them in the environment or in .env, which `make .env` writes with fresh secrets."
@@ -43,7 +43,7 @@ def migrate(environ: Mapping[str, str]) -> None:
     try:
         with create_app(environ).app_context():
             _refuse_newer()
-            flask_migrate.upgrade(directory=str(config.ROOT / "migrations"))
+            flask_migrate.upgrade(directory=FOLDER)
     except (SQLAlchemyError, CommandError) as error:
         if poolers.refuses_settings(error):
             sys.exit(f"{poolers.REFUSES} {poolers.REMEDY}")
@@ -56,10 +56,7 @@ def migrate(environ: Mapping[str, str]) -> None:
 def _refuse_newer() -> None:
     with db.engine.connect() as connection:
         if tables_of(connection) is Tables.NEWER:
-            sys.exit(
-                "The tables are newer than this code. Run the code that made them, or restore a "
-                "backup from before."
-            )
+            sys.exit(f"{NEWER} {NEWER_REMEDY}")
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ class Reader:
         ):
             self.fault(name, "must begin with http:// or https://, and hold no user name or query.")
             return None
-        if value and not _has_tracing():
+        if value and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
             self.fault(name, "needs the packages of requirements-tracing.txt.")
             return None
         return value
@@ -166,7 +166,7 @@ class Reader:
                 name, "must begin with redis://, rediss://, sentinel://, amqp:// or amqps://."
             )
             return None
-        if value and find_spec("celery") is None:
+        if value and not _is_installed("celery"):
             self.fault(name, "needs the packages of requirements-celery.txt.")
             return None
         return value
@@ -247,9 +247,9 @@ def _with_hosts_in_query(url: str) -> str:
     return f"{start}{path or '/'}?{named}{'&' + query[1:] if query else ''}"
 
 
-def _has_tracing() -> bool:
+def _is_installed(module: str) -> bool:
     try:
-        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+        return find_spec(module) is not None
     except ModuleNotFoundError:
         return False
 

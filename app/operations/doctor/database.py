@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.accounts.models import RateLimit
 from app.database import poolers
 from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
-from app.operations.migrations import Tables, tables_of
+from app.operations.migrations import NEWER, NEWER_REMEDY, Tables, tables_of
 
 MOUNTS = Path("/proc/self/mounts")
 NETWORK_DISKS = frozenset(
@@ -50,11 +50,7 @@ def migrated(examined: Examined) -> Iterator[Finding]:
     elif tables is Tables.OLDER:
         yield fault("migrations", "The tables are older than this code.", "Run `flask db upgrade`.")
     else:
-        yield fault(
-            "migrations",
-            "The tables are newer than this code.",
-            "Run the code that made them, or restore a backup from before.",
-        )
+        yield fault("migrations", NEWER, NEWER_REMEDY)
 
 
 def writable(examined: Examined) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import connections, sync
@@ -52,10 +53,11 @@ def jobs() -> Sequence[Job]:
     )
 
 
-def attempt(job: Job, key: Key, stopped: Stopped) -> None:
-    """Do one, and log what fails: it must not end the worker. Call it within an app context."""
+def attempt(app: Flask, job: Job, key: Key, stopped: Stopped) -> None:
+    """Do one in a context of its own, and log what fails: it must not end the worker."""
     try:
-        job.do(key, stopped)
+        with app.app_context():
+            job.do(key, stopped)
     except NotConnected:
         logger.info("%s of %s: disconnected meanwhile", job.name, key[0])
     except SQLAlchemyError as error:

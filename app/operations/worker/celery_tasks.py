@@ -10,7 +10,7 @@ nothing to do. So messages are neither acknowledged late nor kept for long.
 import sys
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery
 from celery.signals import setup_logging
 from flask import Flask
 
@@ -21,27 +21,20 @@ from app.operations.worker import Job, attempt, jobs
 from app.settings.config import INSTANCE
 
 LOOK_SECONDS = 1.0  # between two looks of one job, at least
-AT_ONCE = 50  # keys that one look hands on
-EXPIRES_SECONDS = 5.0  # a message that nobody took by then; the next look finds its key again
+AT_ONCE = 50  # keys for which one look sends tasks
+EXPIRES_SECONDS = 5.0  # a message still in the queue is then dropped: the next look finds its key
 
 
 def celery_of(app: Flask) -> Celery:
     """The Celery application of `app`, whose tasks run in its context.
 
-    As in Flask's documentation, "Background Tasks with Celery". Raises ConfigurationError where
-    CELERY_BROKER_URL is not set.
+    Raises ConfigurationError if CELERY_BROKER_URL is not set.
     """
-
-    class FlaskTask(Task):  # type: ignore[misc]
-        def __call__(self, *args: object, **kwargs: object) -> object:
-            with app.app_context():
-                return self.run(*args, **kwargs)
-
     broker = app.extensions["settings"].celery_broker_url
     if broker is None:
         raise ConfigurationError(("CELERY_BROKER_URL is not set.",))
 
-    celery = Celery("connect-to-katana", task_cls=FlaskTask, broker=broker)
+    celery = Celery("connect-to-katana", broker=broker)
     table = {job.name: job for job in jobs()}
     celery.conf.update(
         task_ignore_result=True,
@@ -49,22 +42,24 @@ def celery_of(app: Flask) -> Celery:
         broker_connection_max_retries=None,
         worker_prefetch_multiplier=1,  # a task may take seconds: no worker keeps others' for later
         beat_schedule_filename=str(INSTANCE / "celery-beat"),
-        beat_schedule={name: _look_again_and_again(job) for name, job in table.items()},
+        beat_schedule={name: _beat_entry(job) for name, job in table.items()},
     )
 
     @celery.task(name="look")  # type: ignore[untyped-decorator]
     def look(name: str) -> None:
-        for key in table[name].due(AT_ONCE):
+        with app.app_context():
+            keys = table[name].due(AT_ONCE)
+        for key in keys:
             do.apply_async((name, key), expires=EXPIRES_SECONDS)
 
     @celery.task(name="do")  # type: ignore[untyped-decorator]
     def do(name: str, key: list[str]) -> None:
-        attempt(table[name], tuple(key), lambda: False)
+        attempt(app, table[name], tuple(key), lambda: False)
 
     return celery
 
 
-def _look_again_and_again(job: Job) -> dict[str, Any]:
+def _beat_entry(job: Job) -> dict[str, Any]:
     seconds = max(job.every, LOOK_SECONDS)
     options = {"expires": max(seconds, EXPIRES_SECONDS)}
     return {"task": "look", "schedule": seconds, "args": (job.name,), "options": options}
@@ -78,7 +73,7 @@ def _keep_our_log(**_: object) -> None:
 try:
     flask_app = create_app()
     celery_app = celery_of(flask_app)
-    key_check.require(flask_app)  # both leave no connection to the database to the pool that forks
+    key_check.require(flask_app)  # both close what they opened, since Celery forks after this
     start_up.store_staged(flask_app)
 except ConfigurationError as error:
     sys.exit(str(error))

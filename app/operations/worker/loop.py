@@ -81,8 +81,7 @@ class Worker:
         return ()
 
     def _do(self, job: Job, key: Key) -> None:
-        with self._app.app_context():
-            attempt(job, key, self._stop.asked)
+        attempt(self._app, job, key, self._stop.asked)
 
     def _end(self, done: tuple[str, Key], _future: Future[None]) -> None:
         self._running.discard(done)
