@@ -39,14 +39,26 @@ def flask(
     environ: Mapping[str, str], *arguments: str, folder: Path = ROOT
 ) -> "subprocess.Popen[str]":
     """`flask <arguments>` in a process of its own; both its outputs are one."""
+    return module(environ, "flask", *arguments, folder=folder)
+
+
+def module(
+    environ: Mapping[str, str],
+    name: str,
+    *arguments: str,
+    folder: Path = ROOT,
+    own_session: bool = False,
+) -> "subprocess.Popen[str]":
+    """`python -m <name> <arguments>`, likewise; in a session of its own it is killed as a whole."""
     return subprocess.Popen(
-        (sys.executable, "-m", "flask", *arguments),
+        (sys.executable, "-m", name, *arguments),
         cwd=folder,
         env={"PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": "1", **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=own_session,
     )
 
 

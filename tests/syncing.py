@@ -202,6 +202,10 @@ class Syncing:
             },
         }
 
+    def is_in_step(self) -> bool:
+        """Whether the copy equals the truth."""
+        return bool(self.copy() == self.truth())
+
     def assert_in_step(self) -> None:
         """The copy equals Katana's truth, record for record, and so does the feed, replayed."""
         copy, truth, replayed = self.copy(), self.truth(), self.replayed()

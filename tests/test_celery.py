@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile
@@ -14,8 +13,8 @@ import pytest
 from celery import Celery
 
 from app.database.db import db
-from app.settings.config import ROOT
 from app.sync.models import SyncCursor
+from tests.commands import module
 from tests.connected import MakeConnected
 from tests.redis_server import redis
 from tests.sandbox import Sandbox
@@ -44,18 +43,9 @@ def ada(new_connected: MakeConnected, sandbox: Sandbox) -> Syncing:
 
 def start(environ: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
     """`celery worker`, in a session of its own."""
-    module = "app.operations.worker.celery_tasks"
-    command = ("-m", "celery", "--app", module, "worker", "--concurrency", "2", *arguments)
-    return subprocess.Popen(
-        (sys.executable, *command),
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": "1", **environ},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    tasks = "app.operations.worker.celery_tasks"
+    command = ("--app", tasks, "worker", "--concurrency", "2", *arguments)
+    return module(environ, "celery", *command, own_session=True)
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
@@ -76,11 +66,6 @@ def celery(
         yield process
     finally:
         kill(process)
-
-
-def in_step(syncing: Syncing) -> bool:
-    """Whether the copy equals the truth."""
-    return bool(syncing.copy() == syncing.truth())
 
 
 @pytest.mark.slow_on("sqlite")
@@ -110,10 +95,10 @@ def test_lost_and_doubled_tasks_and_a_killed_worker_harm_nothing(
         until(lambda: ada.lists("/sales_orders") > read)
         for _ in range(20):
             client.send_task("do", ("sync", [str(ada.connected.id), "sales_orders"]))
-        until(lambda: in_step(ada))
+        until(ada.is_in_step)
         sandbox.happen("new_order")
         ada.parts.hints.hint(ada.connected.id, "sales_orders")
-        until(lambda: in_step(ada))
+        until(ada.is_in_step)
 
         process.terminate()
         output, _ = process.communicate(timeout=END_SECONDS)

@@ -1,11 +1,8 @@
 """Every migration can run while processes of the version before still work on the database."""
 
 import ast
-import os
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +13,7 @@ from flask import Flask
 
 from app.settings.config import ROOT
 from tests.actors import LIVE, Maker
+from tests.commands import ended, flask, module
 from tests.sandbox import Sandbox
 from tests.servers import gunicorn
 
@@ -26,7 +24,6 @@ REMOVES = {"drop_table", "drop_column", "rename_table"}
 ALTERS = {"new_column_name", "type_"}
 #: A migration that says since which release nothing uses what it removes.
 UNUSED_SINCE = "UNUSED_SINCE"
-PATH = {"PATH": os.environ["PATH"]}
 
 
 def breaks(source: str) -> list[str]:
@@ -184,20 +181,7 @@ def test_a_host_serves_on_while_and_after_the_next_version_migrates(
 
 
 def _migrate(environ: dict[str, str], folder: Path) -> None:
-    command = ("-m", "flask", "db", "upgrade", "--directory", str(folder))
-    subprocess.run((sys.executable, *command), cwd=ROOT, env=environ | PATH, check=True)
-
-
-def _migrated_to(environ: dict[str, str], folder: Path) -> str:
-    command = ("-m", "flask", "db", "current", "--directory", str(folder))
-    return subprocess.run(
-        (sys.executable, *command),
-        cwd=ROOT,
-        env=environ | PATH,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    assert ended(flask(environ, "db", "upgrade", "--directory", str(folder))).status == 0
 
 
 @pytest.mark.one_database
@@ -207,12 +191,10 @@ def test_the_version_before_does_not_start_on_newer_tables(
     """One sentence, status 1, and nothing changed."""
     _migrate(environ, next_migrations)
 
-    serve = (sys.executable, "-m", "app.operations.serve")
-    ended = subprocess.run(
-        serve, cwd=ROOT, env=environ | PATH, capture_output=True, text=True, check=False
-    )
+    started = ended(module(environ, "app.operations.serve"))
+    current = ended(flask(environ, "db", "current", "--directory", str(next_migrations)))
 
-    assert ended.returncode == 1
-    assert ended.stderr.strip().startswith("The tables are newer than this code.")
-    assert "Traceback" not in ended.stderr
-    assert "29991231_next" in _migrated_to(environ, next_migrations)
+    assert started.status == 1
+    assert started.output.strip().startswith("The tables are newer than this code.")
+    assert "Traceback" not in started.output
+    assert "29991231_next" in current.output

@@ -85,7 +85,7 @@ def test_after_all_that_may_happen_the_copy_is_the_truth(
 
         def is_in_step() -> bool:
             calm(ada, sandbox)
-            return bool(ada.copy() == ada.truth())
+            return ada.is_in_step()
 
         until(is_in_step, seconds=60)
     until(lambda: not ada.run(), seconds=60)

@@ -81,20 +81,15 @@ def ada(new_connected: MakeConnected, sandbox: Sandbox) -> Syncing:
     return Syncing(new_connected())
 
 
-def in_step(syncing: Syncing) -> bool:
-    """Whether the copy equals the truth."""
-    return bool(syncing.copy() == syncing.truth())
-
-
 def test_a_worker_reads_what_is_due_until_it_is_stopped(
     ada: Syncing, sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
     """From the connect on; a hint brings a change at once; SIGTERM ends it well."""
     with worker(environ) as process:
-        until(lambda: in_step(ada))
+        until(ada.is_in_step)
         sandbox.happen("new_order")
         ada.parts.hints.hint(ada.connected.id, "sales_orders")
-        until(lambda: in_step(ada))
+        until(ada.is_in_step)
 
         process.terminate()
         output, _ = process.communicate(timeout=60)
@@ -110,7 +105,7 @@ def test_many_workers_do_each_thing_once(
     everybody = [ada, *(Syncing(new_connected(name)) for name in ("ben", "cleo"))]
     sandbox.grow("sales_orders", BIG, days=30)
     with worker(environ), worker(environ), worker(environ):
-        until(lambda: all(map(in_step, everybody)))
+        until(lambda: all(one.is_in_step() for one in everybody))
 
     for syncing in everybody:
         syncing.assert_in_step()
@@ -133,7 +128,7 @@ def test_what_a_killed_worker_was_reading_is_read_by_another(
         db.session.execute(db.update(SyncCursor).values(lease_until=None))
         db.session.commit()
     with worker(environ):
-        until(lambda: in_step(ada))
+        until(ada.is_in_step)
 
     ada.assert_in_step()
 
