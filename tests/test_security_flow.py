@@ -359,9 +359,12 @@ def test_s03_signing_out_in_the_middle_of_it_all_breaks_nothing(rig: Rig, ada: M
                 pool.map(lambda pair: pair[0].send(*pair[1]), zip(jars, tabs, strict=True))
             )
 
-        # 503: a worker has one place for callbacks, and those that wait too long come to nothing.
+        # 503: a worker has one place for callbacks, and what waits too long for one gives up, a
+        # dashboard included.
         assert {page.status for page in pages} <= {200, 303, 400, 401, 503}
-        assert all("was not used yet" in page.text for page in pages if page.status == 503)
+        titles = ("Katana is slow to answer", "Katana is still being asked")
+        postponed = [page.text for page in pages if page.status == 503]
+        assert [text for text in postponed if not any(title in text for title in titles)] == []
         assert exchanges(rig) - before <= len(answers)
         assert ada.browser.send("GET", "/dashboard").location == "/sign-in"
         assert attempts(rig.app) == 0

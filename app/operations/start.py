@@ -161,11 +161,15 @@ def _where_to_listen(redirect_uri: str) -> tuple[str, int]:
 
 def _say_where(settings: config.Settings, sandbox: Server | None) -> None:
     uri = urlsplit(settings.katana.redirect_uri)
-    print(f"\n  Open {uri.scheme}://{uri.netloc}")
+    lines = ["", f"  Open {uri.scheme}://{uri.netloc}"]
     if sandbox:
         ledger = f"http://{sandbox.host}:{sandbox.port}"
-        print(f"  The sandbox stands in for Katana; its ledger is at {ledger}")
-    print("  Ctrl-C ends everything.\n", flush=True)
+        lines.append(f"  The sandbox stands in for Katana; its ledger is at {ledger}")
+    lines += ["  Ctrl-C ends everything.", "", ""]
+
+    # One write: print would write the end of a line by itself, and the servers write here as well.
+    sys.stdout.write("\n".join(lines))
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
