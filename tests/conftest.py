@@ -51,11 +51,14 @@ CONNECTED = {"sandbox", "shared_rig"}
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Let each test that has a database run on SQLite and on PostgreSQL."""
     one = metafunc.definition.get_closest_marker("one_database")
-    slow = metafunc.definition.get_closest_marker("slow_on")
+    both = metafunc.definition.get_closest_marker("both_databases")
+    slow = None if both else metafunc.definition.get_closest_marker("slow_on")
     engines = [
         pytest.param(engine, marks=pytest.mark.slow) if slow and engine in slow.args else engine
-        for engine in ((one.args or ["sqlite"]) if one else ["sqlite", "postgresql"])
+        for engine in ["sqlite", "postgresql"]
     ]
+    if one:
+        engines = list(one.args or ["sqlite"])
     for name in DATABASES.keys() & metafunc.fixturenames:
         metafunc.parametrize(name, engines, indirect=True, scope=DATABASES[name])
 

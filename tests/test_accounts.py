@@ -17,6 +17,8 @@ from tests.conftest import MakeApp, MakeMaker
 from tests.pages import Page
 from tests.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 GOOD = "walnut drawers slide well"
 
 

@@ -38,6 +38,8 @@ from tests.servers import gunicorn, serving
 from tests.until import until
 from tests.wire import Peer, Wire, answer, answering, wire
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 TABS = 40
 WORKERS, THREADS = 2, 8
 TOKENS = {"access_token": "a-token", "refresh_token": "r-token", "expires_in": 3600}
@@ -166,8 +168,15 @@ def assert_refused_kindly(page: Page) -> None:
     assert 1 <= int(page.headers["Retry-After"]) <= 60
 
 
-@pytest.mark.parametrize("development", [False, True], ids=["gunicorn", "development server"])
-@pytest.mark.parametrize("drips", [False, True], ids=["says nothing", "drips"])
+@pytest.mark.parametrize(
+    ("development", "drips"),
+    [
+        pytest.param(False, False, id="gunicorn, says nothing"),
+        pytest.param(True, True, id="development server, drips"),
+        pytest.param(False, True, id="gunicorn, drips", marks=pytest.mark.slow),
+        pytest.param(True, False, id="development server, says nothing", marks=pytest.mark.slow),
+    ],
+)
 def test_an_api_that_hangs_holds_a_part_of_the_threads(
     serve: Serve, new_maker: MakeMaker, katana: Wire, drips: bool, development: bool
 ) -> None:

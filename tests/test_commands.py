@@ -28,6 +28,8 @@ from tests.connected import Connected, MakeConnected
 from tests.crowds import crowd
 from tests.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 
 @pytest.mark.parametrize(
     "arguments",
@@ -123,6 +125,7 @@ def test_list_shows_one_status_alone(app: Flask, new_connected: MakeConnected) -
     assert "bea@workshop.example" not in told.output
 
 
+@pytest.mark.both_databases
 def test_list_shows_each_once_however_many_there_are(app: Flask, connected: Connected) -> None:
     """Across batches nobody is lost and nobody is shown twice."""
     crowd(app, connected.vault, BATCH * 2)

@@ -22,6 +22,8 @@ from tests.rows import connection
 from tests.sandbox import Sandbox
 from tests.servers import serving
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 ALDER = "Alder &amp; Spoke Bicycles"
 
 

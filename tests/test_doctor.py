@@ -36,6 +36,8 @@ from tests.sandbox import Sandbox
 from tests.servers import Served, reserved_port, serving
 from tests.wire import Peer, Script, answer, answering, wire
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
 OVERWRITTEN = {"HTTP_X_FORWARDED_FOR": "198.51.100.7"}
 CALLBACK = "/katana/callback"

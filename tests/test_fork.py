@@ -18,7 +18,7 @@ from tests.clones import LEFT_OUT
 
 FORK = ROOT / "tests" / "fork"
 #: Of the tests that are left, those that say most in little time.
-TRIED = ("test_attempts.py", "test_refresh_served.py")
+TRIED = ("test_attempts.py", "test_connect.py")
 #: As `make test` runs all of them.
 ALL = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 

@@ -26,6 +26,8 @@ from tests.commands import run
 from tests.connected import Connected, MakeConnected, refresh
 from tests.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 LIFE_SECONDS = 61
 
 

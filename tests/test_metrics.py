@@ -32,6 +32,8 @@ from tests.sandbox import TIMEOUT, Sandbox
 from tests.servers import Served, gunicorn
 from tests.statements import statements
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 SOMEBODY = uuid4()
 TOKEN = secrets.token_hex(32)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -35,7 +35,7 @@ from tests.syncing import Syncing, while_katana_answers
 from tests.test_sync_worker import worker
 from tests.until import until
 
-pytestmark = pytest.mark.accounts
+pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.accounts]
 
 WICK = "tallow-and-wick"
 MANY = 20_000
@@ -103,6 +103,7 @@ def leave(whose: Connected) -> Revocation | None:
         return ended
 
 
+@pytest.mark.both_databases
 def test_the_file_has_every_row_of_the_user_and_of_nobody_else(rig: Rig, ada: Maker) -> None:
     """Of each table as many rows as there are while nobody else is here; then no more of them."""
     ada.begin()
@@ -181,6 +182,7 @@ def test_the_orders_of_an_account_are_never_in_memory_together(connected: Connec
     assert peak < 3e6  # bytes; all of them together take ten times as much
 
 
+@pytest.mark.both_databases
 def test_with_the_account_goes_every_row(rig: Rig, ada: Maker) -> None:
     """Copy, history, limits, sessions on all devices; Katana hears of it; nobody else's goes."""
     bob = rig.maker("bob")

@@ -114,13 +114,14 @@ def test_a_worker_asked_to_stop_saves_its_answer_first(
 
 
 @pytest.mark.one_database
+@pytest.mark.parametrize("times", [200, pytest.param(5000, marks=pytest.mark.slow)])
 def test_workers_told_to_end_in_the_midst_of_ending_still_end(
-    environ: dict[str, str], listener: socket.socket, tmp_path: Path
+    environ: dict[str, str], listener: socket.socket, tmp_path: Path, times: int
 ) -> None:
     """R-19: Ctrl-C reaches a worker by two ways; none hangs where the second catches the first."""
     with gunicorn(environ, listener, tmp_path / "gunicorn.log", workers=8) as served:
         workers = served.master().children()
-        for number in (signal.SIGINT, signal.SIGQUIT) * 5000:
+        for number in (signal.SIGINT, signal.SIGQUIT) * times:
             for worker in workers:
                 with suppress(ProcessLookupError):
                     os.kill(worker.pid, number)

@@ -21,6 +21,8 @@ from app.katana.oauth import ANSWER_SECONDS, USERS_TO_MEND
 from tests.clocks import HeldClock
 from tests.connected import Connected, MakeConnected, Parts, refresh
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 DAY = 24 * 3600
 
 

@@ -103,6 +103,7 @@ def assert_alive(sandbox: Sandbox, refreshes: int) -> None:
     assert not any(token.presented > 1 for token in ledger.families[0].refresh_tokens)
 
 
+@pytest.mark.slow_on("sqlite")
 def test_killed_while_the_database_is_away(
     served: Served,
     served_maker: Maker,

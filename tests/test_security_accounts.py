@@ -29,6 +29,8 @@ from tests.actors import Maker
 from tests.pages import Page
 from tests.rig import Rig
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 GOOD = "walnut drawers slide well"
 TOO_LONG = 64 * 1024
 
@@ -268,6 +270,7 @@ def test_s63_signing_up_with_a_taken_address_changes_nothing(rig: Rig, ada: Make
     assert sign_in(ada, ada.password).status == 303
 
 
+@pytest.mark.both_databases
 def test_s63_of_many_sign_ups_at_once_one_is_the_account(rig: Rig) -> None:
     """S-63: the same address in the same moment over two workers is one user, signed in once."""
     makers = [rig.maker("ada") for _ in range(8)]

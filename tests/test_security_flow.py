@@ -32,6 +32,8 @@ from tests.rig import FEWEST_CHARACTERS, Rig
 from tests.rows import attempts, connection
 from tests.sandbox import Callback
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 ALDER = "Alder &amp; Spoke Bicycles"
 USED_UP = "This link from Katana no longer works"
 AT_ONCE = 20

@@ -40,6 +40,8 @@ from tests.rig import Rig
 from tests.sandbox import TIMEOUT, Sandbox
 from tests.wire import Heard, Peer, Script, Wire, answer, answering, wire
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 GOOD = {
     "access_token": "canary-access-0123456789",
     "refresh_token": "canary-refresh-0123456789",

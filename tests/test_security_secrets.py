@@ -54,6 +54,8 @@ from tests.rig import Rig
 from tests.sandbox import Sandbox
 from tests.servers import gunicorn, listening
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 END_SECONDS = 60
 LOOKS = 10
 

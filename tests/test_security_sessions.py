@@ -32,6 +32,8 @@ from tests.pages import Page
 from tests.rig import Jar, Rig
 from tests.rows import attempts
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 SIGNED_IN = 200
 SENT_TO_SIGN_IN = 303
 FORM_SALT = "wtf-csrf-token"  # of Flask-WTF

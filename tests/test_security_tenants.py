@@ -29,6 +29,8 @@ from tests.actors import Maker
 from tests.rig import Rig
 from tests.rows import attempts, connection
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 ALDER = "Alder &amp; Spoke Bicycles"
 WICK = "tallow-and-wick"
 NOT_CONNECTED = "Connect your Katana account"

@@ -22,7 +22,7 @@ from tests.actors import Maker
 from tests.pages import Page
 from tests.rig import Jar, Rig
 
-pytestmark = pytest.mark.accounts
+pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.accounts]
 
 GOOD = "walnut drawers slide well"
 HOME, ELSEWHERE = "198.51.100.7", "203.0.113.1"
@@ -65,6 +65,7 @@ def move_windows(rig: Rig, end: float) -> None:
         db.session.commit()
 
 
+@pytest.mark.both_databases
 def test_s62_both_workers_count_together_and_say_how_long_to_wait(rig: Rig, ada: Maker) -> None:
     """S-62: ten tries in five minutes at one address for one account, over all workers."""
     assert guess(rig, [ELSEWHERE] * 12, ada.email) == [422] * 10 + [429] * 2
@@ -191,6 +192,7 @@ def test_s62_one_address_cannot_go_through_all_accounts(rig: Rig, ada: Maker) ->
     assert statuses == [422] * 30 + [429]
 
 
+@pytest.mark.both_databases
 def test_s62_a_burst_gets_no_further(rig: Rig, ada: Maker) -> None:
     """S-62: sixty guesses in the same moment are ten, and as many as were under way at once."""
     headers = {"X-Forwarded-For": ELSEWHERE}

@@ -37,6 +37,8 @@ from tests.routes import path, rules
 from tests.sandbox import TIMEOUT
 from tests.wire import answer, answering, wire
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 GUARDS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

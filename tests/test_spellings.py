@@ -29,6 +29,8 @@ from tests.commands import run
 from tests.conftest import MakeMaker
 from tests.pages import Page
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 FOLDER = str(ROOT / "migrations")
 RESPELT = ScriptDirectory(FOLDER).get_revision("20261127_one_spelling")
 BEFORE = str(RESPELT.down_revision)

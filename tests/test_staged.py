@@ -24,6 +24,8 @@ from tests.clocks import HeldClock
 from tests.connected import Connected
 from tests.staging import die_with_a_response, refresh
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 
 class ComesBack(Leases):
     """The database takes the third save."""

@@ -109,7 +109,9 @@ BETWEEN = {
 
 @pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("order", ["created_at", "updated_at"])
-@pytest.mark.parametrize("after_lists", [1, 2, 4, 7])
+@pytest.mark.parametrize(
+    "after_lists", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 7)), 4]
+)
 @pytest.mark.parametrize("happens", BETWEEN)
 @pytest.mark.usefixtures("small_pages")
 def test_what_moves_between_two_pages_makes_no_other_record_be_skipped(
@@ -403,6 +405,7 @@ UNREADABLE: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow_on("postgresql")
 @pytest.mark.parametrize("fault", UNREADABLE)
 def test_a_record_that_cannot_be_read_is_set_aside_and_stops_nothing(
     ada: Syncing, sandbox: Sandbox, clock: HeldClock, fault: str

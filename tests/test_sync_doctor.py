@@ -16,6 +16,8 @@ from tests.actors import Maker
 from tests.commands import run
 from tests.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 
 @pytest.fixture(autouse=True)
 def _nothing_is_served(listener: socket.socket) -> None:

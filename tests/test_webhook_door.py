@@ -32,6 +32,8 @@ from tests.sandbox import TIMEOUT, Sandbox
 from tests.servers import Served
 from tests.syncing import Syncing
 
+pytestmark = pytest.mark.slow_on("postgresql")
+
 CREATED = {"action": "sales_order.created", "webhook_id": 1, "object": {"id": "10005"}}
 STOCK = "current_inventory.product_updated"
 #: All that may be wrong with a signed body. Katana would send the same again.
@@ -106,6 +108,7 @@ def open_door(app: Flask, sandbox: Sandbox) -> Door:
     return Door(sandbox.webhooks()[-1]["url"], token, connection_id, app)
 
 
+@pytest.mark.both_databases
 def test_a_delivery_makes_its_resource_due(door: Door) -> None:
     """204, and the order's list is to be read; a new order may have a new customer."""
     answer = door.post(json.dumps(CREATED).encode())

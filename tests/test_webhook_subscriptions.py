@@ -12,7 +12,7 @@ from tests.connected import MakeConnected
 from tests.sandbox import Sandbox
 from tests.syncing import Syncing
 
-pytestmark = pytest.mark.held_time
+pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.held_time]
 
 FACTORY, OTHER = "alder-and-spoke", "tallow-and-wick"
 
