@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from flask import Flask
 
@@ -36,10 +37,13 @@ def run(app: Flask, *arguments: str) -> Ended:
 
 
 def flask(
-    environ: Mapping[str, str], *arguments: str, folder: Path = ROOT
+    environ: Mapping[str, str],
+    *arguments: str,
+    folder: Path = ROOT,
+    output: IO[str] | int = subprocess.PIPE,
 ) -> "subprocess.Popen[str]":
     """`flask <arguments>` in a process of its own; both its outputs are one."""
-    return module(environ, "flask", *arguments, folder=folder)
+    return module(environ, "flask", *arguments, folder=folder, output=output)
 
 
 def module(
@@ -48,6 +52,7 @@ def module(
     *arguments: str,
     folder: Path = ROOT,
     own_session: bool = False,
+    output: IO[str] | int = subprocess.PIPE,
 ) -> "subprocess.Popen[str]":
     """`python -m <name> <arguments>`, likewise; in a session of its own it is killed as a whole."""
     return subprocess.Popen(
@@ -55,7 +60,7 @@ def module(
         cwd=folder,
         env={"PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": "1", **environ},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=own_session,

@@ -3,15 +3,19 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from threading import Thread
 from typing import Any
+from uuid import UUID
 
 from flask import Flask
 from sqlalchemy import select, update
 
 from app import sync
+from app.connections.models import Connection
+from app.database.clock import Clock, SystemClock
 from app.database.db import Model, db
 from app.sync.copy import Copied, Customer, Order, OrderRow, Product, StockLevel, Variant, shown
 from app.sync.due import POLL_SECONDS
@@ -20,16 +24,40 @@ from app.sync.models import SetAside, SyncCursor
 from sandbox.seed_factories import FACTORIES
 from tests.clocks import HeldClock
 from tests.connected import Connected
+from tests.sandbox import Family, Sandbox
 from tests.until import until
 
 MOST_CHUNKS = 500
 SETTLE_SECONDS = 20
 
 
+@dataclass(frozen=True)
+class OnlyConnection:
+    """The one connection that there is, which a user of the served app has made."""
+
+    app: Flask
+    sandbox: Sandbox
+
+    @property
+    def id(self) -> UUID:
+        """The key of its row; another one after a disconnect and a connect."""
+        with self.app.app_context():
+            return db.session.scalars(select(Connection.id)).one()
+
+    @property
+    def clock(self) -> Clock:
+        """The system's, as that of every process."""
+        return SystemClock()
+
+    def family(self) -> Family:
+        """The sandbox's record of its grant."""
+        return self.sandbox.ledger().families[-1]
+
+
 class Syncing:
     """The sync of one connected user."""
 
-    def __init__(self, connected: Connected, app: Flask | None = None) -> None:
+    def __init__(self, connected: Connected | OnlyConnection, app: Flask | None = None) -> None:
         self.connected = connected
         self.app = app or connected.app
         #: The key of its factory, where the name alone does not tell.

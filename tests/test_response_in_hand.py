@@ -2,15 +2,13 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.actors import LIVE, Maker
-from tests.locks import locked
+from tests.outages import Outage, outage_of, own_database
 from tests.pages import Page
 from tests.postgres import Postgres
 from tests.sandbox import Sandbox
@@ -18,40 +16,17 @@ from tests.servers import Served, gunicorn
 
 NOT_SAVED = "not saved yet"
 
-Outage = Callable[[], AbstractContextManager[object]]
-
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A migrated database, of PostgreSQL on that server."""
-    name = "migrated_sqlite" if request.param == "sqlite" else "server"
-    found = request.getfixturevalue(name)
-    if isinstance(found, Postgres):
-        url = found.create("app")
-        request.getfixturevalue("migrate")(url)
-        yield url
-        return
-
-    copy = tmp_path / "app.db"
-    copy.write_bytes(found.read_bytes())
-    yield f"sqlite:///{copy}"
+    return own_database(request, tmp_path)
 
 
 @pytest.fixture
 def outage(request: pytest.FixtureRequest, database_url: str) -> Outage:
     """Keeps the database from taking anything for as long as it is entered."""
-    if database_url.startswith("sqlite"):
-        return lambda: locked(database_url)
-
-    server: Postgres = request.getfixturevalue("server")
-    return lambda: _stopped(server)
-
-
-@contextmanager
-def _stopped(server: Postgres) -> Iterator[None]:
-    server.stop()
-    yield
-    server.start()
+    return outage_of(request, database_url)
 
 
 class Tab:

@@ -7,8 +7,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
-from types import SimpleNamespace
-from typing import cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -27,10 +25,9 @@ from app.sync.models import SyncCursor, SyncHint
 from app.sync.webhook import Webhook, token_place
 from tests.actors import Maker
 from tests.conftest import MakeMaker
-from tests.connected import Connected
 from tests.sandbox import TIMEOUT, Sandbox
 from tests.servers import Served
-from tests.syncing import Syncing
+from tests.syncing import OnlyConnection, Syncing
 
 pytestmark = pytest.mark.slow_on("postgresql")
 
@@ -381,12 +378,7 @@ def test_whatever_becomes_of_deliveries_the_copy_is_katanas(
 ) -> None:
     """A busy day is told wrongly; after the next poll every record is as Katana has it."""
     sandbox.rules(requests_per_minute=100_000)
-    factory = SimpleNamespace(factory="Alder & Spoke Bicycles")
-    connected = SimpleNamespace(
-        id=door.connection_id, app=app, sandbox=sandbox, family=lambda: factory
-    )
-    ada = Syncing(cast(Connected, connected))
-    ada.factory = "alder-and-spoke"
+    ada = Syncing(OnlyConnection(app, sandbox))
     ada.run()
     for fault in ("lose", "double", "reorder", "forge", "unsigned", "delay"):
         sandbox.fault("delivery", fault, times=10, seconds=0.1)
