@@ -20,6 +20,7 @@ QUESTIONS = (
     "keep_alive",
     "pages",
     "slow_katana",
+    "in_step",
     "first_run",
 )
 ANSWER = "answer.json"

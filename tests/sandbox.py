@@ -241,6 +241,16 @@ class Sandbox:
             lambda: f"deliveries wait: {self.deliveries()[-3:]}",
         )
 
+    def wait_until_settled(self) -> None:
+        """Return once each delivery has arrived, or failed in all its attempts."""
+
+        def is_settled() -> bool:
+            self.hurry_deliveries()
+            waiting: int = self._read("/deliveries?latest=0")["totals"]["waiting"]
+            return waiting == 0
+
+        until(is_settled, lambda: f"deliveries wait: {self.deliveries()[-3:]}")
+
     def truth(self, factory: str) -> dict[str, Any]:
         """Every record of a factory by list, deleted ones with their `deleted_at`."""
         return self._read(f"/truth/{factory}")

@@ -1,0 +1,403 @@
+"""How many orders a copy gets wrong, by what goes wrong: this app beside the sync of samples."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import requests
+from sqlalchemy import create_engine, select, update
+
+from app.database.clock import SystemClock
+from app.database.db import db
+from app.sync.models import SyncAccount, SyncCursor
+from benchmarks import databases
+from benchmarks.peers import obvious_sync
+from benchmarks.question import Task
+from benchmarks.results import Aim, Answer, Table
+from benchmarks.web import served
+from tests.actors import ClientBrowser, Maker
+from tests.commands import flask
+from tests.connected import Connected
+from tests.sandbox import Sandbox, running_sandbox
+from tests.servers import listening
+from tests.syncing import OnlyConnection, Syncing
+from tests.until import until
+
+FACTORY = "alder-and-spoke"
+CHANGES = ("new_order", "change_order", "ship_order", "delete_order")
+EVENTS = [
+    f"sales_order.{name}" for name in ("created", "updated", "packed", "delivered", "deleted")
+]
+NIGHTS = 2
+DAY_SECONDS = 24 * 3600.0
+TIMEOUT_SECONDS = 30
+
+#: What the copy holds of an order: enough to tell an old state from a new one.
+Orders = dict[int, tuple[str, str, Decimal, datetime]]
+
+
+class Build(Protocol):
+    """One way to keep a copy of orders, served and listening to a webhook."""
+
+    sandbox: Sandbox
+
+    def start(self) -> None:
+        """Begin to take deliveries."""
+
+    def kill(self) -> None:
+        """End without a chance to finish anything."""
+
+    def hour(self) -> None:
+        """An hour passes: Katana repeats what was not taken, and back-off has ended."""
+
+    def night(self) -> None:
+        """A day has passed: what is done once a day."""
+
+    def orders(self) -> Orders:
+        """The copy."""
+
+
+class Day:
+    """A day on which 60 orders change while one thing goes wrong."""
+
+    def __init__(self, build: Build, seed: int, changes: int) -> None:
+        self.build = build
+        self.sandbox = build.sandbox
+        self.dice = random.Random(seed)
+        self.changes = changes
+
+    def change(self, number: int, **details: Any) -> None:
+        """Let so many orders change, one after the other."""
+        for _ in range(number):
+            self.sandbox.happen(self.dice.choice(CHANGES), factory=FACTORY, **details)
+
+    def tell(self) -> None:
+        """Wait until each delivery was posted once; repeats have time."""
+
+        def is_told() -> bool:
+            told = self.sandbox.deliveries()
+            return all(each["attempts"] or each["state"] == "lost" for each in told)
+
+        until(is_told)
+
+
+def nothing(day: Day) -> None:
+    """All goes well."""
+    day.change(day.changes)
+
+
+def deliveries(fault: str) -> Callable[[Day], None]:
+    """Every third delivery meets this fault."""
+
+    def trouble(day: Day) -> None:
+        for _ in range(day.changes // 3):
+            day.sandbox.fault("delivery", fault, seconds=0.3)
+            day.change(3)
+        day.tell()
+
+    return trouble
+
+
+def api_fails(day: Day) -> None:
+    """Katana's API answers 500 while a third of the changes are told."""
+    day.change(day.changes // 3)
+    day.tell()
+    day.sandbox.fault("api", "status", status=500, times=0)
+    day.change(day.changes // 3)
+    day.tell()
+    day.sandbox.clear_faults()
+    day.change(day.changes // 3)
+
+
+def is_away(day: Day) -> None:
+    """The app is killed, and is away until Katana has given up telling it."""
+    day.change(day.changes // 3)
+    day.build.kill()
+    day.change(day.changes // 3)
+    day.sandbox.wait_until_settled()
+    day.build.start()
+    day.change(day.changes // 3)
+
+
+def is_disabled(day: Day) -> None:
+    """Somebody at Katana disables the webhook."""
+    day.change(day.changes // 2)
+    day.sandbox.change_webhooks("disable")
+    day.change(day.changes // 2)
+
+
+def moves_while_read(day: Day) -> None:
+    """Nothing is told, and orders change between two pages of the next list."""
+    day.sandbox.fault("delivery", "lose", times=0)
+    day.change(day.changes // 2)
+    day.change(day.changes // 2, after_lists=1, resource="sales_orders")
+
+
+def shows_late(day: Day) -> None:
+    """Nothing is told; each change is dated two minutes before the API shows it."""
+    day.build.night()
+    day.sandbox.fault("delivery", "lose", times=0)
+    day.change(day.changes, late=120)
+
+
+LATE = "changes show two minutes late"
+TROUBLES: dict[str, Callable[[Day], None]] = {
+    "nothing": nothing,
+    "a third of the deliveries is lost": deliveries("lose"),
+    "a third comes twice": deliveries("double"),
+    "a third comes after the next": deliveries("reorder"),
+    "the API fails for a while": api_fails,
+    "the app is away for an hour": is_away,
+    "somebody disables the webhook": is_disabled,
+    "orders change while a list is read": moves_while_read,
+    LATE: shows_late,
+}
+
+
+def measure(task: Task) -> Answer:
+    """Wrong orders by build and by trouble: an hour after the last change, and days later."""
+    changes = task.size(60, 12)
+    found: dict[str, list[int]] = {}
+    orders = 0
+    for seed, (name, trouble) in enumerate(TROUBLES.items()):
+        found[name] = []
+        for make in (_obvious, _ours):
+            with make(task, f"in_step_{seed}") as build:
+                day = Day(build, seed, changes)
+                trouble(day)
+                build.sandbox.clear_faults()
+                build.hour()
+                found[name].append(_wrong(build))
+                for _ in range(NIGHTS):
+                    build.night()
+                found[name].append(_wrong(build))
+                orders = max(orders, len(_truth(build)))
+    return _answer(found, changes, orders)
+
+
+class Obvious:
+    """The build of samples."""
+
+    def __init__(self, sandbox: Sandbox, environ: dict[str, str]) -> None:
+        self.sandbox = sandbox
+        self._environ = environ
+        self._running = ExitStack()
+        self._listener = self._running.enter_context(listening())
+        self._url = f"http://localhost:{self._listener.getsockname()[1]}"
+        self._server = ExitStack()
+
+    def subscribe(self, token: str) -> None:
+        """Register its webhook."""
+        asked = requests.post(
+            f"{self.sandbox.url}/v1/webhooks",
+            json={"url": f"{self._url}/webhook", "subscribed_events": EVENTS},
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT_SECONDS,
+        )
+        asked.raise_for_status()
+        self._environ["WEBHOOK_TOKEN"] = asked.json()["token"]
+
+    def start(self) -> None:
+        target = "benchmarks.peers.obvious_sync:create()"
+        self._server.enter_context(served(target, "/healthz", self._environ, self._listener))
+
+    def kill(self) -> None:
+        self._server.close()
+
+    def hour(self) -> None:
+        self.sandbox.wait_until_settled()
+
+    def night(self) -> None:
+        requests.post(f"{self._url}/poll", timeout=TIMEOUT_SECONDS).raise_for_status()
+
+    def orders(self) -> Orders:
+        return _orders(requests.get(f"{self._url}/orders", timeout=TIMEOUT_SECONDS).json())
+
+    def close(self) -> None:
+        """End it."""
+        self._server.close()
+        self._running.close()
+
+
+class Ours:
+    """This app, with one worker."""
+
+    def __init__(self, sandbox: Sandbox, environ: dict[str, str], listener: Any) -> None:
+        self.sandbox = sandbox
+        self._environ = environ
+        self._listener = listener
+        self._server = ExitStack()
+        self.app = databases.migrated(environ)
+        self.syncing = Syncing(OnlyConnection(self.app, sandbox))
+
+    def start(self) -> None:
+        self._server.enter_context(served("wsgi:app", "/healthz", self._environ, self._listener))
+        self._worker = flask(self._environ, "worker")
+
+    def kill(self) -> None:
+        self._worker.kill()
+        self._worker.communicate()
+        self._server.close()
+
+    def hour(self) -> None:
+        self.sandbox.wait_until_settled()
+        with self.app.app_context():
+            over = {"lease_until": None, "next_attempt_at": None}
+            db.session.execute(update(SyncCursor).values(over))
+            db.session.execute(update(SyncAccount).values(paused_until=None))
+            db.session.commit()
+        for _ in range(2):  # a poll each five minutes; the first may leave out what is newest
+            self.syncing.parts.hints.update_now(self.syncing.connected.id)
+            until(self.is_idle)
+
+    def is_idle(self) -> bool:
+        """Whether nothing is due, nor being read."""
+        with self.app.app_context():
+            held = select(SyncCursor).where(SyncCursor.lease_until.is_not(None))
+            is_read = db.session.scalars(held.limit(1)).first() is not None
+            db.session.rollback()
+            return not is_read and not self.syncing.parts.cursors.due(9)
+
+    def night(self) -> None:
+        """The next poll reads everything, as once a day."""
+        day = SystemClock().database_time(-2 * DAY_SECONDS)
+        with self.app.app_context():
+            db.session.execute(update(SyncCursor).values(whole_at=day))
+            db.session.commit()
+        self.hour()
+
+    def orders(self) -> Orders:
+        with self.app.app_context():
+            return {
+                key: (row[0], row[2], row[3], row[5])
+                for key, row in self.syncing.copy()["sales_orders"].items()
+            }
+
+    def close(self) -> None:
+        """End it."""
+        self._worker.terminate()
+        self._worker.communicate()
+        self._server.close()
+
+
+@contextmanager
+def _obvious(task: Task, name: str) -> Iterator[Build]:
+    """The obvious build, which has all orders."""
+    with running_sandbox("http://localhost:8000/katana/callback") as sandbox:
+        sandbox.rules(access_token_seconds=86_400, requests_per_minute=100_000)
+        scratch = databases.environ(task.databases.create("sqlite", f"{name}_token"))
+        app = databases.migrated(scratch | sandbox.settings())
+        token = Connected(app, sandbox, scratch | sandbox.settings(), factory=FACTORY)
+        access = token.stored_access_token()
+        environ = {
+            "DATABASE_URL": databases.with_driver(task.databases.create("postgresql", f"{name}_o")),
+            "API_URL": f"{sandbox.url}/v1",
+            "API_TOKEN": access,
+        }
+        engine = create_engine(environ["DATABASE_URL"])
+        obvious_sync.db.metadata.create_all(engine)
+        engine.dispose()
+        build = Obvious(sandbox, environ)
+        build.subscribe(access)
+        try:
+            build.start()
+            build.night()
+            yield build
+        finally:
+            build.close()
+
+
+@contextmanager
+def _ours(task: Task, name: str) -> Iterator[Build]:
+    """This app, which has all orders and a webhook."""
+    with listening() as listener:
+        redirect_uri = f"http://localhost:{listener.getsockname()[1]}/katana/callback"
+        with running_sandbox(redirect_uri) as sandbox:
+            sandbox.rules(access_token_seconds=86_400, requests_per_minute=100_000)
+            environ = databases.environ(task.databases.create("postgresql", name))
+            environ |= sandbox.settings() | {"KATANA_REDIRECT_URI": redirect_uri}
+            environ["TRUSTED_HOSTS"] = "localhost"
+            build = Ours(sandbox, environ, listener)
+            maker = Maker(ClientBrowser(build.app.test_client()), sandbox)
+            maker.sign_up()
+            maker.connect(factory=FACTORY)
+            try:
+                build.start()
+                until(lambda: sandbox.webhooks() and build.syncing.is_in_step())
+                until(build.is_idle)
+                yield build
+            finally:
+                build.close()
+
+
+def _truth(build: Build) -> Orders:
+    rows = build.sandbox.truth(FACTORY)["sales_orders"]
+    return _orders([row for row in rows if not row.get("deleted_at")])
+
+
+def _orders(rows: list[dict[str, Any]]) -> Orders:
+    return {
+        row["id"]: (
+            row["order_no"],
+            row["status"],
+            Decimal(str(row["total"])),
+            datetime.fromisoformat(row["updated_at"]),
+        )
+        for row in rows
+    }
+
+
+def _wrong(build: Build) -> int:
+    """Orders that are missing, of an earlier state, or still there."""
+    copy, truth = build.orders(), _truth(build)
+    return sum(copy.get(key) != truth.get(key) for key in copy.keys() | truth.keys())
+
+
+def _answer(found: dict[str, list[int]], changes: int, orders: int) -> Answer:
+    hour, later = (max(counts[n] for counts in found.values()) for n in (2, 3))
+    for_good = [counts[1] for counts in found.values() if counts[1]]
+    return Answer(
+        question="How many orders does a copy get wrong?",
+        how=(
+            f"A factory with up to {orders} orders, of which {changes} are made, changed, shipped "
+            "or deleted while one thing goes wrong. The obvious build stores the order that a "
+            "delivery names, and asks every night for what has changed since; it checks signatures "
+            "and reads all pages. Both are served by gunicorn on PostgreSQL and listen to the "
+            "sandbox's webhooks. Wrong is an order that is missing, of an earlier state, or still "
+            "there. An hour later means: every repeat of a delivery was posted, and this app's "
+            f"worker has polled twice. Days later means: after {NIGHTS} nightly polls, and as many "
+            "of the passes in which this app reads everything, once a day."
+        ),
+        tables=[
+            Table(
+                head=[
+                    "what goes wrong",
+                    "obvious build, an hour later",
+                    "days later",
+                    "this app, an hour later",
+                    "days later",
+                ],
+                rows=[[name, *map(str, counts)] for name, counts in found.items()],
+            )
+        ],
+        aims=[
+            Aim("No order is wrong days later", f"{later} are", later == 0),
+            Aim(
+                "An hour later only those that Katana showed too late for the overlap",
+                f"at most {hour}",
+                all(counts[2] == 0 for name, counts in found.items() if name != LATE),
+            ),
+        ],
+        notes=[
+            "Each poll of this app begins 60 s before the last change that it knows. What Katana "
+            "shows later than that is found by the pass that reads everything, once a day."
+        ],
+        in_short=(
+            f"When {changes} orders change while something goes wrong, a webhook with a nightly "
+            f"poll has orders wrong for good in {len(for_good)} of {len(found)} cases, up to "
+            f"{max(for_good, default=0)} of them; this app has **{later or 'none'}**."
+        ),
+    )
