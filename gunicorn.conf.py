@@ -116,6 +116,13 @@ def post_fork(server, worker):
     os.environ["GUNICORN_THREADS"] = str(worker.cfg.threads)
 
 
+def post_worker_init(worker):
+    """The worker has its app: let it see how many requests wait for a thread."""
+    pool = getattr(worker, "tpool", None)  # of gthread alone
+    if pool:
+        worker.wsgi.extensions["waiting_requests"] = pool._work_queue.qsize
+
+
 def when_ready(server):
     """The server is up: from now on it reloads (SIGHUP) only what would start as well.
 

@@ -13,6 +13,7 @@
     ├── TryAgainLater            a fresh token cannot be had right now; nothing is lost
     │   ├── FreshTokenRefused    ... since Katana's API refuses tokens that are minutes old
     │   ├── FailingAlone         ... for hours, while other connections are renewed
+    │   ├── Overloaded           ... since too many requests wait for this worker already
     │   └── KatanaSaturated      ... since enough requests wait for Katana already, or it is slow
     │       └── CallbackPostponed  ... and the approval has not been used yet
     └── KatanaError              Katana was asked
@@ -99,6 +100,10 @@ class FreshTokenRefused(TryAgainLater):
 
 class FailingAlone(TryAgainLater):
     """Katana has not renewed this connection for hours, while it renews others."""
+
+
+class Overloaded(TryAgainLater):
+    """Too many requests wait for a thread of this worker already."""
 
 
 class KatanaSaturated(TryAgainLater):

@@ -30,6 +30,7 @@ from app.katana.bulkheads import (
     TIME_OUTS,
     Bulkheads,
 )
+from app.pages.admission import MOST_WAITING, WAITING
 from tests.actors import LIVE, Maker, WireBrowser
 from tests.conftest import MakeApp, MakeMaker
 from tests.pages import Page
@@ -42,6 +43,7 @@ pytestmark = pytest.mark.slow_on("postgresql")
 
 TABS = 40
 WORKERS, THREADS = 2, 8
+BUSY = "This app is busy"
 TOKENS = {"access_token": "a-token", "refresh_token": "r-token", "expires_in": 3600}
 
 Serve = Callable[..., Callable[[str], Maker]]
@@ -427,6 +429,54 @@ def test_waiting_for_the_refresh_of_another_has_places_too() -> None:
         clock.seconds += LINE_SECONDS
         with pytest.raises(KatanaSaturated), waiting.waiting(0):
             pass
+
+
+@pytest.mark.one_database
+def test_a_crowd_of_dashboards_lets_others_pass(
+    environ: dict[str, str],
+    new_maker: MakeMaker,
+    listener: socket.socket,
+    katana: Wire,
+    tmp_path: Path,
+) -> None:
+    """Where too many wait for a thread of a worker, dashboards are refused before they cost time.
+
+    The same kind: a burst in the morning, with Katana well; a balancer that sends all to one host.
+    """
+    connect(new_maker, "ada")
+    katana.script = Hanging()
+    slow = environ | {"KATANA_API_BASE_URL": f"{katana.url}/v1", "GUNICORN_THREADS": "2"}
+    with ExitStack() as stack:
+        served = stack.enter_context(gunicorn(slow, listener, tmp_path / "g.log", workers=1))
+        browser = WireBrowser(served.url)
+        stack.callback(browser.close)
+        ada = Maker(browser, new_maker().sandbox)
+        ada.sign_in()
+
+        with ThreadPoolExecutor(MOST_WAITING + TABS) as pool:
+            tabs = [pool.submit(ada.dashboard) for _ in range(MOST_WAITING + TABS)]
+            until(lambda: any(BUSY in page.text for page in served_so_far(tabs)))
+            assert ada.get("/healthz").status == 200
+        pages = [tab.result() for tab in tabs]
+
+    refused = [page for page in pages if BUSY in page.text]
+    assert {page.status for page in refused} == {503}
+    assert {page.headers["Retry-After"] for page in refused} == {"5"}
+    assert len(refused) < len(pages)
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(("waiting", "status"), [(MOST_WAITING, 200), (MOST_WAITING + 1, 503)])
+def test_only_what_may_ask_katana_gives_way(
+    app: Flask, maker: Maker, waiting: int, status: int
+) -> None:
+    """Forty may wait; more, and a dashboard is refused, while all other pages are served."""
+    maker.sign_up()
+    app.extensions[WAITING] = lambda: waiting
+
+    assert maker.get("/dashboard").status == status
+    for path in ("/", "/healthz", "/readyz", "/account"):
+        assert maker.get(path).status == 200
 
 
 def test_commands_are_not_limited(app: Flask) -> None:

@@ -22,7 +22,7 @@ from app.database.clock import monotonic
 from app.errors import CallbackPostponed, KatanaSaturated
 
 LINE_SECONDS = 4.0  # in line at most, and how long a place may be held before it counts as slow
-LAST_THREAD_SECONDS = 0.75  # the same where no other thread is free
+LAST_THREAD_SECONDS = 0.4  # the same where no other thread is free
 CLOSED_SECONDS = 2.0  # no line after one that was not served in time
 TIME_OUT_SECONDS = (
     3.0  # a failure after this long counts as a time-out; a quick one holds nobody up

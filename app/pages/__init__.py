@@ -7,6 +7,7 @@ from app.accounts import sessions, throttle, views
 from app.operations import health, metrics, request_ids
 from app.pages import (
     account,
+    admission,
     connect,
     copy,
     dashboard,
@@ -21,6 +22,7 @@ from app.settings.config import Settings
 
 def init_app(app: Flask, settings: Settings, session: Session) -> None:
     """Give `app` its pages; `session` is what they ask Katana's API through."""
+    admission.init_app(app)
     sessions.init_app(app)
     security.init_app(app, settings)
     throttle.init_app(app, settings)

@@ -113,6 +113,12 @@ FAILURES: Mapping[type[Exception], Explanation] = {
         f"Your orders and stock cannot be shown right now. {KEPT} Load the page again in a minute.",
         MINUTE,
     ),
+    errors.Overloaded: Explanation(
+        503,
+        "This app is busy",
+        "Many people load pages at this moment. Load this page again in a few seconds.",
+        MINUTE,
+    ),
     errors.KatanaSaturated: Explanation(
         503,
         "Katana is slow to answer",

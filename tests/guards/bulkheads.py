@@ -37,6 +37,27 @@ GUARDS = [
         f"{BULKHEADS}::test_disconnecting_never_waits_in_a_crowd",
     ),
     Mutant(
+        "a crowd is noticed",
+        "gunicorn.conf.py",
+        "pool._work_queue.qsize",
+        "lambda: 0",
+        f"{BULKHEADS}::test_a_crowd_of_dashboards_lets_others_pass",
+    ),
+    Mutant(
+        "a dashboard gives way",
+        "app/pages/admission.py",
+        " and waiting() > MOST_WAITING",
+        " and waiting() > 10 * MOST_WAITING",
+        f"{BULKHEADS}::test_only_what_may_ask_katana_gives_way",
+    ),
+    Mutant(
+        "nothing else gives way",
+        "app/pages/admission.py",
+        "request.endpoint in GIVES_WAY and ",
+        "",
+        f"{BULKHEADS}::test_only_what_may_ask_katana_gives_way",
+    ),
+    Mutant(
         "commands are not limited",
         "app/__init__.py",
         "applies=has_request_context",
