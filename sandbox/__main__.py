@@ -5,10 +5,12 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from sandbox import create_sandbox
+from sandbox import create_sandbox, mailbox
 from sandbox.page_security import LOOPBACK_HOSTS
+from sandbox.state import Sandbox
 
 _NEEDED = ("KATANA_CLIENT_ID", "KATANA_CLIENT_SECRET", "KATANA_REDIRECT_URI")
 
@@ -38,12 +40,22 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     server = make_server(
         options.host, options.port, app, threaded=True, request_handler=QuietRequestHandler
     )
+    if options.smtp_port is not None:
+        _receive_mail(app, options.host, options.smtp_port)
     print(f"Katana sandbox: http://{options.host}:{server.port}/ shows its ledger", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
         server.server_close()
     return 0
+
+
+def _receive_mail(app: Flask, host: str, port: int) -> None:
+    sandbox: Sandbox = app.extensions["sandbox"]
+    try:
+        mailbox.receiving(lambda: sandbox.memory.mailbox, host, port)
+    except OSError:
+        print(f"Port {port} is taken: the sandbox receives no mail.", file=sys.stderr)
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,6 +65,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--authority", metavar="FILE", help="who has signed the certificate that webhooks meet"
     )
+    parser.add_argument("--smtp-port", type=int, help="receive mail at this port")
     return parser.parse_args(argv)
 
 

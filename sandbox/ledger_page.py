@@ -17,6 +17,7 @@ _REQUESTS_SHOWN = 500
 _FAMILIES_SHOWN = 20
 _LINKS_SHOWN = 12
 _DELIVERIES_SHOWN = 25
+_MAILS_SHOWN = 10
 
 _HAPPENINGS = {
     "new_order": "A new order",
@@ -62,6 +63,7 @@ def page() -> str:
         webhooks=memory().webhooks.all()[:_FAMILIES_SHOWN],
         deliveries=deliveries.all()[: -_DELIVERIES_SHOWN - 1 : -1],
         delivery_totals=deliveries.totals(),
+        mails=memory().mailbox.all()[: -_MAILS_SHOWN - 1 : -1],
         requests=memory().ledger.entries()[: -_REQUESTS_SHOWN - 1 : -1],
         totals=memory().ledger.totals() | {"deliveries": sum(deliveries.totals().values())},
         rules=memory().rules,
@@ -84,6 +86,7 @@ def ledger() -> Response:
         faults=[fault.as_json() for fault in memory().faults.armed()],
         webhooks=[_without_token(webhook) for webhook in memory().webhooks.all()[::-1]],
         deliveries=[each.as_json() for each in memory().deliveries.all()],
+        mails=[asdict(mail) for mail in memory().mailbox.all()],
         delivery_totals=memory().deliveries.totals(),
     )
 

@@ -6,7 +6,7 @@ from typing import cast
 
 from flask import current_app
 
-from sandbox.clock import Clock
+from sandbox.clock import Clock, iso
 from sandbox.consents import Consents
 from sandbox.deliveries import Deliveries
 from sandbox.factory_simulation import Life
@@ -14,6 +14,7 @@ from sandbox.families import Families
 from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.limits import Limits
+from sandbox.mailbox import Mailbox
 from sandbox.scheduled_changes import Schedule
 from sandbox.seed_factories import FACTORIES
 from sandbox.sender import Sender
@@ -57,6 +58,7 @@ class Memory:
         self.schedule = Schedule()
         self.webhooks = Webhooks(clock.now)
         self.deliveries = Deliveries()
+        self.mailbox = Mailbox(lambda: iso(clock.now()))
         self.exports: dict[str, str] = {}
         self.sender = Sender(clock, lambda: self.rules, self.webhooks, self.deliveries, authority)
 

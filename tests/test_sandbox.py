@@ -2,6 +2,9 @@
 
 import json
 import re
+import smtplib
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -9,6 +12,7 @@ from hashlib import sha256
 import pytest
 import requests
 
+from app.settings.config import ROOT
 from sandbox.__main__ import main
 from sandbox.ledger import Entry, Ledger
 from tests.partner import (
@@ -21,6 +25,7 @@ from tests.partner import (
     answer_in,
     partner_of_a_sandbox,
 )
+from tests.servers import reserved_port
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -755,3 +760,39 @@ def test_the_command_names_what_it_lacks(capsys):
     """No secret has a default: without one the command stops."""
     assert main([], {"KATANA_CLIENT_ID": "some-client"}) == 2
     assert "KATANA_CLIENT_SECRET, KATANA_REDIRECT_URI" in capsys.readouterr().err
+
+
+def test_mail_is_received_and_shown() -> None:
+    """The app's mails stand in the ledger, as JSON and on the page, and go to nobody."""
+    environ = {
+        "KATANA_CLIENT_ID": CLIENT_ID,
+        "KATANA_CLIENT_SECRET": CLIENT_SECRET,
+        "KATANA_REDIRECT_URI": REDIRECT_URI,
+    }
+    with reserved_port() as port, reserved_port() as smtp_port:
+        ports = ("--port", str(port), "--smtp-port", str(smtp_port))
+        process = subprocess.Popen(
+            (sys.executable, "-m", "sandbox", *ports),
+            cwd=ROOT,
+            env=environ | {"PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert process.stdout
+            assert b"Katana sandbox" in process.stdout.readline()
+            with smtplib.SMTP("127.0.0.1", smtp_port) as post:
+                post.sendmail(
+                    "app@localhost",
+                    ["ada@workshop.example"],
+                    "Subject: Come back\r\nMessage-ID: <1@x>\r\n\r\nhttp://localhost/dashboard\r\n",
+                )
+            url = f"http://127.0.0.1:{port}"
+            (mail,) = requests.get(f"{url}/ledger", timeout=10).json()["mails"]
+            page = requests.get(url, timeout=10).text
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+    assert mail["to"] == ["ada@workshop.example"]
+    assert (mail["subject"], mail["message_id"]) == ("Come back", "<1@x>")
+    assert 'href="http://localhost/dashboard"' in page
