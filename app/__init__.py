@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from flask import Flask, has_request_context
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import connections, pages, sync
+from app import connections, mail, pages, sync
 from app.database import db
 from app.database.clock import Clock
 from app.katana import tracing
@@ -38,6 +38,7 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
         parts = connections.build(settings, db.db.engine, config.INSTANCE, clock, bulkheads)
         session = new_session()
         connections.init_app(app, parts)
+        mail.init_app(app, mail.build(settings, db.db.engine, clock))
         sync.init_app(app, sync.build(settings, db.db.engine, session, parts, clock))
     pages.init_app(app, settings, session)
     commands.init_app(app, settings)

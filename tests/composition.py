@@ -26,7 +26,7 @@ from tests.servers import STOP_SECONDS, reserved_port
 from tests.until import until
 
 FOLDERS = ("certificate", "database-password", "etc/nginx", "run/nginx")
-PORTS = ("8000", "8001", "8002", "8081", "8443")
+PORTS = ("8000", "8001", "8002", "8025", "8081", "8443")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 NGINX = ROOT / "deploy" / "nginx"
 #: Of a service, what a test brings itself: a real PostgreSQL, and this machine's network.

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import smtplib
 import ssl
 import stat
 import subprocess
@@ -69,6 +70,8 @@ def test_its_processes_lead_from_sign_up_to_connected(
         )
 
         assert len(relayed.json()["families"]) == 1
+        with smtplib.SMTP("127.0.0.1", int(one.ports["8025"])) as smtp:
+            assert smtp.noop()[0] == 250
         assert "/sign-up" in one.said("web-1") + one.said("web-2")
         assert {name: one.stop(name) for name in ENDED} == dict.fromkeys(ENDED, 0)
         assert "state=" not in one.said("proxy")

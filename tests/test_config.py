@@ -16,6 +16,7 @@ from app.settings.config import (
     load,
     read_environment,
 )
+from app.settings.mail_server import Tls
 from app.settings.parsing import KEY_BYTES, TokenKey
 
 CANARY = "canary"  # part of every wrong value below: no message may repeat one
@@ -453,3 +454,56 @@ def test_without_any_file_the_environment_is_all(tmp_path: Path) -> None:
 def test_the_sqlite_file_is_in_the_instance_folder() -> None:
     """With no DATABASE_URL the database is a file that git ignores."""
     assert load(SOUND).database_url == f"sqlite:///{ROOT / 'instance' / 'app.db'}"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("smtp://127.0.0.1:8025", ("127.0.0.1", 8025, Tls.NONE, None, None)),
+        ("smtp://post.example", ("post.example", 587, Tls.STARTTLS, None, None)),
+        ("smtps://u:p%40%2F@post.example", ("post.example", 465, Tls.IMPLICIT, "u", "p@/")),
+    ],
+)
+def test_a_mail_server_is_read_from_its_url(url: str, told: tuple[object, ...]) -> None:
+    """On another machine it is never talked to in the clear; its password is in no repr."""
+    server = load(SOUND | {"SMTP_URL": url, "MAIL_FROM": "Loom <app@loom.example>"}).mail_server
+
+    assert server
+    assert (server.host, server.port, server.tls, server.user, server.password) == told
+    assert (server.sender, server.sender_name) == ("app@loom.example", "Loom")
+    assert "p@/" not in repr(server)
+
+
+def test_without_a_url_no_mail_is_sent() -> None:
+    """The address alone turns nothing on."""
+    assert load(SOUND | {"MAIL_FROM": "app@loom.example"}).mail_server is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("post.example", "http://post.example", "smtp://", "smtp://post.example:0"),
+        *("smtp://post.example:99999", "smtp://u@post.example", "smtp://u:p/w@post.example"),
+        *("smtp://post.example/box", "smtp://post.example?x=y"),
+    ],
+)
+def test_what_is_no_mail_server_is_refused(url: str) -> None:
+    """In one sentence, without the value."""
+    (fault,) = faults(SMTP_URL=url, MAIL_FROM="app@loom.example")
+
+    assert fault.startswith("SMTP_URL must be")
+    assert "post.example" not in fault
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        *("", "nobody", "é@x.de", "a..b@x.example", "Loom\n <a@b.example>", "a@b\x00.example"),
+        *("a@b.example, c@d.example", "<a@b.example> <c@d.example>", "Loom, Inc <a@b.example>"),
+    ],
+)
+def test_a_mail_server_needs_a_sender(sender: str) -> None:
+    """One address, and plain letters only, which every mail server takes."""
+    (fault,) = faults(SMTP_URL="smtp://post.example", MAIL_FROM=sender)
+
+    assert fault == "MAIL_FROM must be one e-mail address, since SMTP_URL is set."

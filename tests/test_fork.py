@@ -114,10 +114,11 @@ def replace_accounts(fork: Fork) -> None:
 
 def remove_sandbox(fork: Fork) -> None:
     """Katana alone."""
-    kept = ("app/operations/commands/__init__.py", "tests/actors.py")
+    kept = ("app/operations/commands/__init__.py", "tests/actors.py", "requirements.in")
     fork.remove(*(file for file in named("Sandbox") if file not in kept))
     fork.change("app/operations/commands/__init__.py", r"\n    sandbox,", "")
     fork.change("app/operations/commands/__init__.py", r", sandbox\.sandbox,", ",")
+    fork.change("requirements.in", r"(?m)^aiosmtpd.*\n", "")
     fork.change("tests/actors.py", '"accounts"}', '"accounts", "sandbox"}')
 
 
@@ -133,20 +134,20 @@ def remove_sync(fork: Fork) -> None:
         fork.remove(*(str(path.relative_to(fork.path)) for path in fork.path.glob(pattern)))
     spelling = "migrations/versions/20261127_one_spelling.py"
     fork.change(spelling, '(?m)^down_revision = ".*"', 'down_revision = "20261127_renewals"')
-    fork.change("app/__init__.py", "import connections, pages, sync", "import connections, pages")
+    fork.change("app/__init__.py", "connections, mail, pages, sync", "connections, mail, pages")
     fork.change("app/__init__.py", r"\n.*sync\.init_app.*", "")
     fork.change("app/pages/katana_api.py", "import connections, sync", "import connections")
     fork.change("app/pages/katana_api.py", r"\n.*meter = .*", "")
     fork.change("app/pages/katana_api.py", " meter=meter,", "")
-    fork.change("app/operations/doctor/__init__.py", r", synced\n", "\n")
+    fork.change("app/operations/doctor/__init__.py", r"\n    synced,", "")
     fork.change("app/operations/doctor/__init__.py", r"\n    synced\.\w+,", "")
     for page in ("copy", "webhooks"):
         fork.change("app/pages/__init__.py", rf"\n    {page},", "")
         fork.change("app/pages/__init__.py", rf" {page}\.bp,", "")
     fork.change("app/pages/security.py", r'(, |\n.*address and.*\n +)"webhooks.deliver",?', "")
     jobs = "app/operations/worker/__init__.py"
-    fork.change(jobs, "import connections, sync", "import connections")
-    fork.change(jobs, r'\n +Job\("(?!keep-alive).*', "")
+    fork.change(jobs, "connections, mail, sync", "connections, mail")
+    fork.change(jobs, r'\n +Job\("(?!keep-alive|mail).*', "")
     fork.change(
         jobs,
         r"\n\n\ndef \w+\([^\n]*\n(?:    [^\n]*\n)*?    [^\n]*\bsync\.[^\n]*(?:\n    [^\n]*)*",

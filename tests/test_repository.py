@@ -34,8 +34,9 @@ MAY_IMPORT = {
     # The example that a fork replaces, and what runs it.
     "accounts": BELOW,
     "sync": {"connections", "katana"} | BELOW,
+    "mail": {"accounts", "connections"} | BELOW,
     "pages": {"accounts", "operations", "sync", "connections", "katana"} | BELOW,
-    "operations": {"accounts", "sync", "connections", "katana"} | BELOW,
+    "operations": {"accounts", "mail", "sync", "connections", "katana"} | BELOW,
 }
 
 #: The one file of the core that names the tables of the example around it.
@@ -271,6 +272,7 @@ def test_every_setting_is_explained_in_one_line() -> None:
         "SECRET_KEY_FALLBACKS",
         "TOKEN_ENCRYPTION_KEYS",
         "METRICS_TOKEN",
+        "SMTP_URL",
     ],
 )
 def test_no_secret_has_a_default(name: str) -> None:

@@ -6,12 +6,14 @@ import re
 import secrets
 import shutil
 import signal
+import smtplib
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -26,13 +28,13 @@ REAL_KATANA = {"KATANA_CLIENT_ID": "workshop", "KATANA_CLIENT_SECRET": "01234567
 
 @pytest.fixture
 def free_clone(clone: Clone) -> Iterator[Clone]:
-    """A clone whose two ports are free on this machine, and stay so for it."""
-    with reserved_port() as app, reserved_port() as sandbox:
-        _set_up(clone, app, sandbox)
+    """A clone whose ports are free on this machine, and stay so for it."""
+    with reserved_port() as app, reserved_port() as sandbox, reserved_port() as mail:
+        _set_up(clone, app, sandbox, mail)
         yield clone
 
 
-def _set_up(clone: Clone, app: int, sandbox: int) -> None:
+def _set_up(clone: Clone, app: int, sandbox: int, mail: int) -> None:
     shutil.copy(clone.path / ".env.example", clone.env)
     clone.set("SECRET_KEY", secrets.token_hex(32))
     clone.set("TOKEN_ENCRYPTION_KEYS", f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}")
@@ -45,6 +47,7 @@ def _set_up(clone: Clone, app: int, sandbox: int) -> None:
         f"KATANA_ACCESS_TOKEN_URL={origin}/oauth/token\n"
         f"KATANA_REVOKE_URL={origin}/oauth/revoke\n"
         f"KATANA_API_BASE_URL={origin}/v1\n"
+        f"SMTP_URL=smtp://127.0.0.1:{mail}\nMAIL_FROM=app@localhost\n"
     )
 
 
@@ -101,12 +104,16 @@ def test_one_command_serves_both_and_one_signal_ends_both(free_clone: Clone) -> 
         sandbox = origin(dotenv_values(free_clone.sandbox_env)["KATANA_AUTHORIZE_URL"])
         ready = requests.get(f"{app}/readyz", timeout=SECONDS)
         ledger = requests.get(f"{sandbox}/ledger", timeout=SECONDS)
+        mail = urlsplit(dotenv_values(free_clone.sandbox_env)["SMTP_URL"])
+        with smtplib.SMTP("127.0.0.1", int(mail.port or 0)) as smtp:
+            takes_mail = smtp.noop()[0]
         children = run.children()
         status = run.end(signal.SIGINT)
 
     assert f"Open {app}\n" in run.said
     assert sandbox in run.said
     assert (ready.status_code, ledger.status_code, status) == (200, 200, 0)
+    assert takes_mail == 250
     assert children.keys() == {"gunicorn", "flask", "sandbox"}
     assert not any(child.is_running() for child in children.values())
     assert "Traceback" not in run.said

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from blinker import Namespace
 from flask import current_app, has_app_context
+from sqlalchemy import Connection as Database
 from sqlalchemy import Delete, Insert, bindparam, delete, insert, or_, select
 from sqlalchemy.orm import aliased
 
@@ -61,6 +62,9 @@ reconnect_needed = signal(EventKind.RECONNECT_NEEDED)
 disconnected = signal(EventKind.DISCONNECTED)
 #: Sent before a disconnect, while the tokens are valid. A receiver must be quick.
 disconnecting = signal("disconnecting")
+#: Sent in the transaction that ends a connection, with it as `database`: what a receiver adds to it
+#: is committed with the end, or not at all. If a receiver raises, the connection does not end.
+ending = signal("ending")
 
 WARNINGS = frozenset({EventKind.REFRESH_FAILED, EventKind.RECONNECT_NEEDED})
 
@@ -106,6 +110,12 @@ def announce_disconnecting(user_id: UserId, connection_id: UUID) -> None:
     event = Event(EventKind.DISCONNECTED, user_id, connection_id)
     for receiver in disconnecting.receivers_for(event):
         _tell(receiver, event)
+
+
+def announce_ending(database: Database, user_id: UserId, connection_id: UUID, reason: str) -> None:
+    """Call the receivers of `ending`, within the transaction of the caller."""
+    event = Event(EventKind.RECONNECT_NEEDED, user_id, connection_id, reason)
+    ending.send(event, database=database)
 
 
 def history(user_id: UserId, limit: int) -> Sequence[ConnectionEvent]:

@@ -1,7 +1,8 @@
 """The SQL statements of the refresh protocol: read, claim, save, release, end.
 
-Each is a transaction of its own and uses the database's clock. docs/refresh-protocol.md has a table
-of the columns and of what a crash at each step leaves.
+Each is a transaction of its own and uses the database's clock; receivers of a signal may add to the
+last one. docs/refresh-protocol.md has a table of the columns and of what a crash at each step
+leaves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,7 @@ class Leases:
     ) -> None:
         self.lease_seconds = lease_seconds
         self._engine, self._reading = single_statements(engine), single_reads(engine)
+        self._transactions = engine
         self._clock = clock
         # Built once: building a statement takes longer than running it.
         self._looking = select(*snapshot_columns(clock)).where(
@@ -149,8 +151,15 @@ class Leases:
 
         A refusal that follows earlier failures also counts towards the `RefusalBreaker`. A refusal
         after no failure does not: a process that died, or a restored backup, explains it.
+        Receivers of `history.ending` may add rows in the same transaction.
         """
-        return self._count(self._ending, {**_holder(lease, generation=True), "why": reason})
+        how = {**_holder(lease, generation=True), "why": reason}
+        with self._transactions.begin() as database:
+            if database.execute(self._ending, how).rowcount != 1:
+                return False
+
+            history.announce_ending(database, lease.user_id, lease.connection_id, reason)
+            return True
 
     def record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
         """Add an entry to the connection's history, and drop the oldest beyond its limit."""

@@ -22,6 +22,7 @@ ENV = config.ROOT / ".env"
 SANDBOX = config.ROOT / "sandbox" / "__main__.py"  # a fork may do without it
 SANDBOX_ENV = config.INSTANCE / "sandbox.env"
 SANDBOX_ORIGIN = "http://127.0.0.1:8001"
+SANDBOX_MAIL = "smtp://127.0.0.1:8025"
 WORKER = Server("The worker", ("flask", "worker"), {}, quiet=True)
 
 
@@ -102,6 +103,9 @@ KATANA_AUTHORIZE_URL={SANDBOX_ORIGIN}/authorize
 KATANA_ACCESS_TOKEN_URL={SANDBOX_ORIGIN}/oauth/token
 KATANA_REVOKE_URL={SANDBOX_ORIGIN}/oauth/revoke
 KATANA_API_BASE_URL={SANDBOX_ORIGIN}/v1
+# It receives the app's mail too, and shows it in its ledger.
+SMTP_URL={SANDBOX_MAIL}
+MAIL_FROM=Connect to Katana <app@localhost>
 """
     write_private(SANDBOX_ENV, text)
 
@@ -122,9 +126,11 @@ def _sandbox(settings: config.Settings) -> Server:
     katana = settings.katana
     url = urlsplit(katana.authorize_url)
     host, port = url.hostname or "127.0.0.1", url.port or 80
+    mail = settings.mail_server
+    receiving = ("--smtp-port", str(mail.port)) if mail and mail.host == host else ()
     return Server(
         name="The sandbox",
-        command=("sandbox", "--host", host, "--port", str(port)),
+        command=("sandbox", "--host", host, "--port", str(port), *receiving),
         environ={
             "KATANA_CLIENT_ID": katana.client_id,
             "KATANA_CLIENT_SECRET": katana.client_secret,

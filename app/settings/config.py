@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from app.errors import ConfigurationError
+from app.settings import mail_server
+from app.settings.mail_server import MailServer
 from app.settings.parsing import Reader, TokenKey
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +43,8 @@ SETTINGS: Mapping[str, str] = {
     "METRICS_TOKEN": "",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "",
     "CELERY_BROKER_URL": "",
+    "SMTP_URL": "",
+    "MAIL_FROM": "",
 }
 SECRET_KEY_CHARACTERS = 32
 FORM_BYTES = 64 * 1024
@@ -90,6 +94,7 @@ class Settings:
     metrics_token: str | None = field(repr=False)
     otlp_endpoint: str | None
     celery_broker_url: str | None = field(repr=False)
+    mail_server: MailServer | None
 
     @property
     def https(self) -> bool:
@@ -228,4 +233,5 @@ def _settings(read: Reader) -> Settings:
         metrics_token=read.optional_secret("METRICS_TOKEN", characters=SECRET_KEY_CHARACTERS),
         otlp_endpoint=read.collector("OTEL_EXPORTER_OTLP_ENDPOINT"),
         celery_broker_url=read.broker("CELERY_BROKER_URL"),
+        mail_server=mail_server.read(read),
     )

@@ -10,6 +10,7 @@ from flask.cli import with_appcontext
 
 from app.operations.commands import require_settings
 from app.settings.config import ROOT
+from app.settings.parsing import LOOPBACK_HOSTS
 
 
 @click.command()
@@ -24,7 +25,8 @@ from app.settings.config import ROOT
 @with_appcontext
 def sandbox(port: int, authority: str | None) -> None:
     """Start the sandbox, with this app's client id, secret and redirect URI."""
-    katana = require_settings.current().katana
+    settings = require_settings.current()
+    katana, mail = settings.katana, settings.mail_server
     if urlsplit(katana.authorize_url).port != port:
         click.echo(f"KATANA_AUTHORIZE_URL and its like do not lead to port {port}.", err=True)
     client = {
@@ -38,4 +40,6 @@ def sandbox(port: int, authority: str | None) -> None:
     command: tuple[str, ...] = (sys.executable, "-m", "sandbox", "--port", str(port))
     if authority:
         command += ("--authority", str(Path(authority).resolve()))
+    if mail and mail.host in LOOPBACK_HOSTS:
+        command += ("--smtp-port", str(mail.port))
     os.execve(sys.executable, command, os.environ | client)  # noqa: S606  no shell is needed

@@ -15,7 +15,15 @@ from app import connections
 from app.database.db import db
 from app.errors import ConfigurationError
 from app.katana.client import new_session
-from app.operations.doctor import database, environment, katana, served, stored, synced
+from app.operations.doctor import (
+    database,
+    environment,
+    katana,
+    mailed,
+    served,
+    stored,
+    synced,
+)
 from app.operations.doctor.findings import Check, Examined, Finding, Level, fault, ok
 from app.settings.config import Settings
 
@@ -36,6 +44,7 @@ ABOUT_DATABASE: tuple[Check, ...] = (
     stored.moments,
     stored.connections,
     stored.staged,
+    mailed.mails,
     synced.worker,
     synced.webhooks,
 )

@@ -13,7 +13,7 @@ from uuid import UUID
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import connections, sync
+from app import connections, mail, sync
 from app.errors import NotConnected
 
 DAY_SECONDS = 24 * 3600.0
@@ -47,6 +47,7 @@ def jobs() -> Sequence[Job]:
         Job("clear", 3600, 1, lambda _: [("changes",)], _clear),
         Job("begin", 60, 1, _to_begin, _begin),
         Job("keep-alive", 60, 2, _idle, _keep_alive),
+        Job("mail", 5, 2, _to_mail, _mail),
         Job("webhooks", 0.5, 2, _to_check, _check),
         Job("outbox", 0.5, 2, _to_send, _send),
         Job("sync", 0.5, 0, _to_read, _read),
@@ -106,6 +107,14 @@ def _idle(limit: int) -> Sequence[Key]:
 
 def _keep_alive(key: Key, _: Stopped) -> None:
     connections.current().keep_alive.renew(UUID(key[0]))
+
+
+def _to_mail(limit: int) -> Sequence[Key]:
+    return [(str(mail_id),) for mail_id in mail.current().due(limit)]
+
+
+def _mail(key: Key, _: Stopped) -> None:
+    mail.current().send(UUID(key[0]))
 
 
 def _clear(_key: Key, stopped: Stopped) -> None:

@@ -1,0 +1,196 @@
+"""Write the row of a mail in the transaction that ends a connection, and send it once.
+
+A mail server cannot be asked what it has taken. So:
+
+- Never lost: the row is committed with the end of the connection, and is sent until the mail server
+  takes it or refuses it for good.
+- Not twice: a lease lets one worker send. The row counts a text before it is sent. If no answer
+  comes, or the worker dies, the text is sent once more with the same Message-ID, by which mailboxes
+  recognise the second one. After that the row says `unknown`, and nothing more is sent.
+- A user who has reconnected gets none: the statement before the text asks.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, Engine, and_, exists, select, update
+from sqlalchemy import Connection as Database
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.accounts.models import User
+from app.connections.backoff import exponential, jitter
+from app.connections.clock_bounds import is_over
+from app.connections.models import Connection, Status
+from app.database.clock import Clock
+from app.database.engine import single_reads
+from app.mail.letter import letter
+from app.mail.models import Mail, MailState
+from app.mail.smtp import NotTaken, Refused, Unanswered, handing_in
+from app.settings.mail_server import MailServer
+
+DELAY_SECONDS = 120.0  # a user who is there sees it on the page, and may reconnect meanwhile
+LEASE_SECONDS = 300.0  # a mail server may take REPLY_SECONDS for each of some eight replies
+REPEAT_SECONDS = 600.0  # before an unanswered text is sent again
+MOST_TEXTS = 2  # the second one if no answer came to the first
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3600.0  # back-off doubles with each try
+GIVEN_UP_AFTER = timedelta(days=5)  # RFC 5321 section 4.5.4.1
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """A mail that this worker has claimed, as its row was; `at` is the database's time."""
+
+    id: UUID
+    owner: str
+    created_at: datetime
+    texts_sent: int
+    tries: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Mails:
+    """Writes the rows, and sends them."""
+
+    engine: Engine
+    clock: Clock
+    #: None: mail is off.
+    server: MailServer | None
+    #: Of the page on which the user reconnects.
+    link: str
+
+    def add(self, database: Database, connection_id: UUID) -> None:
+        """Add the mail, in the transaction that ends the connection."""
+        if self.server is None:
+            return
+
+        its_generation = select(Connection.generation).where(Connection.id == connection_id)
+        insert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert
+        new = insert(Mail).values(
+            id=uuid4(),
+            connection_id=connection_id,
+            generation=its_generation.scalar_subquery(),
+            state=MailState.PENDING,
+            texts_sent=0,
+            tries=0,
+            created_at=self.clock.database_time(),
+            due_at=self.clock.database_time(DELAY_SECONDS),
+        )
+        database.execute(new.on_conflict_do_nothing())
+
+    def due(self, limit: int) -> Sequence[UUID]:
+        """What is to be sent now, longest due first."""
+        if self.server is None:
+            return ()
+
+        found = select(Mail.id).where(self._is_due()).order_by(Mail.due_at).limit(limit)
+        with single_reads(self.engine).connect() as database:
+            return database.scalars(found).all()
+
+    def send(self, mail_id: UUID) -> None:
+        """Send one mail, if it is due and its connection has not been made again."""
+        if self.server and (held := self._claim(mail_id)):
+            result = self._result(held, self.server)
+            if not self._set(held, **result, lease_owner=None, lease_until=None):
+                logger.info("mail %s: another worker has it, or it was deleted", mail_id)
+
+    def _result(self, held: Sending, server: MailServer) -> Mapping[str, object]:
+        """Send it, and return the columns to store."""
+        try:
+            return self._hand_in(held, server)
+        except Refused as error:
+            return self._failed(held, f"refused: {error}")
+        except NotTaken as error:
+            return self._put_off(held, error)
+        except Unanswered as error:
+            logger.warning("mail %s: no answer whether it is taken (%s)", held.id, error)
+            return {"due_at": self.clock.database_time(REPEAT_SECONDS)}
+
+    def _hand_in(self, held: Sending, server: MailServer) -> Mapping[str, object]:
+        if held.texts_sent >= MOST_TEXTS:
+            logger.error("mail %s: no answer for the second time, not sent again", held.id)
+            return {"state": MailState.UNKNOWN}
+
+        to = self._address(held)
+        if to is None:
+            return {"state": MailState.CANCELLED}
+
+        with handing_in(server, to) as send:
+            text = letter(held.id, held.created_at, to, self.link, server)
+            if not self._begin(held):
+                return {"state": MailState.CANCELLED}
+
+            send(text)
+        return {"state": MailState.SENT, "sent_at": self.clock.database_time()}
+
+    def _failed(self, held: Sending, detail: str) -> Mapping[str, object]:
+        logger.error("mail %s is not sent: %s", held.id, detail)
+        return {"state": MailState.FAILED, "detail": detail[:100]}
+
+    def _put_off(self, held: Sending, error: NotTaken) -> Mapping[str, object]:
+        if held.at > held.created_at + GIVEN_UP_AFTER:
+            return self._failed(held, f"not taken for days: {error}")
+
+        logger.warning("mail %s is not taken yet: %s", held.id, error)
+        pause = exponential(held.tries, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        return {
+            "due_at": self.clock.database_time(pause * jitter(1, 1.2)),
+            "tries": held.tries + 1,
+            "texts_sent": held.texts_sent,  # as before: it was put off
+        }
+
+    def _claim(self, mail_id: UUID) -> Sending | None:
+        owner = uuid4().hex
+        claiming = (
+            update(Mail)
+            .where(Mail.id == mail_id, self._is_due())
+            .values(lease_owner=owner, lease_until=self.clock.database_time(LEASE_SECONDS))
+            .returning(Mail.created_at, Mail.texts_sent, Mail.tries, self.clock.database_time())
+        )
+        with self.engine.begin() as database:
+            row = database.execute(claiming).first()
+        return Sending(mail_id, owner, *row) if row else None
+
+    def _is_due(self) -> ColumnElement[bool]:
+        return and_(
+            Mail.state == MailState.PENDING,
+            is_over(Mail.due_at, self.clock, 2 * LONGEST_PAUSE_SECONDS),
+            is_over(Mail.lease_until, self.clock, 2 * LEASE_SECONDS),
+        )
+
+    def _address(self, held: Sending) -> str | None:
+        """Who to send it to; None if the user has reconnected or disconnected."""
+        found = (
+            select(User.email)
+            .join(Connection, Connection.user_id == User.id)
+            .join(Mail, Mail.connection_id == Connection.id)
+            .where(Mail.id == held.id, _still_ended())
+        )
+        with single_reads(self.engine).connect() as database:
+            return database.scalar(found)
+
+    def _begin(self, held: Sending) -> bool:
+        """Count the text that is sent next; False if it must not be sent."""
+        return self._set(
+            held,
+            exists().where(Connection.id == Mail.connection_id, _still_ended()),
+            texts_sent=held.texts_sent + 1,
+            lease_until=self.clock.database_time(LEASE_SECONDS),
+        )
+
+    def _set(self, held: Sending, *only_if: ColumnElement[bool], **values: object) -> bool:
+        """Whether the row is there, leased to this worker, and as `only_if` says."""
+        this_one = (Mail.id == held.id, Mail.lease_owner == held.owner, *only_if)
+        with self.engine.begin() as database:
+            return database.execute(update(Mail).where(*this_one).values(values)).rowcount == 1
+
+
+def _still_ended() -> ColumnElement[bool]:
+    return and_(
+        Connection.status == Status.RECONNECT_NEEDED, Connection.generation == Mail.generation
+    )
