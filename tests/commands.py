@@ -2,10 +2,11 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -44,6 +45,19 @@ def flask(
 ) -> "subprocess.Popen[str]":
     """`flask <arguments>` in a process of its own; both its outputs are one."""
     return module(environ, "flask", *arguments, folder=folder, output=output)
+
+
+@contextmanager
+def worker(environ: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """`flask worker`, in a process of its own."""
+    process = flask(environ, "worker")
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        process.communicate(timeout=60)
 
 
 def module(

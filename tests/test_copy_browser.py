@@ -14,11 +14,11 @@ from app.katana import client
 from app.sync.copy import Order
 from app.sync.models import SyncCursor
 from tests.accessibility import is_accessible
+from tests.commands import worker
 from tests.copying import work
 from tests.journeys import ALDER, connect, press, shows, sign_up
 from tests.sandbox import Sandbox
 from tests.servers import Served
-from tests.test_sync_worker import worker
 
 pytestmark = [pytest.mark.browser, pytest.mark.one_database]
 

@@ -32,12 +32,11 @@ from app.mail.smtp import NotTaken, Refused, envelope_address, handing_in
 from app.settings.mail_server import MailServer as Server
 from app.settings.mail_server import Tls
 from tests.clocks import HeldClock
-from tests.commands import run
+from tests.commands import run, worker
 from tests.conftest import MakeApp
 from tests.connected import Connected
 from tests.mail_server import PASSWORD, USER, MailServer, mail_server, starttls
 from tests.sandbox import Sandbox
-from tests.test_sync_worker import worker
 from tests.until import until
 
 held_time = pytest.mark.held_time

@@ -23,7 +23,7 @@ from app.katana.oauth import KatanaLogin
 from app.sync.outbox import NewOrder
 from tests.actors import Maker
 from tests.clocks import HeldClock
-from tests.commands import run
+from tests.commands import run, worker
 from tests.connected import Connected, MakeConnected
 from tests.copying import work
 from tests.pages import Page
@@ -32,7 +32,6 @@ from tests.rows import attempts
 from tests.sandbox import Sandbox
 from tests.staging import die_with_a_response
 from tests.syncing import Syncing, while_katana_answers
-from tests.test_sync_worker import worker
 from tests.until import until
 
 pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.accounts]

@@ -2,10 +2,9 @@
 
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from app.database.db import db
 from app.operations.worker import Job, Key, jobs
 from app.operations.worker.loop import Worker
 from app.sync.models import SyncCursor
-from tests.commands import flask
+from tests.commands import worker
 from tests.connected import MakeConnected
 from tests.sandbox import Sandbox
 from tests.syncing import Syncing
@@ -59,19 +58,6 @@ def working(app: Flask, table: list[Job], threads: int = 3) -> Iterator[Bell]:
     finally:
         bell.ask()
         thread.join()
-
-
-@contextmanager
-def worker(environ: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """`flask worker`, in a process of its own."""
-    process = flask(environ, "worker")
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-        process.communicate(timeout=60)
 
 
 @pytest.fixture
