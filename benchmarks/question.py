@@ -21,6 +21,7 @@ QUESTIONS = (
     "pages",
     "slow_katana",
     "in_step",
+    "sync_speed",
     "first_run",
 )
 ANSWER = "answer.json"

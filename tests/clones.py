@@ -31,7 +31,7 @@ class Clone:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        for name in PARTS:
+        for name in (name for name in PARTS if (config.ROOT / name).is_dir()):
             shutil.copytree(config.ROOT / name, path / name)
         for name in FILES + LOCKS:
             shutil.copy(config.ROOT / name, path / name)

@@ -21,7 +21,6 @@ from app.sync.copy import Copied, Customer, Order, OrderRow, Product, StockLevel
 from app.sync.due import POLL_SECONDS
 from app.sync.feed import Change
 from app.sync.models import SetAside, SyncCursor
-from sandbox.seed_factories import FACTORIES
 from tests.clocks import HeldClock
 from tests.connected import Connected
 from tests.sandbox import Family, Sandbox
@@ -198,6 +197,8 @@ class Syncing:
 
     def truth(self) -> dict[str, Any]:
         """What Katana has."""
+        from sandbox.seed_factories import FACTORIES
+
         name = self.connected.family().factory
         key = next(factory.key for factory in FACTORIES if factory.display_name == name)
         said = self.connected.sandbox.truth(self.factory or key)

@@ -119,12 +119,19 @@ def remove_sandbox(fork: Fork) -> None:
     fork.change("app/operations/commands/__init__.py", r"\n    sandbox,", "")
     fork.change("app/operations/commands/__init__.py", r", sandbox\.sandbox,", ",")
     fork.change("requirements.in", r"(?m)^aiosmtpd.*\n", "")
+    fork.change("pyproject.toml", r'files = \["app", "sandbox", ', 'files = ["app", ')
     fork.change("tests/actors.py", '"accounts"}', '"accounts", "sandbox"}')
 
 
 def remove_sync(fork: Fork) -> None:
     """No copy: pages ask Katana, and the worker only keeps connections alive."""
-    kept = ("README.md", "app/sync/copy.py", "migrations/versions/20261127_one_spelling.py")
+    kept = (
+        "README.md",
+        "docs/running.md",
+        "docs/refresh-protocol.md",
+        "app/sync/copy.py",
+        "migrations/versions/20261127_one_spelling.py",
+    )
     kept += ("app/__init__.py", "app/pages/katana_api.py", "app/pages/__init__.py")
     kept += ("app/pages/dashboard.py", "app/operations/worker/__init__.py")
     kept += ("app/operations/doctor/__init__.py", "app/pages/security.py")
@@ -154,6 +161,8 @@ def remove_sync(fork: Fork) -> None:
         "",
     )
     fork.change("README.md", r"\n.*docs/sync\.md.*", "")
+    fork.change("docs/running.md", r" \[sync\.md\]\(sync\.md\) says how it works\.", "")
+    fork.change("docs/refresh-protocol.md", r"\n.*\(sync\.md\).*", "")
     fork.change("templates/base.html", "<footer>.*</footer>", "<footer>Nothing is kept.</footer>")
 
 
@@ -193,8 +202,10 @@ def test_a_fork_without_sync_passes_the_tests_that_are_left(fork: Fork) -> None:
     """The core knows nothing of it: connecting and renewing hold, and the worker starts."""
     remove_sync(fork)
 
+    fork.run("ruff", "check", ".")
     fork.run("mypy")
-    names = ("test_attempts.py", "test_migrations.py")
+    link = "test_repository.py::test_every_link_leads_somewhere"
+    names = ("test_attempts.py", "test_migrations.py", link)
     tried = [f"tests/{name}" for name in names]
     fork.run("pytest", "-q", "-x", "-p", "no:cacheprovider", *tried, "-k", "not postgresql")
     listed = fork.ended("flask", "worker", "--help", **settings())
@@ -221,6 +232,8 @@ def test_without_the_sandbox_the_app_is_whole(fork: Fork) -> None:
     remove_sandbox(fork)
 
     fork.run("flask", "routes", **settings())
+    fork.run("ruff", "check", ".")
+    fork.run("pytest", "-q", "--collect-only")
 
 
 def test_without_the_sandbox_a_start_asks_for_a_client_id(fork: Fork) -> None:

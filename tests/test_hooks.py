@@ -20,6 +20,7 @@ from app.connections.models import Connection, EventKind
 from app.database.db import db
 from app.errors import ReconnectNeeded, TryAgainLater
 from app.katana.oauth import Grant, KatanaLogin
+from app.pages import katana_api
 from app.settings.config import ROOT
 from tests.clocks import HeldClock
 from tests.commands import run
@@ -221,7 +222,21 @@ def test_the_example_of_using_the_api_works_for_a_stranger_to_katana(app: Flask)
     with app.app_context():
         exec(block("sales_orders"), fork)
 
-    assert "orders" not in fork
+    assert fork["orders"] == ()
+
+
+def test_what_is_not_committed_is_not_lost_while_katana_is_asked(ada: Connected) -> None:
+    """A request ends the transaction; where that would discard a change, it says so instead."""
+    with ada.app.app_context():
+        api = katana_api.for_user(ada.user_id)
+        db.session.get_one(User, ada.user_id).email = "ada@elsewhere.example"
+
+        with pytest.raises(RuntimeError, match="commit what you have written"):
+            api.factory()
+
+        db.session.commit()
+        assert api.factory().name
+        assert db.session.get_one(User, ada.user_id).email == "ada@elsewhere.example"
 
 
 def test_every_example_is_run() -> None:

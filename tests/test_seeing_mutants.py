@@ -17,6 +17,20 @@ DOCTOR_TESTS = "tests/test_doctor.py"
 
 MUTANTS = [
     Mutant(
+        "no transaction is open while Katana is asked",
+        "app/pages/katana_api.py",
+        "    db.session.rollback()\n",
+        "",
+        "tests/test_dashboard.py::test_no_transaction_is_open_while_katana_is_asked",
+    ),
+    Mutant(
+        "a change that is not committed is not discarded",
+        "app/pages/katana_api.py",
+        "    if db.session.new or db.session.dirty or db.session.deleted:",
+        "    if False:",
+        f"{HOOKS}::test_what_is_not_committed_is_not_lost_while_katana_is_asked",
+    ),
+    Mutant(
         "a line is written once",
         "app/operations/logs.py",
         "            root.removeHandler(handler)\n",

@@ -6,7 +6,6 @@ from flask_login import current_user  # type: ignore[import-untyped]
 from app import connections
 from app.connections import history, lifecycle
 from app.connections.models import Status
-from app.database.db import db
 from app.errors import ConnectError, NotConnected, ReconnectNeeded
 from app.pages import copy, error_pages, katana_api
 from app.pages.dashboard_data import Overview, overview
@@ -56,7 +55,6 @@ def _ask_katana(user_id: int) -> tuple[Overview | None, Explanation | None]:
 
     connection_id, connected_by = connection.id, connection.connected_by
     nameless = connection.factory_name is None
-    db.session.rollback()  # no transaction is open while Katana is asked
     api = katana_api.for_connection(connection_id)
     try:
         if nameless:

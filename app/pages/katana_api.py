@@ -8,7 +8,11 @@ from flask import Flask, current_app
 from requests import Session
 
 from app import connections, sync
+from app.connections import lifecycle
+from app.connections.host import UserId
 from app.database.clock import monotonic
+from app.database.db import db
+from app.errors import NotConnected
 from app.katana.client import KatanaApi
 from app.settings.config import Settings
 
@@ -20,7 +24,7 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
 
     def api(connection_id: UUID) -> KatanaApi:
         parts = connections.current()
-        token = partial(parts.refresh.fresh_access_token, connection_id)
+        token = partial(_fresh_access_token, connection_id)
         until = monotonic() + PAGE_SECONDS
         base_url = settings.katana.api_base_url
         meter = sync.current().budget.meter(connection_id, leave_reserve=False)
@@ -30,11 +34,22 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
     app.extensions["katana_api"] = api
 
 
-def for_connection(connection_id: UUID) -> KatanaApi:
-    """Katana's API with a connection's access, for as long as a page may take.
+def for_user(user_id: UserId) -> KatanaApi:
+    """Katana's API with the user's access, for as long as a page may take.
 
-    Have no transaction open while you ask it.
+    Each request ends the transaction of `db.session` first, so that none is open while Katana is
+    asked: commit what you write before. Raises NotConnected; each request raises what KatanaApi
+    does, and RuntimeError where something is not committed.
     """
+    connection = lifecycle.find(user_id)
+    if connection is None:
+        raise NotConnected
+
+    return for_connection(connection.id)
+
+
+def for_connection(connection_id: UUID) -> KatanaApi:
+    """The same for a connection that is known already."""
     api: Callable[[UUID], KatanaApi] = current_app.extensions["katana_api"]
     return api(connection_id)
 
@@ -49,3 +64,11 @@ def name_factory(connection_id: UUID, connected_by: str, api: KatanaApi) -> str 
     if name:
         connections.current().lifecycle.name_factory(connection_id, connected_by, name)
     return name or None
+
+
+def _fresh_access_token(connection_id: UUID, refused: str | None = None) -> str:
+    if db.session.new or db.session.dirty or db.session.deleted:
+        raise RuntimeError("commit what you have written before you ask Katana")
+
+    db.session.rollback()
+    return connections.current().refresh.fresh_access_token(connection_id, refused)

@@ -4,7 +4,7 @@ The app is served, two workers run, and the sandbox posts its deliveries. A roun
 orders, customers and stock change, deliveries get lost, doubled, reordered, delayed and forged,
 webhooks disappear, the API fail, tokens expire, workers and servers die or stand still, the
 database go away, and the user disconnect and connect another factory. The seed is printed;
-CONVERGENCE_SEED repeats a run, CONVERGENCE_ROUNDS says how many rounds a slow one has.
+STORM_SEED repeats a run, STORM_ROUNDS says how many rounds a slow one has.
 """
 
 import os
@@ -269,9 +269,9 @@ def test_after_any_storm_the_copy_and_the_feed_are_katanas_truth(
     storm: Storm, sandbox: Sandbox, served: Served, rounds: int
 ) -> None:
     """Record for record, with real deliveries and processes; no refresh token is sent twice."""
-    seed = os.environ.get("CONVERGENCE_SEED") or str(random.SystemRandom().randrange(10**9))
-    print(f"CONVERGENCE_SEED={seed}")
-    for n in range(rounds or int(os.environ.get("CONVERGENCE_ROUNDS", "100"))):
+    seed = os.environ.get("STORM_SEED") or str(random.SystemRandom().randrange(10**9))
+    print(f"STORM_SEED={seed}")
+    for n in range(rounds or int(os.environ.get("STORM_ROUNDS", "100"))):
         steps = storm.rage(f"{seed}/{n}")
         print(f"round {n}: {', '.join(steps)}", flush=True)
         storm.calm_down()
