@@ -119,8 +119,9 @@ def post_fork(server, worker):
 def post_worker_init(worker):
     """The worker has its app: let it see how many requests wait for a thread."""
     pool = getattr(worker, "tpool", None)  # of gthread alone
-    if pool:
-        worker.wsgi.extensions["waiting_requests"] = pool._work_queue.qsize
+    extensions = getattr(worker.wsgi, "extensions", None)  # of Flask alone
+    if pool and extensions is not None:
+        extensions["waiting_requests"] = pool._work_queue.qsize
 
 
 def when_ready(server):

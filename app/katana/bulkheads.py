@@ -22,7 +22,8 @@ from app.database.clock import monotonic
 from app.errors import CallbackPostponed, KatanaSaturated
 
 LINE_SECONDS = 4.0  # in line at most, and how long a place may be held before it counts as slow
-LAST_THREAD_SECONDS = 0.4  # the same where no other thread is free
+LAST_THREAD_SECONDS = 0.75  # in line at most where no other thread is free ...
+LAST_THREAD_HELD_SECONDS = 0.5  # ... and how long a place may be held then
 CLOSED_SECONDS = 2.0  # no line after one that was not served in time
 TIME_OUT_SECONDS = (
     3.0  # a failure after this long counts as a time-out; a quick one holds nobody up
@@ -212,7 +213,10 @@ class Bulkhead:
 
         ahead = self._held if len(self._held) >= self.places else self._room.held
         last = len(self._room.held) + self._room.in_line > self._room.most
-        return min(began, *ahead) + (LAST_THREAD_SECONDS if last else LINE_SECONDS) - now
+        waits, holds = LINE_SECONDS, LINE_SECONDS
+        if last:
+            waits, holds = LAST_THREAD_SECONDS, LAST_THREAD_HELD_SECONDS
+        return min(began + waits, min(ahead, default=inf) + holds) - now
 
 
 class Bulkheads:
