@@ -27,7 +27,7 @@ from tests.syncing import OnlyConnection, Syncing
 from tests.until import until
 
 FACTORY = "alder-and-spoke"
-CHANGES = ("new_order", "change_order", "ship_order", "delete_order")
+CHANGES = {"new_order": 4, "change_order": 4, "ship_order": 1, "delete_order": 2}  # how often
 EVENTS = [
     f"sales_order.{name}" for name in ("created", "updated", "packed", "delivered", "deleted")
 ]
@@ -71,8 +71,8 @@ class Day:
 
     def change(self, number: int, **details: Any) -> None:
         """Let so many orders change, one after the other."""
-        for _ in range(number):
-            self.sandbox.happen(self.dice.choice(CHANGES), factory=FACTORY, **details)
+        for what in self.dice.choices(list(CHANGES), list(CHANGES.values()), k=number):
+            self.sandbox.happen(what, factory=FACTORY, **details)
 
     def tell(self) -> None:
         """Wait until each delivery was posted once; repeats have time."""

@@ -32,7 +32,7 @@ from tests.until import until
 
 LATENCY_SECONDS = 0.1  # of Katana's API
 CLIENTS = 16
-FACTORY = "alder-and-spoke"
+FACTORY, SMALL = "alder-and-spoke", "tallow-and-wick"
 TIMEOUT_SECONDS = 30
 
 
@@ -162,7 +162,7 @@ def _deliveries(bench: Bench, seconds: float) -> list[float]:
         connection_id = bench.ada.connected.id
         sealed = db.session.scalars(select(Webhook.sealed_token)).one()
         assert sealed
-        token = sync.current().door.vault.open(sealed, token_place(connection_id))
+        token = sync.current().receiver.vault.open(sealed, token_place(connection_id))
         db.session.rollback()
     url = bench.sandbox.webhooks()[-1]["url"]
     body = b'{"action": "sales_order.updated", "webhook_id": 1, "object": {"id": "10005"}}'
@@ -201,7 +201,7 @@ def _many(bench: Bench, connections: int, workers: int) -> Many:
     """The seconds in which so many workers read every connection once, from nothing."""
     bench.sandbox.rules(webhooks="plan")
     for number in range(connections):
-        Connected(bench.app, bench.sandbox, dict(bench.environ), f"maker{number}", factory=FACTORY)
+        Connected(bench.app, bench.sandbox, dict(bench.environ), f"maker{number}", factory=SMALL)
     before = bench.asked()
     with bench.app.app_context():
         db.session.execute(update(SyncAccount).values(paused_until=None))

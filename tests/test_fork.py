@@ -3,20 +3,15 @@
 The steps and the files are read from that page, so neither can change without the other.
 """
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from app.settings.config import ROOT
-from tests.clones import LEFT_OUT
+from tests.forks import Fork
 
-FORK = ROOT / "tests" / "fork"
 #: Of the tests that are left, those that say most in little time.
 TRIED = ("test_attempts.py", "test_connect.py")
 #: As `make test` runs all of them.
@@ -32,46 +27,6 @@ def steps() -> dict[str, str]:
 def named(step: str) -> list[str]:
     """The files that a step names."""
     return re.findall(r"`([\w./]+/[\w.]*)`", steps()[step])
-
-
-class Fork:
-    """A copy that somebody makes their own."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        shutil.copytree(ROOT, path, ignore=LEFT_OUT)
-
-    def change(self, file: str, old: str, new: str) -> None:
-        """Replace what stands there."""
-        text = (self.path / file).read_text()
-        assert re.search(old, text), f"{file} has no {old}"
-        (self.path / file).write_text(re.sub(old, new, text))
-
-    def remove(self, *files: str) -> None:
-        """Take away what is there."""
-        for file in files:
-            there = self.path / file
-            shutil.rmtree(there) if there.is_dir() else there.unlink()
-
-    def put(self, name: str, folder: str) -> None:
-        """Put a file of the fork's own in its place."""
-        shutil.copy(FORK / name, self.path / folder / name)
-
-    def run(self, *arguments: str, **environ: str) -> None:
-        """`python -m <arguments>` ends well."""
-        ended = self.ended(*arguments, **environ)
-        assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
-
-    def ended(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """How `python -m <arguments>` ends, without any setting of this machine."""
-        ours = {n: v for n, v in os.environ.items() if n in {"PATH", "HOME", "CI", "TMPDIR"}}
-        return subprocess.run(
-            (sys.executable, "-m", *arguments),
-            cwd=self.path,
-            env=ours | environ,
-            capture_output=True,
-            text=True,
-        )
 
 
 def rename(fork: Fork) -> None:

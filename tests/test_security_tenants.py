@@ -63,7 +63,7 @@ def connections(rig: Rig) -> int:
 def test_s44_no_page_takes_an_id_of_ours(rig: Rig) -> None:
     """S-44: the one id in an address is Katana's, of an order in the copy of one's own account.
 
-    What Katana posts to bears a random key and a signature: `tests/test_webhook_door.py`.
+    What Katana posts to bears a random key and a signature: `tests/test_webhook_receiver.py`.
     """
     with_arguments = {rule.endpoint for rule in rig.app.url_map.iter_rules() if rule.arguments}
 

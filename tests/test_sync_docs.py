@@ -9,9 +9,9 @@ from sqlalchemy import event, insert, select
 from app.database.db import db
 from app.settings.config import ROOT
 from tests.connected import MakeConnected
+from tests.forks import Fork
 from tests.sandbox import Sandbox
 from tests.syncing import Syncing
-from tests.test_fork import Fork
 
 pytestmark = pytest.mark.held_time
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.mutants import Mutant, assert_in_place, assert_noticed
 
-DOOR, SUBSCRIPTIONS = "app/sync/door.py", "app/sync/subscriptions.py"
+DOOR, SUBSCRIPTIONS = "app/sync/receiver.py", "app/sync/subscriptions.py"
 KATANA, VIEW = "app/katana/webhooks.py", "app/pages/webhooks.py"
-AT_THE_DOOR, SUBSCRIBED = "tests/test_webhook_door.py", "tests/test_webhook_subscriptions.py"
+RECEIVER_TESTS, SUBSCRIBED = "tests/test_webhook_receiver.py", "tests/test_webhook_subscriptions.py"
 
 MUTANTS = (
     Mutant(
@@ -16,77 +16,77 @@ MUTANTS = (
         DOOR,
         "if row is None or not self._is_signed(row[0], row[1], raw, signature):",
         "if row is None:",
-        f"{AT_THE_DOOR}::test_all_that_is_not_katanas_is_refused_alike",
+        f"{RECEIVER_TESTS}::test_all_that_is_not_katanas_is_refused_alike",
     ),
     Mutant(
         "the signature is of the raw bytes",
         KATANA,
         "hmac.new(token.encode(), body, hashlib.sha256)",
         "hmac.new(token.encode(), json.dumps(json.loads(body or b'0')).encode(), hashlib.sha256)",
-        f"{AT_THE_DOOR}::test_all_that_is_not_katanas_is_refused_alike",
+        f"{RECEIVER_TESTS}::test_all_that_is_not_katanas_is_refused_alike",
     ),
     Mutant(
         "a token signs for its own connection",
         DOOR,
         "            Webhook.key_hash == key_hash, Webhook.sealed_token.is_not(None)\n",
         "            Webhook.sealed_token.is_not(None)\n",
-        f"{AT_THE_DOOR}::test_a_key_opens_its_own_connection_alone",
+        f"{RECEIVER_TESTS}::test_a_key_opens_its_own_connection_alone",
     ),
     Mutant(
         "a body has a limit",
         VIEW,
         "    request.max_content_length = DELIVERY_BYTES\n",
         "    request.max_content_length = 10**9\n",
-        f"{AT_THE_DOOR}::test_all_that_is_not_katanas_is_refused_alike",
+        f"{RECEIVER_TESTS}::test_all_that_is_not_katanas_is_refused_alike",
     ),
     Mutant(
         "strangers are refused before their body is read",
         DOOR,
         'raw = body() if row else b""',
         "raw = body()",
-        f"{AT_THE_DOOR}::test_after_some_junk_the_database_is_not_asked_for_more",
+        f"{RECEIVER_TESTS}::test_after_many_refusals_the_database_is_not_asked",
     ),
     Mutant(
         "a silent sender is cut off",
         VIEW,
         "        sock.settimeout(SILENCE_SECONDS)\n",
         "        pass\n",
-        f"{AT_THE_DOOR}::test_a_body_that_does_not_come_holds_no_page_up",
+        f"{RECEIVER_TESTS}::test_a_body_that_does_not_come_holds_no_page_up",
     ),
     Mutant(
-        "junk is soon refused without the database",
+        "a flood is refused without the database",
         DOOR,
-        "            self.junk.count(address)\n",
+        "            self.limit.count(address)\n",
         "",
-        f"{AT_THE_DOOR}::test_after_some_junk_the_database_is_not_asked_for_more",
+        f"{RECEIVER_TESTS}::test_after_many_refusals_the_database_is_not_asked",
     ),
     Mutant(
-        "junk keeps no known key out",
+        "a flood blocks no known key",
         DOOR,
-        "        self.junk.open_for(key_hash)\n",
+        "        self.limit.trust(key_hash)\n",
         "",
-        f"{AT_THE_DOOR}::test_junk_keeps_no_true_delivery_out",
+        f"{RECEIVER_TESTS}::test_a_flood_of_forged_requests_blocks_no_real_delivery",
     ),
     Mutant(
         "what says nothing is not asked for again",
         DOOR,
         "        except Unreadable as error:\n",
         "        except LookupError as error:\n",
-        f"{AT_THE_DOOR}::test_what_says_nothing_is_logged_and_not_asked_for_again",
+        f"{RECEIVER_TESTS}::test_what_says_nothing_is_logged_and_not_asked_for_again",
     ),
     Mutant(
         "the key stays out of the log",
         "app/operations/logs.py",
         r're.sub(r"(/katana/webhooks/)[^\s?]+", r"\1...", path)',
         "path",
-        f"{AT_THE_DOOR}::test_the_key_is_in_no_log",
+        f"{RECEIVER_TESTS}::test_the_key_is_in_no_log",
     ),
     Mutant(
         "a token that does not open is sealed anew",
         VIEW,
         "        sync.current().subscriptions.check_soon(key)\n",
         "",
-        f"{AT_THE_DOOR}::test_a_token_that_does_not_open_is_sealed_anew",
+        f"{RECEIVER_TESTS}::test_a_token_that_does_not_open_is_sealed_anew",
     ),
     Mutant(
         "the key is remembered before Katana is asked",

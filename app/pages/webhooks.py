@@ -9,7 +9,7 @@ from app.errors import SealBroken
 from app.katana.webhooks import DELIVERY_BYTES, SIGNATURE_HEADER
 from app.pages.security import csrf
 from app.sync import DELIVERY_PATH
-from app.sync.door import DeliveryRefused
+from app.sync.receiver import DeliveryRefused
 
 SILENCE_SECONDS = 5.0  # of a sender in the middle of a body; Katana itself waits 10 s in all
 
@@ -26,7 +26,7 @@ def deliver(key: str) -> Response:
     signature = request.headers.get(SIGNATURE_HEADER, "")
     address = visitor_key(request.remote_addr or "")
     try:
-        sync.current().door.take(key, signature, address, _body)
+        sync.current().receiver.take(key, signature, address, _body)
     except DeliveryRefused:
         return Response("not found\n", 404, content_type="text/plain; charset=utf-8")
 

@@ -12,7 +12,7 @@ one polling interval at most, and never wrong.
     storing.py    rows, what is set aside, and the feed
     accounts.py   whose copy it is: connect, reconnect
     subscriptions.py  the webhook of each connection: made, checked, repaired, deleted
-    door.py       deliveries: verified, and made a hint
+    receiver.py   deliveries: verified, and made a hint
     outbox.py     what is to be sent to Katana once
     sending.py    sends it
     budget.py     Katana's rate limit, for all processes together
@@ -45,10 +45,10 @@ from app.settings.config import Settings
 from app.sync.accounts import Accounts
 from app.sync.budget import Budget
 from app.sync.cursors import Cursors
-from app.sync.door import Door
 from app.sync.feed import Change, Changes
 from app.sync.hints import Hints
 from app.sync.reading import Reading
+from app.sync.receiver import Receiver
 from app.sync.resources import Resource, all_resources
 from app.sync.sending import Outgoing
 from app.sync.set_aside import Aside
@@ -58,7 +58,7 @@ from app.sync.storing import Storing
 from app.sync.subscriptions import Subscriptions
 
 DELIVERY_PATH = "/katana/webhooks/"  # a random key follows
-FAREWELL_SECONDS = 3.0  # for deleting a webhook while somebody disconnects
+DELETE_SECONDS = 3.0  # for deleting a webhook while a user disconnects and waits
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +77,11 @@ class Sync:
     changes: Changes
     reading: Reading
     subscriptions: Subscriptions
-    door: Door
+    receiver: Receiver
     outgoing: Outgoing
-    #: Katana's API with a token that is good now, for a few seconds; None where there is none.
-    farewell: Callable[[UUID], KatanaApi | None]
+    #: Katana's API for a few seconds with the stored access token, which is not renewed; None where
+    #: that has expired.
+    api_without_refresh: Callable[[UUID], KatanaApi | None]
 
 
 def build(
@@ -112,13 +113,13 @@ def build(
         )
         return KatanaApi(settings.katana.api_base_url, session, token, until, meter, bulkhead)
 
-    def farewell(connection_id: UUID) -> KatanaApi | None:
+    def api_without_refresh(connection_id: UUID) -> KatanaApi | None:
         token = parts.refresh.token_in_hand(connection_id)
         if token is None:
             return None
 
         in_hand, place = TokenInHand(token), parts.bulkheads.api
-        return api(connection_id, FAREWELL_SECONDS, token=in_hand, bulkhead=place)
+        return api(connection_id, DELETE_SECONDS, token=in_hand, bulkhead=place)
 
     work_api = partial(api, leave_reserve=True)
     reading = Reading(
@@ -128,10 +129,10 @@ def build(
     base_url = urljoin(settings.katana.redirect_uri, DELIVERY_PATH)
     named = frozenset(event for resource in resources.values() for event in resource.events)
     subscriptions = Subscriptions(engine, clock, parts.vault, work_api, base_url, named)
-    door = Door(engine, parts.vault, hints, resources)
+    receiver = Receiver(engine, parts.vault, hints, resources)
     return Sync(
         *(engine, clock, resources, budget, cursors, hints, accounts, changes, reading),
-        *(subscriptions, door, Outgoing(engine, clock, api), farewell),
+        *(subscriptions, receiver, Outgoing(engine, clock, api), api_without_refresh),
     )
 
 
@@ -189,7 +190,7 @@ def _begin(event: Event) -> None:
 def _end(event: Event) -> None:
     """Delete the webhook at Katana, best effort: its deliveries are refused from now on anyway."""
     webhook_id = current().subscriptions.katana_id(event.connection_id)
-    api = current().farewell(event.connection_id) if webhook_id is not None else None
+    api = current().api_without_refresh(event.connection_id) if webhook_id is not None else None
     if webhook_id is None or api is None:
         return
 

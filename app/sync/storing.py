@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy import Connection as Database
 
 from app.katana.fields import Unreadable
-from app.sync import parts
+from app.sync import record_parts
 from app.sync.copy import Record
 from app.sync.feed import Changes, Happened
 from app.sync.models import ChangeKind
@@ -77,7 +77,7 @@ class Storing:
         rows = {tuple(key): told for told, *key in database.execute(found)}
         keys: list[Key] = list(rows)
         database.execute(delete(model).where(_are(owner, resource, keys)))
-        parts.delete_of(database, owner, resource, keys)
+        record_parts.delete_of(database, owner, resource, keys)
         self._aside.sweep(database, owner)
         gone = [_happened(resource, ChangeKind.DELETED, key) for key in keys if not rows[key]]
         self._changes.append(database, owner.connection_id, gone)
@@ -92,7 +92,7 @@ class Storing:
         new = [read for key, read in good.items() if key not in known and not _is_gone(read)]
         # The dates of another account say nothing: what it has left is compared as a whole.
         earlier = [key for key, row in known.items() if row["mark"] < owner.shown_from]
-        differ = parts.changed(database, owner, resource, [good[key] for key in earlier])
+        differ = record_parts.changed(database, owner, resource, [good[key] for key in earlier])
         changed = [
             read
             for key, read in good.items()
@@ -107,7 +107,7 @@ class Storing:
             database.execute(one.values(**read.columns))
         met = update(table).where(_are(owner, resource, list(known)), table.c.mark != owner.mark)
         database.execute(met.values(mark=owner.mark))
-        parts.write(database, owner, resource, new, changed)
+        record_parts.write(database, owner, resource, new, changed)
         kinds = [(_kind(known.get(read.key), read), read.key) for read in (*new, *changed)]
         return [_happened(resource, kind, key) for kind, key in kinds if kind]
 

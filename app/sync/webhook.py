@@ -58,7 +58,7 @@ class Webhook(Model):
 
 
 def hash_of(key: str) -> str:
-    """How a key is remembered: reading the table opens no door."""
+    """How a key is remembered: from the table no address can be made."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

@@ -1,8 +1,9 @@
-"""The door for Katana's deliveries: verify the signature, make the resource due, and nothing else.
+"""Katana's deliveries: verify the signature, make the resource due, and nothing else.
 
-An unknown key and a wrong signature are refused alike, and nothing is written for them. Junk from
-one address is soon refused without asking the database. Keys that have opened before are asked for
-in any case, so that junk keeps no true delivery out, not even one from the same address.
+An unknown key and a wrong signature get the same answer, and nothing is written for them. After
+many of them an address is refused without asking the database. A key that came with a right
+signature before is not subject to that limit: a flood of forged requests blocks no real delivery,
+not even one from the same address.
 """
 
 import logging
@@ -24,8 +25,8 @@ from app.sync.hints import Due, Hints
 from app.sync.resources import Resource
 from app.sync.webhook import Webhook, hash_of, token_place
 
-JUNK_PER_MINUTE = 120  # from one address, to one process
-MOST_KNOWN = 10_000  # keys that are remembered to have opened
+REFUSED_PER_MINUTE = 120  # from one address, to one process
+MOST_TRUSTED = 10_000  # keys
 
 logger = logging.getLogger(__name__)
 
@@ -35,41 +36,41 @@ class DeliveryRefused(Exception):
 
 
 @dataclass
-class Junk:
-    """Counts what is refused, in this process."""
+class RefusalLimit:
+    """Counts the refused deliveries of each address, in this process."""
 
     _limit: RateLimitItemPerMinute = field(
-        default_factory=lambda: RateLimitItemPerMinute(JUNK_PER_MINUTE)
+        default_factory=lambda: RateLimitItemPerMinute(REFUSED_PER_MINUTE)
     )
     _counts: FixedWindowRateLimiter = field(
         default_factory=lambda: FixedWindowRateLimiter(MemoryStorage())
     )
-    _known: set[str] = field(default_factory=set)
+    _trusted: set[str] = field(default_factory=set)
 
-    def is_too_much(self, address: str, key_hash: str) -> bool:
-        """Whether to refuse unseen what comes from `address` with this key."""
-        return key_hash not in self._known and not self._counts.test(self._limit, address)
+    def is_reached(self, address: str, key_hash: str) -> bool:
+        """Whether to refuse what comes from `address` with this key, without looking at it."""
+        return key_hash not in self._trusted and not self._counts.test(self._limit, address)
 
     def count(self, address: str) -> None:
         """One more was refused."""
         self._counts.hit(self._limit, address)
 
-    def open_for(self, key_hash: str) -> None:
-        """This key has opened: it is refused unseen no more."""
-        if len(self._known) >= MOST_KNOWN:
-            self._known.clear()
-        self._known.add(key_hash)
+    def trust(self, key_hash: str) -> None:
+        """A signature was right with this key: the limit applies to it no more."""
+        if len(self._trusted) >= MOST_TRUSTED:
+            self._trusted.clear()
+        self._trusted.add(key_hash)
 
 
 @dataclass(frozen=True)
-class Door:
+class Receiver:
     """Takes deliveries."""
 
     engine: Engine
     vault: Vault
     hints: Hints
     resources: Mapping[str, Resource]
-    junk: Junk = field(default_factory=Junk)
+    limit: RefusalLimit = field(default_factory=RefusalLimit)
 
     def take(self, key: str, signature: str, address: str, body: Callable[[], bytes]) -> None:
         """Take one delivery; `body` reads its raw bytes, and is called for a known key only.
@@ -78,16 +79,16 @@ class Door:
         the signing token does not open (it is sealed anew at the next check of the webhook).
         """
         key_hash = hash_of(key)
-        if self.junk.is_too_much(address, key_hash):
-            raise DeliveryRefused("too much junk from this address")
+        if self.limit.is_reached(address, key_hash):
+            raise DeliveryRefused("too many refused deliveries from this address")
 
         row = self._webhook(key_hash)
         raw = body() if row else b""
         if row is None or not self._is_signed(row[0], row[1], raw, signature):
-            self.junk.count(address)
+            self.limit.count(address)
             raise DeliveryRefused("the key is unknown" if row is None else "the signature is wrong")
 
-        self.junk.open_for(key_hash)
+        self.limit.trust(key_hash)
         self._hint(row[0], raw)
 
     def _webhook(self, key_hash: str) -> tuple[UUID, bytes] | None:
