@@ -39,7 +39,7 @@ test-slow: $(TO_TEST)  ## Run the long tests too, which take out one guard after
 	@$(PYTEST) -m "slow or not slow"
 
 .PHONY: bench
-bench: $(BENCH)/.ready  ## Measure beside what one would use instead (10 min; QUICK=1: one)
+bench: $(BENCH)/.ready  ## Measure beside what one would use instead (25 min; QUICK=1: a few)
 	@$(BENCH)/bin/python -W "ignore:XDG_RUNTIME_DIR" -m benchmarks $(if $(QUICK),--quick)
 
 .PHONY: coverage

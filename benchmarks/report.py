@@ -10,10 +10,10 @@ HEAD = """\
 # Measured
 
 What `make bench` writes: this app, and what one would use in its place, side by side in one run
-on one machine. Repeat it with `make bench` (up to ten minutes) or `make bench QUICK=1` (a minute,
-smaller numbers, into `benchmarks/quick/`); it needs Python, `make`, and the network for the first
-time. Figures are medians of rounds in turn, after a warm-up; the "middle half" of the rounds lies
-between the two figures that are given.
+on one machine. Repeat it with `make bench` (up to 25 minutes) or `make bench QUICK=1` (a few
+minutes, smaller numbers, into `benchmarks/quick/`); it needs Python, `make`, and the network for
+the first time. Figures are medians of rounds in turn, after a warm-up; the "middle half" of the
+rounds lies between the two figures that are given.
 """
 
 

@@ -275,8 +275,4 @@ def _answer(
             ),
             Aim("A change is on the page within 2 s (p50)", f"{p50_seen:.2f} s", p50_seen < 2),
         ],
-        in_short=(
-            f"A new order at Katana is on the page after **{p50_seen:.1f} s** (median), by "
-            "webhook, worker and copy."
-        ),
     )
