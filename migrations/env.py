@@ -68,8 +68,10 @@ def _alone_on_server(engine: Engine) -> Iterator[Connection]:
         # The app's statements are short; an index on a large table takes its time.
         connection.execute(text("SET statement_timeout = 0"))
         connection.commit()
-        connection.detach()
-        yield connection
+        try:
+            yield connection
+        finally:
+            connection.invalidate()  # how it is set up here is for no one else
 
 
 run_migrations()

@@ -187,7 +187,7 @@ def bakery(
     bakery.copy_the_core()
     bakery.write_the_files()
     said = bakery.migrate()
-    assert said.count("Detected added table") == 3, said
+    assert said.count("Detected added table") == 4, said
     with bakery.served(address):
         yield bakery
 

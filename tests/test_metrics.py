@@ -1,8 +1,9 @@
 """/metrics: true under several workers, well-formed, and for Prometheus alone."""
 
+import math
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,15 +20,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, text
 
 from app import connections, errors
+from app.connections.fleet.counts import EVERY_SECONDS, LEASE_SECONDS, Counts
+from app.connections.fleet.overview import Overview
 from app.connections.history import Event, signal
-from app.connections.models import EventKind, Reason
+from app.connections.models import EventKind, Reason, Status
 from app.connections.outcomes import RefreshOutcome
 from app.database.db import db
 from app.operations.gauges import read
 from app.operations.metrics import outcome_of
 from tests.actors import Maker
+from tests.clocks import HeldClock
 from tests.conftest import MakeApp, MakeMaker
-from tests.connected import Connected
+from tests.connected import Connected, MakeConnected
 from tests.sandbox import TIMEOUT, Sandbox
 from tests.servers import Served, gunicorn
 from tests.statements import statements
@@ -43,6 +47,7 @@ FAMILIES = {
     "katana_connect_duration_seconds": "histogram",
     "katana_lease_takeovers": "counter",
     "katana_connections": "gauge",
+    "katana_connections_count_age_seconds": "gauge",
     "katana_oldest_overdue_refresh_age_seconds": "gauge",
     "katana_oldest_refresh_age_seconds": "gauge",
     "katana_incident": "gauge",
@@ -76,6 +81,12 @@ def values(exposed: str) -> dict[tuple[str, ...], float]:
     }
 
 
+def count(app: Flask) -> bool:
+    """Count the connections, as a worker does; whether that was due."""
+    with app.app_context():
+        return connections.current().counts.renew()
+
+
 def scrape(served: Served) -> str:
     """What one worker, whichever, tells Prometheus."""
     answer = requests.get(f"{served.url}/metrics", headers=BEARER, timeout=TIMEOUT)
@@ -94,7 +105,12 @@ class TestServed:
             yield served
 
     def test_workers_count_together(
-        self, served: Served, new_served_maker: MakeMaker, sandbox: Sandbox, tmp_path: Path
+        self,
+        app: Flask,
+        served: Served,
+        new_served_maker: MakeMaker,
+        sandbox: Sandbox,
+        tmp_path: Path,
     ) -> None:
         """R-25: what was sent to Katana is what is counted, whoever is asked, whoever is killed."""
         sandbox.rules(requests_per_minute=10_000, access_token_seconds=3600)
@@ -107,6 +123,7 @@ class TestServed:
         with ThreadPoolExecutor(12) as tabs:
             list(tabs.map(Maker.dashboard, makers * 3))
 
+        count(app)
         sent = [request.status for request in sandbox.ledger().of("refresh")]
         exposed = scrape(served)
         counted = values(exposed)
@@ -131,10 +148,10 @@ class TestServed:
     def _assert_every_worker_says(
         self, served: Served, counted: dict[tuple[str, ...], float]
     ) -> None:
-        ages = ("katana_oldest_refresh_age_seconds",)
+        ages = ("katana_oldest_refresh_age_seconds",), ("katana_connections_count_age_seconds",)
         for _ in range(6):
             now = values(scrape(served))
-            assert now | {ages: counted[ages]} == counted
+            assert now | {age: counted[age] for age in ages} == counted
 
 
 def test_what_is_exposed_is_what_prometheus_likes(app: Flask, client: FlaskClient) -> None:
@@ -198,6 +215,7 @@ def test_the_database_tells_of_connections(
     bea = Connected(app, sandbox, environ, "bea")
     ada.change(refreshed_at=-9 * 24 * 3600.0)
     bea.change(status="reconnect_needed", reason=Reason.GRANT_ENDED, refreshed_at=-1e7)
+    count(app)
 
     told = values(client.get("/metrics", headers=BEARER).get_data(as_text=True))
 
@@ -207,6 +225,84 @@ def test_the_database_tells_of_connections(
     assert told["katana_oldest_overdue_refresh_age_seconds",] == 0
     assert told["katana_incident",] == 0
     assert told["katana_database_up",] == 1
+
+
+@pytest.mark.held_time
+def test_connections_are_counted_once_a_minute_and_the_age_of_the_count_is_told(
+    app: Flask, client: FlaskClient, new_connected: MakeConnected, clock: HeldClock
+) -> None:
+    """A scrape counts nothing. Before the first count it says that it knows no number."""
+
+    def told() -> tuple[float, float]:
+        exposed = values(client.get("/metrics", headers=BEARER).get_data(as_text=True))
+        age = exposed["katana_connections_count_age_seconds",]
+        return exposed["katana_connections", "active"], age
+
+    new_connected("ada")
+    number, age = told()
+    assert math.isnan(number)
+    assert age == math.inf
+
+    assert count(app)
+    new_connected("bea")
+    clock.move(EVERY_SECONDS - 1)
+    assert not count(app)
+    assert told() == (1, EVERY_SECONDS - 1)
+
+    clock.move(1)
+    assert count(app)
+    assert told() == (2, 0)
+
+
+@pytest.mark.held_time
+def test_a_count_from_a_wrong_clock_is_renewed(
+    app: Flask, new_connected: MakeConnected, clock: HeldClock
+) -> None:
+    """The clock was ahead when it was counted, or when the lease was taken."""
+    new_connected("ada")
+    clock.move(9_000)
+    count(app)
+    clock.move(-9_000)
+
+    with app.app_context():
+        assert connections.current().counts.are_due()
+        assert count(app)
+        assert not connections.current().counts.are_due()
+
+
+@pytest.mark.held_time
+def test_of_several_workers_one_counts(
+    app: Flask, new_connected: MakeConnected, clock: HeldClock
+) -> None:
+    """The others leave it to the one with the lease. One that hangs stores nothing afterwards."""
+    new_connected("ada")
+    with app.app_context():
+        counts = connections.current().counts
+        hanging = Overtaken(counts, LEASE_SECONDS, clock)
+        late = Counts(db.engine, clock, hanging)
+
+        assert not late.renew()
+        assert hanging.meanwhile == [False, True]
+        last = counts.last()
+    assert last
+    assert last.numbers[Status.ACTIVE] == 1
+
+
+class Overtaken(Overview):
+    """Counts for so long that another worker counts as well."""
+
+    def __init__(self, counts: Counts, seconds: float, clock: HeldClock) -> None:
+        super().__init__(db.engine, clock)
+        self.meanwhile: list[bool] = []
+        self._counts = counts
+        self._seconds = seconds
+        self._held = clock
+
+    def counts(self) -> Mapping[Status, int]:
+        self.meanwhile.append(self._counts.renew())
+        self._held.move(self._seconds)
+        self.meanwhile.append(self._counts.renew())
+        return dict.fromkeys(Status, 1000)
 
 
 def test_a_refresh_that_fails_for_long_shows(

@@ -71,7 +71,7 @@ def counts(app: Flask) -> dict[str, int]:
         found = {
             table.name: db.session.scalar(select(func.count()).select_from(table)) or 0
             for table in Model.metadata.sorted_tables
-            if table.name not in {"feed", "rate_limits"}
+            if table.name not in {"connection_count", "feed", "rate_limits"}
         }
     return {name: count for name, count in found.items() if count}
 

@@ -12,6 +12,7 @@ from tests.mutants import Mutant, assert_noticed
 LOGS, HOOKS = "tests/test_logs.py", "tests/test_hooks.py"
 METRICS, PROBES = "tests/test_metrics.py", "tests/test_probes.py"
 SERVED = f"{METRICS}::TestServed::test_workers_count_together"
+COUNTS = "app/connections/fleet/counts.py"
 DOCTOR = "app/operations/doctor"
 DOCTOR_TESTS = "tests/test_doctor.py"
 
@@ -225,6 +226,41 @@ MUTANTS = [
         "self._pending.done() or given_up:",
         "self._pending.done():",
         f"{PROBES}::test_a_question_that_hangs_for_long_is_asked_anew",
+    ),
+    Mutant(
+        "a scrape counts no connections",
+        "app/operations/gauges.py",
+        "    counted = fleet.counts.last()\n",
+        "    fleet.counts.renew()\n    counted = fleet.counts.last()\n",
+        f"{METRICS}::test_connections_are_counted_once_a_minute_and_the_age_of_the_count_is_told",
+    ),
+    Mutant(
+        "the age of a count is that of its beginning",
+        COUNTS,
+        "max(0.0, (now_at - at).total_seconds())",
+        "0.0",
+        f"{METRICS}::test_connections_are_counted_once_a_minute_and_the_age_of_the_count_is_told",
+    ),
+    Mutant(
+        "one worker counts",
+        COUNTS,
+        "and_(old, is_over(row.lease_until, self._clock, 2 * LEASE_SECONDS))",
+        "old",
+        f"{METRICS}::test_of_several_workers_one_counts",
+    ),
+    Mutant(
+        "a count that has lost its lease is not stored",
+        COUNTS,
+        "ConnectionCount.lease_owner == owner",
+        "ConnectionCount.id == THE_ROW",
+        f"{METRICS}::test_of_several_workers_one_counts",
+    ),
+    Mutant(
+        "a count from a wrong clock is renewed",
+        COUNTS,
+        "            row.counted_at > self._clock.database_time(PAST_AHEAD_SECONDS),\n",
+        "",
+        f"{METRICS}::test_a_count_from_a_wrong_clock_is_renewed",
     ),
 ]
 

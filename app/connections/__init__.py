@@ -45,6 +45,7 @@ from sqlalchemy import Engine
 
 from app.connections.attempts import Attempts
 from app.connections.circuit_breaker import RefusalBreaker
+from app.connections.fleet.counts import Counts
 from app.connections.fleet.keep_alive import Idle, KeepAlive
 from app.connections.fleet.key_rotation import KeyRotation
 from app.connections.fleet.overview import Overview
@@ -75,6 +76,7 @@ class Connections:
     bulkheads: Bulkheads
     # For all connections at once.
     overview: Overview
+    counts: Counts
     idle: Idle
     keep_alive: KeepAlive
     restore: Restore
@@ -95,6 +97,7 @@ def build(
     leases = Leases(engine, clock, lease_seconds(settings.katana.rotation_overlap_seconds))
     breaker = RefusalBreaker(engine, clock)
     idle, sealed = Idle(engine, clock), SealedTokens(engine)
+    overview = Overview(engine, clock)
     staged = StagedResponses(folder, settings.database_url)
     refresh = Refresh(leases, breaker, login, vault, clock, staged, bulkheads)
     return Connections(
@@ -106,7 +109,8 @@ def build(
         staged=staged,
         refusal_breaker=breaker,
         bulkheads=bulkheads,
-        overview=Overview(engine, clock),
+        overview=overview,
+        counts=Counts(engine, clock, overview),
         idle=idle,
         keep_alive=KeepAlive(leases, idle, refresh, clock),
         restore=Restore(engine, idle, clock),

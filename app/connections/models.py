@@ -1,10 +1,11 @@
-"""The tables of the core: connect attempts, connections, and their history."""
+"""The tables of the core: connect attempts, connections, their number, and their history."""
 
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
+    JSON,
     CheckConstraint,
     Enum,
     Index,
@@ -87,6 +88,8 @@ class Connection(Model):
             sqlite_where=text("failures > 0"),
             postgresql_where=text("failures > 0"),
         ),
+        # For `app/sync/accounts.py`, which asks who has connected within the last hour.
+        Index("ix_connections_connected_at", "connected_at"),
         # For `circuit_breaker.py`, which asks for the last of these before each refresh.
         Index(
             "ix_connections_renewed",
@@ -142,6 +145,21 @@ class Connection(Model):
     failing_since: Mapped[datetime | None] = mapped_column(Timestamp)
     #: How often this grant was renewed; `refreshed_at` is the last time.
     renewals: Mapped[int] = mapped_column(default=0, server_default="0")
+
+
+class ConnectionCount(Model):
+    """How many connections there were at one moment. One row; `fleet/counts.py` renews it."""
+
+    __tablename__ = "connection_count"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: By Status; empty before the first count.
+    numbers: Mapped[dict[str, int]] = mapped_column(JSON)
+    #: When the count began.
+    counted_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    #: Who counts now, and until when that is theirs.
+    lease_owner: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
 
 
 class EventKind(StrEnum):

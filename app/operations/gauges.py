@@ -1,5 +1,6 @@
 """What the database tells Prometheus of the connections, when Prometheus asks."""
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -9,11 +10,12 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections import Connections
+from app.connections.models import Status
 from app.operations.probes import Question
 
 
 class Gauges(Collector):
-    """True for all hosts at once; each is read by one look at an index."""
+    """True for all hosts at once; each is read by one look at an index or at one row."""
 
     def __init__(self, fleet: Connections) -> None:
         self._read = Question(partial(read, fleet))
@@ -34,13 +36,21 @@ class Gauges(Collector):
 
 
 def read(fleet: Connections) -> Sequence[Metric]:
-    by_status = GaugeMetricFamily("katana_connections", "Connections by status.", labels=["status"])
-    for status, number in fleet.overview.counts().items():
-        by_status.add_metric([status], number)
+    counted = fleet.counts.last()
+    by_status = GaugeMetricFamily(
+        "katana_connections", "Connections by status, when last counted.", labels=["status"]
+    )
+    for status in Status:
+        by_status.add_metric([status], counted.numbers[status] if counted else math.nan)
     overdue, unrenewed = fleet.overview.overdue_since(), fleet.idle.oldest()
     now = fleet.idle.moment(0)
     return [
         by_status,
+        GaugeMetricFamily(
+            "katana_connections_count_age_seconds",
+            "How long ago a worker last counted the connections.",
+            counted.seconds_ago if counted else math.inf,
+        ),
         GaugeMetricFamily(
             "katana_oldest_overdue_refresh_age_seconds",
             "How long the most overdue refresh that has failed has been due.",

@@ -2,7 +2,8 @@
 
 The counters are those of this host: each worker process counts for itself, and whichever is asked
 adds them up. They hang on the same signals that a fork can use. The gauges are read from the
-database when they are asked for, so they are true for all hosts at once.
+database when they are asked for, so they are true for all hosts at once. Connections are counted by
+`flask worker` once a minute, since a count takes longer the more there are.
 """
 
 import hmac

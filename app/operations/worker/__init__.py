@@ -45,6 +45,7 @@ def jobs() -> Sequence[Job]:
     """All jobs, the rare ones first; call them within an app context."""
     return (
         Job("clear", 3600, 1, lambda _: [("changes",)], _clear),
+        Job("count", 10, 1, _to_count, _count),
         Job("begin", 60, 1, _to_begin, _begin),
         Job("keep-alive", 60, 2, _idle, _keep_alive),
         Job("mail", 5, 2, _to_mail, _mail),
@@ -98,6 +99,14 @@ def _to_send(limit: int) -> Sequence[Key]:
 
 def _send(key: Key, _: Stopped) -> None:
     sync.current().outgoing.send(UUID(key[0]))
+
+
+def _to_count(_limit: int) -> Sequence[Key]:
+    return [("connections",)] if connections.current().counts.are_due() else []
+
+
+def _count(_key: Key, _: Stopped) -> None:
+    connections.current().counts.renew()
 
 
 def _idle(limit: int) -> Sequence[Key]:
