@@ -123,6 +123,7 @@ def test_list_shows_one_status_alone(app: Flask, new_connected: MakeConnected) -
 
     assert "ada@workshop.example" in told.output
     assert "bea@workshop.example" not in told.output
+    assert told.output.splitlines()[-1] == "1 reconnect_needed"
 
 
 @pytest.mark.both_databases

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections import Counter
 
 import click
 
@@ -37,18 +38,19 @@ def connections() -> None:
 @connections.command("list")
 @click.option("--status", type=click.Choice([status.value for status in Status]))
 def list_(status: str | None) -> None:
-    """List the connections by e-mail address, and count them."""
+    """List the connections by e-mail address, and count those that are listed."""
     overview = parts.current().overview
     shown = connection_table.columns(
         shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     )
     click.echo(connection_table.heading(shown))
+    counts = Counter(dict.fromkeys([Status(status)] if status else Status, 0))
     for line in overview.lines(Status(status) if status else None):
         click.echo(connection_table.row(line, shown))
-    counts = overview.counts()
+        counts[line.status] += 1
     click.echo()
     told = ", ".join(f"{number} {status}" for status, number in counts.items())
-    click.echo(f"{sum(counts.values())} in all: {told}")
+    click.echo(told if status else f"{counts.total()} in all: {told}")
 
 
 @connections.command()
