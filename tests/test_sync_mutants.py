@@ -13,7 +13,9 @@ SYNC, FEED = "tests/test_sync.py", "tests/test_sync_feed.py"
 BUDGET, WORKER = "tests/test_sync_budget.py", "tests/test_sync_worker.py"
 OUTBOX = "tests/test_sync_outbox.py"
 MOVING = f"{SYNC}::test_what_moves_between_two_pages_makes_no_other_record_be_skipped"
+SCALE = "tests/test_sync_scale.py"
 PASSES, READING = "app/sync/passes.py", "app/sync/reading.py"
+ACCOUNTS, DUE = "app/sync/accounts.py", "app/sync/due.py"
 
 MUTANTS = [
     Mutant(
@@ -185,8 +187,8 @@ MUTANTS = [
     Mutant(
         "a moment of a wrong clock is over",
         "app/sync/due.py",
-        "column <= now(clock), column > far)",
-        "column <= now(clock))",
+        "or_(column.is_(None), column <= now(clock), column > far)",
+        "or_(column.is_(None), column <= now(clock))",
         (
             f"{SYNC}::test_a_moment_of_a_wrong_clock_is_over",
             f"{BUDGET}::test_a_moment_of_a_wrong_clock_stops_nobody",
@@ -283,6 +285,41 @@ MUTANTS = [
                 "natural_key=f'{n} {order.order_no}',",
             ),
         ),
+    ),
+    Mutant(
+        "what begins is looked for among all in turn",
+        ACCOUNTS,
+        "self._looked_at = some[-1] if len(some) == IN_TURN else None",
+        "self._looked_at = None",
+        f"{SCALE}::test_a_connection_whose_sync_has_not_begun_is_found",
+    ),
+    Mutant(
+        "a moment too far ahead is due",
+        DUE,
+        "for part in (column <= now(clock), column > far)",
+        "for part in (column <= now(clock), column > column)",
+        f"{SCALE}::test_what_is_due_is_found_wherever_its_moments_lie",
+    ),
+    Mutant(
+        "what pauses is not due",
+        DUE,
+        "*ranges(due_at, clock, DUE_AHEAD_SECONDS, paused.is_(None)),",
+        "*ranges(due_at, clock, DUE_AHEAD_SECONDS),",
+        f"{SCALE}::test_what_is_due_is_found_wherever_its_moments_lie",
+    ),
+    Mutant(
+        "only what has ended is put off",
+        ACCOUNTS,
+        ".where(Connection.status == Status.RECONNECT_NEEDED, of.rows)",
+        ".where(of.rows)",
+        f"{SCALE}::test_what_is_due_of_an_ended_connection_is_put_off_until_it_is_made_again",
+    ),
+    Mutant(
+        "a reconnect under way is not put off",
+        ACCOUNTS,
+        "            .with_for_update(key_share=True, skip_locked=True)\n",
+        "",
+        f"{SCALE}::test_a_reconnect_under_way_is_not_put_off",
     ),
 ]
 

@@ -5,21 +5,29 @@ committed. What is done here is to read the account anew: rows that the first wh
 meet are deleted after it. Where the account has another name they are deleted at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, delete, select, update
+from sqlalchemy import ColumnElement, Engine, delete, select, tuple_, update
 from sqlalchemy import Connection as Database
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.connections.models import Connection, Status
 from app.database.clock import Clock
 from app.database.engine import single_statements
+from app.sync import due
 from app.sync.cursors import Claimed, is_of, keep
 from app.sync.models import SetAside, SyncAccount, SyncCursor, SyncHint
 from app.sync.resources import Owner, Resource
 from app.sync.storing import Storing
 from app.sync.webhook import Webhook, WebhookState
+
+LATELY_SECONDS = 3600.0
+IN_TURN = 1000  # connections that one look for unknown ones takes in, beside those of late
+PUT_OFF_SECONDS = 3600.0  # less than DUE_AHEAD_SECONDS
+PUT_OFF_AT_ONCE = 1000
 
 
 class Accounts:
@@ -32,24 +40,58 @@ class Accounts:
         self._clock = clock
         self._storing = storing
         self._resources = resources
+        #: The last one of the connections that `unknown` has looked at; None: begin anew.
+        self._looked_at: UUID | None = None
 
     def begin(self, connection_id: UUID) -> None:
         """Make everything of a connection due: it is new, or was made again."""
         with self._engine.begin() as database:
             keep(database, connection_id)
             self._add(database, connection_id)
-            due = {"due_at": self._clock.database_time(), "next_attempt_at": None}
-            database.execute(update(SyncCursor).where(is_of(connection_id)).values(due))
+            at_once = {"due_at": self._clock.database_time(), "next_attempt_at": None}
+            database.execute(update(SyncCursor).where(is_of(connection_id)).values(at_once))
             anew = {"due_at": self._clock.database_time(), "failures": 0}
             its = update(Webhook).where(Webhook.connection_id == connection_id)
             database.execute(its.values(anew))
 
     def unknown(self, limit: int) -> list[UUID]:
-        """Active connections that have not begun: made before this, or whose begin was lost."""
+        """Active connections that have not begun: made before this, or whose begin was lost.
+
+        Those of the last hour are found at once. Of all others each call looks at some, in turn: no
+        index tells what has no row in another table.
+        """
         begun = select(SyncAccount.connection_id).where(SyncAccount.connection_id == Connection.id)
-        found = select(Connection.id).where(Connection.status == Status.ACTIVE, ~begun.exists())
         with single_statements(self._engine).connect() as database:
-            return list(database.scalars(found.limit(limit)))
+            # A value: PostgreSQL then knows how few these are.
+            an_hour_ago = database.scalar(select(self._clock.database_time(-LATELY_SECONDS)))
+            lately = select(Connection.id).where(
+                Connection.status == Status.ACTIVE,
+                Connection.connected_at > an_hour_ago,
+                ~begun.exists(),
+            )
+            found = dict.fromkeys(database.scalars(lately.limit(limit)))
+            some = self._some_in_turn(database)
+            missing = self._not_begun(database, some) if some else []
+        if len(missing) <= limit:  # else the rest of them comes first
+            self._looked_at = some[-1] if len(some) == IN_TURN else None
+        return list(found | dict.fromkeys(missing))[:limit]
+
+    def put_off_ended(self) -> bool:
+        """Look in an hour again at what is due and cannot be done; whether there may be more.
+
+        The connection has ended. Left due, it would be read and left aside at each look for what is
+        due. A reconnect makes it due at once.
+        """
+        ready, _, paused, _ = due.cursor_ranges(self._clock)
+        webhooks, _ = due.ranges(Webhook.due_at, self._clock, 2 * PUT_OFF_SECONDS)
+        cursor = SyncCursor.connection_id, SyncCursor.resource
+        later = {"due_at": self._clock.database_time(PUT_OFF_SECONDS)}
+        numbers = [
+            self._put_off(SyncCursor, cursor, ready, later),
+            self._put_off(SyncCursor, cursor, paused, later | {"next_attempt_at": None}),
+            self._put_off(Webhook, (Webhook.connection_id,), webhooks, later),
+        ]
+        return max(numbers) == PUT_OFF_AT_ONCE
 
     def adopt(self, held: Claimed, name: str | None, stopped: Callable[[], bool]) -> None:
         """Let the copy be of the account that is connected now, and is called `name`."""
@@ -76,6 +118,45 @@ class Accounts:
         same = named.where(SyncAccount.connected_by == held.connected_by)
         with single_statements(self._engine).connect() as database:
             database.execute(same.values(factory_name=held.factory_name))
+
+    def _some_in_turn(self, database: Database) -> Sequence[UUID]:
+        # By id alone, which an index has: the rows themselves lie all over the table.
+        following = select(Connection.id).order_by(Connection.id).limit(IN_TURN)
+        if self._looked_at:
+            following = following.where(Connection.id > self._looked_at)
+        return database.scalars(following).all()
+
+    def _not_begun(self, database: Database, some: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of `some`, which are in order, that are active and have no account."""
+        between = SyncAccount.connection_id.between(some[0], some[-1])
+        begun = database.scalars(select(SyncAccount.connection_id).where(between))
+        missing = sorted(set(some).difference(begun))
+        if not missing:
+            return []
+
+        active = (Connection.status == Status.ACTIVE) & Connection.id.in_(missing)
+        return database.scalars(select(Connection.id).where(active)).all()
+
+    def _put_off(
+        self,
+        table: type[SyncCursor | Webhook],
+        key: Sequence[InstrumentedAttribute[Any]],
+        of: due.Range,
+        later: Mapping[str, Any],
+    ) -> int:
+        # Locked, so that a reconnect that is being committed is seen; nobody is waited for.
+        ended = (
+            select(*key)
+            .join(Connection, Connection.id == table.connection_id)
+            .where(Connection.status == Status.RECONNECT_NEEDED, of.rows)
+            .order_by(of.column)
+            .limit(PUT_OFF_AT_ONCE)
+            .with_for_update(key_share=True, skip_locked=True)
+            .cte()
+        )
+        these = update(table).where(tuple_(*key).in_(select(ended)))
+        with self._engine.begin() as database:
+            return database.execute(these.values(later)).rowcount
 
     def _add(self, database: Database, connection_id: UUID) -> None:
         insert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert

@@ -70,15 +70,13 @@ class Cursors:
             other.connection_id == SyncCursor.connection_id,
             ~due.is_over(other.lease_until, self._clock, due.LEASE_AHEAD_SECONDS),
         )
-        found = (
-            select(SyncCursor.connection_id, SyncCursor.resource)
-            .where(due.is_claimable(self._clock), ~at_work.exists())
-            .order_by(SyncCursor.due_at)
-            .limit(limit * RESOURCES)
+        found = select(SyncCursor.connection_id, SyncCursor.resource, SyncCursor.due_at).where(
+            due.is_free(self._clock), ~at_work.exists()
         )
+        longest_due = due.first(found, due.cursor_ranges(self._clock), limit * RESOURCES)
         first: dict[UUID, str] = {}
         with self._single.connect() as database:
-            for connection_id, resource in database.execute(found):
+            for connection_id, resource, _ in database.execute(longest_due):
                 first.setdefault(connection_id, resource)
         return list(first.items())[:limit]
 

@@ -1,10 +1,13 @@
 """When a resource is due: at once by a hint, else by polling, and not while it backs off."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, or_, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.connections import clock_bounds
 from app.connections.backoff import jitter
 from app.connections.models import Connection, Status
 from app.database.clock import Clock
@@ -30,10 +33,17 @@ class LeaseLost(Exception):
 
 def is_claimable(clock: Clock) -> ColumnElement[bool]:
     """Cursors that may be claimed now."""
+    return and_(
+        is_over(SyncCursor.due_at, clock, DUE_AHEAD_SECONDS),
+        is_over(SyncCursor.next_attempt_at, clock, PAUSE_AHEAD_SECONDS),
+        is_free(clock),
+    )
+
+
+def is_free(clock: Clock) -> ColumnElement[bool]:
+    """Cursors that nobody reads, of connections that can be used."""
     cursor, active = SyncCursor, Connection.status == Status.ACTIVE
     return and_(
-        is_over(cursor.due_at, clock, DUE_AHEAD_SECONDS),
-        is_over(cursor.next_attempt_at, clock, PAUSE_AHEAD_SECONDS),
         is_over(cursor.lease_until, clock, LEASE_AHEAD_SECONDS),
         select(Connection.id).where(Connection.id == cursor.connection_id, active).exists(),
     )
@@ -45,6 +55,44 @@ def is_over(
     """Not set, past, or further ahead than `longest` seconds: the database's clock was wrong."""
     far = select(clock.database_time(longest)).scalar_subquery()
     return or_(column.is_(None), column <= now(clock), column > far)
+
+
+@dataclass(frozen=True)
+class Range:
+    """A part of what is due, and the indexed column by whose order it is read."""
+
+    rows: ColumnElement[bool]
+    column: InstrumentedAttribute[Any]
+
+
+def ranges(
+    column: InstrumentedAttribute[Any], clock: Clock, longest: float, *also: ColumnElement[bool]
+) -> Sequence[Range]:
+    """Where `is_over` is true of a column that is set, as ranges of an index on the rows `also`."""
+    far = select(clock.database_time(longest)).scalar_subquery()
+    return [Range(and_(part, *also), column) for part in (column <= now(clock), column > far)]
+
+
+def cursor_ranges(clock: Clock) -> Sequence[Range]:
+    """What `is_claimable` says of `due_at` and `next_attempt_at`, as ranges of two indexes."""
+    due_at, paused = SyncCursor.due_at, SyncCursor.next_attempt_at
+    # Of few rows, and written so that PostgreSQL takes no index for it.
+    is_due = clock_bounds.is_over(due_at, clock, DUE_AHEAD_SECONDS)
+    return [
+        *ranges(due_at, clock, DUE_AHEAD_SECONDS, paused.is_(None)),
+        *ranges(paused, clock, PAUSE_AHEAD_SECONDS, paused.is_not(None), is_due),
+    ]
+
+
+def first(found: Select[*tuple[Any, ...]], of: Sequence[Range], limit: int) -> Select[Any]:
+    """The first rows of `found`, whose last column is `due_at`, that lie in any of the ranges.
+
+    Each range is a statement of its own within the one. With `OR` between them PostgreSQL reads
+    what is due later as well: all that there is.
+    """
+    parts = [found.where(each.rows).order_by(each.column).limit(limit).subquery() for each in of]
+    together = union_all(*(select(part) for part in parts)).subquery()
+    return select(together).order_by(together.c.due_at).limit(limit)
 
 
 def next_pass(clock: Clock, done: Pass, *, dated: bool) -> ColumnElement[Any]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Uuid
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.columns import Timestamp
@@ -51,7 +51,22 @@ class SyncCursor(Model):
     """How far one resource of a connection has been read, and who is reading it."""
 
     __tablename__ = "sync_cursors"
-    __table_args__ = (Index("ix_sync_cursors_due", "due_at"),)
+    __table_args__ = (
+        # Of the version before, which still uses it in a rolling upgrade.
+        Index("ix_sync_cursors_due", "due_at"),
+        Index(
+            "ix_sync_cursors_ready",
+            "due_at",
+            sqlite_where=text("next_attempt_at IS NULL"),
+            postgresql_where=text("next_attempt_at IS NULL"),
+        ),
+        Index(
+            "ix_sync_cursors_paused",
+            "next_attempt_at",
+            sqlite_where=text("next_attempt_at IS NOT NULL"),
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+    )
 
     connection_id: Mapped[UUID] = connection_key(primary_key=True)
     resource: Mapped[str] = mapped_column(String(40), primary_key=True)

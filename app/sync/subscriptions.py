@@ -34,6 +34,7 @@ from app.sync.due import NO_LEASE, LeaseLost
 from app.sync.webhook import Detail, Webhook, WebhookState, hash_of, token_place
 
 CHECK_SECONDS = 24 * 3600.0
+DUE_AHEAD_SECONDS = 2 * CHECK_SECONDS  # further ahead: the database's clock was wrong
 LEASE_SECONDS = 60.0  # a dead worker's check is taken over then
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 15.0, 3600.0  # back-off doubles with each failure
 
@@ -66,14 +67,13 @@ class Subscriptions:
         """Connections whose webhook is to be made or checked now, longest due first."""
         free = due.is_over(Webhook.lease_until, self.clock, 2 * LEASE_SECONDS)
         found = (
-            select(Webhook.connection_id)
+            select(Webhook.connection_id, Webhook.due_at)
             .join(Connection, Connection.id == Webhook.connection_id)
-            .where(Connection.status == Status.ACTIVE, self._is_due(), free)
-            .order_by(Webhook.due_at)
-            .limit(limit)
+            .where(Connection.status == Status.ACTIVE, free)
         )
+        ranges = due.ranges(Webhook.due_at, self.clock, DUE_AHEAD_SECONDS)
         with single_statements(self.engine).connect() as database:
-            return database.scalars(found).all()
+            return database.scalars(due.first(found, ranges, limit)).all()
 
     def check(self, connection_id: UUID) -> None:
         """Make the webhook, or see that it is as it should be, if that is due."""
@@ -160,7 +160,7 @@ class Subscriptions:
         return Checking(connection_id, owner, *row) if row else None
 
     def _is_due(self) -> ColumnElement[bool]:
-        return due.is_over(Webhook.due_at, self.clock, 2 * CHECK_SECONDS)
+        return due.is_over(Webhook.due_at, self.clock, DUE_AHEAD_SECONDS)
 
     def _store(self, held: Checking, webhook: Registered) -> None:
         self._set(

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from sqlalchemy import func, select
 
 from app import sync
-from app.database.columns import Timestamp
 from app.database.engine import single_reads
 from app.operations.doctor.findings import Examined, Finding, ok, warning
 from app.sync import due
@@ -23,10 +22,11 @@ WHY = {
 def worker(examined: Examined) -> Iterator[Finding]:
     """What is due is read."""
     clock = sync.current().clock
-    oldest = select(func.min(SyncCursor.due_at, type_=Timestamp), clock.database_time())
+    free = select(clock.database_time().label("now"), SyncCursor.due_at)
+    oldest = due.first(free.where(due.is_free(clock)), due.cursor_ranges(clock), 1)
     with single_reads(examined.engine).connect() as database:
-        due_at, now = database.execute(oldest.where(due.is_claimable(clock))).one()
-    late = (now - due_at).total_seconds() if due_at else 0.0
+        found = database.execute(oldest).first()
+    late = (found.now - found.due_at).total_seconds() if found else 0.0
     if late <= LATE_SECONDS:
         yield ok("worker", "What is due is read.")
         return

@@ -46,6 +46,7 @@ def jobs() -> Sequence[Job]:
     return (
         Job("clear", 3600, 1, lambda _: [("changes",)], _clear),
         Job("count", 10, 1, _to_count, _count),
+        Job("rest", 60, 1, lambda _: [("ended",)], _rest),
         Job("begin", 60, 1, _to_begin, _begin),
         Job("keep-alive", 60, 2, _idle, _keep_alive),
         Job("mail", 5, 2, _to_mail, _mail),
@@ -124,6 +125,11 @@ def _to_mail(limit: int) -> Sequence[Key]:
 
 def _mail(key: Key, _: Stopped) -> None:
     mail.current().send(UUID(key[0]))
+
+
+def _rest(_key: Key, stopped: Stopped) -> None:
+    while not stopped() and sync.current().accounts.put_off_ended():
+        pass
 
 
 def _clear(_key: Key, stopped: Stopped) -> None:
