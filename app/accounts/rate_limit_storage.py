@@ -15,6 +15,7 @@ from app.database.engine import single_statements
 
 KEPT_SECONDS = 60  # after its window a counter may still be asked for
 LONGEST_WINDOW_SECONDS = 3600  # of all limits in `throttle.py`
+CLEARED = 100  # old counters at most, when a window begins
 
 
 class DatabaseCounters(Storage):
@@ -44,8 +45,10 @@ class DatabaseCounters(Storage):
         )
         hits = int(self._run(counted.returning(RateLimit.hits)))
         if hits == amount:  # a window begins: a good moment to sweep
-            old = RateLimit.expires_at < self._now(-KEPT_SECONDS)
-            self._run(delete(RateLimit).where(old))
+            # A subquery, since PostgreSQL looks up no index by its clock itself.
+            old = RateLimit.expires_at < select(self._now(-KEPT_SECONDS)).scalar_subquery()
+            some = select(RateLimit.key).where(old).order_by(RateLimit.expires_at).limit(CLEARED)
+            self._run(delete(RateLimit).where(RateLimit.key.in_(some)))
         return hits
 
     def get(self, key: str) -> int:

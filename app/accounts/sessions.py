@@ -18,7 +18,7 @@ from flask_login import (  # type: ignore[import-untyped]
     login_user,
 )
 from itsdangerous import BadSignature
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import Unauthorized
 
@@ -29,6 +29,7 @@ from app.database.db import db
 
 IDLE_SECONDS = 24 * 3600
 LONGEST_SECONDS = 14 * 24 * 3600
+CLEARED = 100  # sessions at most, by one sign-in
 SEEN_EVERY_SECONDS = 300  # so that not every page load writes
 
 now = SystemClock().database_time
@@ -86,7 +87,7 @@ def begin(user_id: int) -> None:
     """
     end()
     token = secrets.token_urlsafe(32)
-    db.session.execute(delete(UserSession).where(UserSession.expires_at < now()))
+    db.session.execute(delete(UserSession).where(UserSession.id.in_(_expired())))
     new = insert(UserSession).values(
         token_hash=_hash_of(token),
         user_id=user_id,
@@ -139,6 +140,12 @@ def _signed_in(token: str) -> SignedIn | None:
         db.session.execute(seen.values(last_seen_at=now()))
     db.session.commit()  # a page may go on to ask Katana, with no transaction open
     return SignedIn(row.id, row.email, row.session_id, token) if row else None
+
+
+def _expired() -> Select[int]:
+    """Some of the sessions that have run out, found by an index among those that have not."""
+    is_past = UserSession.expires_at < select(now()).scalar_subquery()
+    return select(UserSession.id).where(is_past).order_by(UserSession.expires_at).limit(CLEARED)
 
 
 def _hash_of(token: str) -> str:

@@ -69,6 +69,8 @@ def _counting(clock: Clock) -> Select[int, bool]:
     )
     probe_is_due = func.max(Connection.refused_at) < clock.database_time(-PROBE_SECONDS)
     return select(func.count(), func.coalesce(probe_is_due, True)).where(
+        # Else PostgreSQL takes what is compared with a subquery for a third of all rows.
+        Connection.refused_at.is_not(None),
         Connection.refused_at > clock.database_time(-WITHIN_SECONDS),
         Connection.refused_at < now,
         Connection.refused_at > func.coalesce(last_success, EPOCH),

@@ -25,7 +25,7 @@ GUARDS = [
     Mutant(
         "sessions that have run out are cleared away",
         SESSIONS,
-        "    db.session.execute(delete(UserSession).where(UserSession.expires_at < now()))\n",
+        "    db.session.execute(delete(UserSession).where(UserSession.id.in_(_expired())))\n",
         "",
         f"{TESTS}::test_s55_what_has_run_out_is_cleared_away",
     ),

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, LargeBinary, func, select
+from sqlalchemy import ColumnElement, Engine, LargeBinary, String, cast, func, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.connections import token_columns
 from app.connections.models import Connection
@@ -14,8 +15,7 @@ from app.database.engine import single_statements
 from app.errors import SealBroken
 
 BATCH = 200
-HEADS = 5000  # in a batch where only the key's name is looked at
-HEAD_BYTES = 22  # format, length of the name, and a name of up to 20 characters
+START_BYTES = 2  # format and length of the key's name, which follows
 
 
 _WHOLE = (
@@ -23,11 +23,6 @@ _WHOLE = (
     Connection.user_id,
     Connection.sealed_access_token,
     Connection.sealed_refresh_token,
-)
-_HEADS_ONLY = (
-    Connection.id,
-    func.substr(Connection.sealed_access_token, 1, HEAD_BYTES, type_=LargeBinary),
-    func.substr(Connection.sealed_refresh_token, 1, HEAD_BYTES, type_=LargeBinary),
 )
 
 
@@ -56,7 +51,7 @@ class KeyInUse:
 
 
 class SealedTokens:
-    """All sealed tokens. No statement reads more than a batch, and none is open in between."""
+    """All sealed tokens. No statement returns more than a batch, and none is open in between."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = single_statements(engine)
@@ -68,8 +63,11 @@ class SealedTokens:
 
     def batches(self) -> Iterator[Sequence[SealedValue]]:
         """All values, those of a connection together."""
-        for rows in self._rows(_WHOLE, BATCH):
+        following = select(*_WHOLE).order_by(Connection.id).limit(BATCH)
+        statement = following
+        while rows := self._read(statement):
             yield _values(rows)
+            statement = following.where(Connection.id > rows[-1].id)
 
     def of(self, ids: Sequence[UUID]) -> Sequence[SealedValue]:
         """The values of these connections, as far as they still exist."""
@@ -86,21 +84,19 @@ class SealedTokens:
         return _values(rows)
 
     def keys_in_use(self) -> Sequence[KeyInUse]:
-        """Every key that some value needs."""
+        """Every key that some value needs. The database counts: it sends no row of each value."""
         found: dict[str | None, tuple[int, UUID]] = {}
-        for rows in self._rows(_HEADS_ONLY, HEADS):
-            for connection_id, access, refresh in rows:
-                for head in (access, refresh):
-                    values, example = found.get(kid := _kid(head), (0, connection_id))
-                    found[kid] = values + 1, example
+        for column in (Connection.sealed_access_token, Connection.sealed_refresh_token):
+            start = _first(column, START_BYTES)
+            for (begins,) in self._read(select(start).distinct()):
+                name_bytes = begins[-1] if len(begins) == START_BYTES else 0
+                head = _first(column, START_BYTES + name_bytes)
+                example = func.min(cast(Connection.id, String))
+                counted = select(head, func.count(), example).where(start == begins).group_by(head)
+                for value, number, connection_id in self._read(counted):
+                    values, one = found.get(kid := _kid(value), (0, UUID(connection_id)))
+                    found[kid] = values + number, one
         return [KeyInUse(kid, *use) for kid, use in found.items()]
-
-    def _rows(self, columns: tuple[Any, ...], size: int) -> Iterator[Sequence[Any]]:
-        following = select(*columns).order_by(Connection.id).limit(size)
-        statement = following
-        while rows := self._read(statement):
-            yield rows
-            statement = following.where(Connection.id > rows[-1].id)
 
     def _read(self, statement: Any) -> Sequence[Any]:
         with self._engine.connect() as connection:
@@ -118,6 +114,10 @@ def _values(rows: Sequence[Any]) -> Sequence[SealedValue]:
             ),
         )
     ]
+
+
+def _first(column: InstrumentedAttribute[bytes], number: int) -> ColumnElement[bytes]:
+    return func.substr(column, 1, number, type_=LargeBinary)
 
 
 def _kid(head: bytes) -> str | None:
