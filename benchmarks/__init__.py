@@ -7,6 +7,7 @@ storm.py              what happens when everybody finds the token expired at onc
 running_at_expiry.py  whether requests notice that a token is being renewed
 keep_alive.py         how fast many tokens are renewed, and with how much memory
 pages.py              how fast the pages are, and how heavy a worker is
+million.py            what a million connections cost, beside a thousand
 first_run.py          how long it takes from nothing to a connected account
 
 What they stand on:
@@ -15,6 +16,7 @@ measuring.py       rounds in turn, warm-up, medians and spread, work checked to 
 callers.py         many processes with many threads that ask at once
 token_endpoint.py  a strict login server that counts
 databases.py       fresh databases, and a million rows in little time
+fleet.py           a million connections with all that hangs on them
 web.py             load on served pages
 results.py         answers as data; report.py and charts.py make RESULTS.md of them
 machine.py         what all this ran on

@@ -19,6 +19,7 @@ from sqlalchemy import (
     CTE,
     Engine,
     Float,
+    FromClause,
     Integer,
     Table,
     cast,
@@ -203,21 +204,23 @@ def fill(engine: Engine, first: int, last: int) -> None:
     fill_table(engine, Connection.__table__, values, number)
 
 
-def fill_table(engine: Engine, table: Any, values: Mapping[str, Any], number: CTE) -> None:
-    """Insert a row for each of the numbers, in one statement; plain values are the same in all."""
+def fill_table(engine: Engine, table: Any, values: Mapping[str, Any], rows: FromClause) -> None:
+    """Insert a row for each one of `rows`, in one statement; plain values are the same in all."""
     assert isinstance(table, Table)
     columns = [
         value if hasattr(value, "self_group") else literal(value, table.c[name].type)
         for name, value in values.items()
     ]
-    rows = select(*columns).select_from(number)
+    selected = select(*columns).select_from(rows)
     with engine.connect() as connection:
         for setting in QUICKLY[engine.dialect.name]:
             connection.execute(text(setting))
         # An index is made in a fraction of the time in which it grows row by row.
         for index in table.indexes:
             index.drop(connection)
-        connection.execute(insert(table).from_select(list(values), rows, include_defaults=False))
+        connection.execute(
+            insert(table).from_select(list(values), selected, include_defaults=False)
+        )
         for index in table.indexes:
             index.create(connection)
         connection.commit()

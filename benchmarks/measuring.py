@@ -55,9 +55,9 @@ def seconds_per_call(
     return {name: Measured(tuple(values)) for name, values in found.items()}
 
 
-def in_turn(contenders: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict[str, list[Any]]:
+def in_turn(contenders: Mapping[Name, Callable[[], Any]], *, rounds: int) -> dict[Name, list[Any]]:
     """What each contender returns, round by round."""
-    found: dict[str, list[Any]] = {name: [] for name in contenders}
+    found: dict[Name, list[Any]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, work in contenders.items():
             found[name].append(work())

@@ -22,6 +22,7 @@ QUESTIONS = (
     "slow_katana",
     "in_step",
     "sync_speed",
+    "million",
     "first_run",
 )
 ANSWER = "answer.json"

@@ -109,7 +109,7 @@ def remove_sync(fork: Fork) -> None:
     fork.change("app/pages/security.py", r'(, |\n.*address and.*\n +)"webhooks.deliver",?', "")
     jobs = "app/operations/worker/__init__.py"
     fork.change(jobs, "connections, mail, sync", "connections, mail")
-    fork.change(jobs, r'\n +Job\("(?!keep-alive|mail).*', "")
+    fork.change(jobs, r'\n +Job\("(?!count|keep-alive|mail).*', "")
     fork.change(
         jobs,
         r"\n\n\ndef \w+\([^\n]*\n(?:    [^\n]*\n)*?    [^\n]*\bsync\.[^\n]*(?:\n    [^\n]*)*",

@@ -287,6 +287,20 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "a look for what is due reads what is due",
+        DUE,
+        "    return select(clock.database_time()).scalar_subquery()\n",
+        "    return clock.database_time()\n",
+        f"{SCALE}::test_no_statement_that_is_asked_often_reads_all_connections",
+    ),
+    Mutant(
+        "what begins is looked for among some",
+        ACCOUNTS,
+        ".limit(IN_TURN)",
+        ".limit(2 * IN_TURN)",
+        f"{SCALE}::test_no_statement_that_is_asked_often_reads_all_connections",
+    ),
+    Mutant(
         "what begins is looked for among all in turn",
         ACCOUNTS,
         "self._looked_at = some[-1] if len(some) == IN_TURN else None",

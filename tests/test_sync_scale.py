@@ -4,16 +4,54 @@ from itertools import product
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 
 from app.connections.models import Connection, Reason, Status
 from app.database.db import db
 from app.sync import accounts
 from app.sync.models import SyncAccount, SyncCursor
 from app.sync.webhook import Webhook
+from benchmarks import databases, fleet
+from benchmarks.million import MOST_ROWS, SETTINGS, entries, plans_of
+from tests.conftest import MakeApp
 from tests.connected import MakeConnected
 from tests.crowds import crowd
 from tests.syncing import Syncing
+
+SIZE = 3 * MOST_ROWS
+
+
+@pytest.fixture
+def large(new_app: MakeApp) -> Flask:
+    """The app with so many connections that reading all of them shows.
+
+    PostgreSQL is told that reading a whole table is dear, as it is with a million rows.
+    """
+    app = new_app(**SETTINGS)
+    with app.app_context():
+        fleet.fill(db.engine, 1, SIZE)
+        with db.engine.begin() as database:
+            name = database.scalar(text("SELECT quote_ident(current_database())"))
+            database.exec_driver_sql(f"ALTER DATABASE {name} SET enable_seqscan = off")
+        db.engine.dispose()
+        databases.settle(db.engine)
+    return app
+
+
+@pytest.mark.one_database("postgresql")
+def test_no_statement_that_is_asked_often_reads_all_connections(large: Flask) -> None:
+    """A scrape, a probe, a list's first page, each look of a worker, a page, a disconnect."""
+    read = {
+        (name, step.what): step.rows
+        for name, work in entries(large, SIZE).items()
+        for plan in plans_of(large, work)
+        for step in plan.steps
+    }
+
+    assert len({name for name, _ in read}) >= 15
+    too_many = {look: rows for look, rows in read.items() if rows > MOST_ROWS}
+    assert not too_many, f"rows that one look at a table or an index reads: {too_many}"
+
 
 LATER, TOO_FAR = 60.0, 30 * 24 * 3600.0
 OVER = {-1.0, TOO_FAR, None}
