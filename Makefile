@@ -38,6 +38,10 @@ test: $(TO_TEST)  ## Run every test this machine can run, except the long ones
 test-slow: $(TO_TEST)  ## Run the long tests too, which take out one guard after the other
 	@$(PYTEST) -m "slow or not slow"
 
+.PHONY: test-browsers
+test-browsers: $(TO_TEST)  ## Run the journey in Firefox and WebKit too (firefox-esr, webkit2gtk-driver, xvfb)
+	@$(BIN)/python -m pytest -m engines tests/test_engines.py
+
 .PHONY: bench
 bench: $(BENCH)/.ready  ## Measure beside what one would use instead (25 min; QUICK=1: a few)
 	@$(BENCH)/bin/python -W "ignore:XDG_RUNTIME_DIR" -m benchmarks $(if $(QUICK),--quick)
