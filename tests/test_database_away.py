@@ -4,9 +4,15 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import flask_migrate
 import pytest
+from sqlalchemy import select
 
-from tests.actors import LIVE, Maker
+from app.accounts.models import User
+from app.database.db import db
+from app.settings.config import ROOT
+from tests.actors import LIVE, ClientBrowser, Maker
+from tests.conftest import MakeApp
 from tests.pages import Page
 from tests.postgres import Postgres
 from tests.sandbox import Sandbox
@@ -61,3 +67,29 @@ def test_it_goes_away_and_comes_back(
 
     # Connections from before the restart are tried before they are used: nobody sees an error.
     assert all(LIVE in served_maker.dashboard().text for _ in range(4))
+
+
+def test_it_ends_between_a_page_and_the_end_of_its_transaction(
+    new_app: MakeApp, sandbox: Sandbox, server: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The page is finished by then, so the user gets it; the next one gets another session."""
+    app = new_app()
+    ends = iter((True, False, False))
+
+    def names() -> str:
+        found = ", ".join(db.session.scalars(select(User.email)))
+        if next(ends):
+            server.stop()
+        return found
+
+    app.add_url_rule("/names", view_func=names)
+    with app.app_context():
+        flask_migrate.upgrade(directory=str(ROOT / "migrations"))
+    maker = Maker(ClientBrowser(app.test_client()), sandbox)
+    maker.sign_up()
+
+    first = maker.get("/names")
+    server.start()
+
+    assert [first.text, *(maker.get("/names").text for _ in range(2))] == [maker.email] * 3
+    assert "could not be rolled back" in caplog.text
