@@ -145,7 +145,7 @@ def _fresh_database(request: pytest.FixtureRequest, engine: str, folder: Path) -
 
 
 def _migrate(url: str) -> None:
-    app = create_app(_secrets() | _nowhere() | {"DATABASE_URL": url})
+    app = create_app(new_secrets() | _nowhere() | {"DATABASE_URL": url})
     with app.app_context():
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         db.engine.dispose()
@@ -195,7 +195,7 @@ def environ(sandbox: Sandbox, redirect_uri: str, database_url: str) -> dict[str,
 
 def _settings(sandbox: Sandbox, redirect_uri: str, database_url: str) -> dict[str, str]:
     return {
-        **_secrets(),
+        **new_secrets(),
         **sandbox.settings(),
         "KATANA_REDIRECT_URI": redirect_uri,
         "KATANA_AUDIENCE": "https://api.katanamrp.com",
@@ -208,7 +208,8 @@ def _settings(sandbox: Sandbox, redirect_uri: str, database_url: str) -> dict[st
     }
 
 
-def _secrets() -> dict[str, str]:
+def new_secrets() -> dict[str, str]:
+    """The settings that are secret, each a fresh one."""
     key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     return {"SECRET_KEY": secrets.token_hex(32), "TOKEN_ENCRYPTION_KEYS": f"test:{key}"}
 

@@ -42,6 +42,8 @@ class Nginx:
 
     port: int
     folder: Path
+    #: Where it listens.
+    address: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
@@ -99,7 +101,7 @@ def _from_docs(nginx: Nginx, servers: Sequence[str]) -> str:
     """The block of docs/running.md, with this machine's paths in place of its own."""
     (block,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / "docs" / "running.md").read_text())
     for theirs, ours in {
-        "listen 443 ssl;": f"listen 127.0.0.1:{nginx.port} ssl;",
+        "listen 443 ssl;": f"listen {nginx.address}:{nginx.port} ssl;",
         "your-app.example;": "localhost;",
         "/etc/ssl/your-app.example.pem": f"{nginx.folder}/both.pem",
         "/etc/ssl/your-app.example.key": f"{nginx.folder}/both.pem",
@@ -115,6 +117,6 @@ def _wait_until_up(nginx: Nginx, process: "subprocess.Popen[bytes]") -> None:
     def answers() -> bool:
         assert process.poll() is None, f"nginx does not start:\n{nginx.logs()}"
         with socket.socket() as asking:
-            return asking.connect_ex(("127.0.0.1", nginx.port)) == 0
+            return asking.connect_ex((nginx.address, nginx.port)) == 0
 
     until(answers)

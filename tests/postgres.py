@@ -40,10 +40,13 @@ class Postgres:
         """Remove the database `name`, whoever is still connected."""
         self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
-    def stop(self) -> None:
-        """End it, and every connection to it, as an upgrade of the machine does."""
+    def stop(self, mode: str = "fast") -> None:
+        """End it, and every connection to it, as an upgrade of the machine does.
+
+        With the mode `immediate` it ends as after a crash, and recovers at the next start.
+        """
         server = self._server
-        pg_ctl(["-w", "-m", "fast", "stop"], pgdata=server.pgdata, user=server.system_user)
+        pg_ctl(["-w", "-m", mode, "stop"], pgdata=server.pgdata, user=server.system_user)
 
     def only_read(self) -> None:
         """From now on every session only reads, as at a server that has become a replica."""

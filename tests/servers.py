@@ -30,9 +30,9 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def serving(app: Flask) -> Iterator[str]:
-    """The URL at which `app` is served, by threads of this process."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+def serving(app: Flask, address: str = "127.0.0.1") -> Iterator[str]:
+    """The URL at which `app` is served on this host, by threads of this process."""
+    server = make_server(address, 0, app, threaded=True, request_handler=_Quiet)
     # The interval is how long ending it may take, which every test would pay.
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
