@@ -77,4 +77,11 @@ GUARDS = [
         "        if False:",
         "tests/test_poolers.py::test_a_pooler_without_its_setting_is_named",
     ),
+    Mutant(
+        "a finished page is sent though its transaction cannot be rolled back",
+        "app/database/db.py",
+        "    app.teardown_appcontext(_roll_back)",
+        "    pass",
+        "tests/test_database_away.py::test_it_ends_between_a_page_and_the_end_of_its_transaction",
+    ),
 ]
