@@ -376,7 +376,7 @@ class Site:
         """Start the app on a web host."""
         environ = self.environ | (self.clock.environ if name == "web3" else {})
         with self.hosts[name].entered():
-            listener = socket.create_server(("0.0.0.0", PORT))
+            listener = _listener()
             self.served[name] = self._stack.enter_context(
                 gunicorn(environ, listener, self._log(name), folder=self._clone(name), by_name=True)
             )
@@ -622,6 +622,19 @@ def the_slots_are_taken(site: Site) -> None:
                 taken += 1
         until(lambda: site.weather.seen[site.weather.name, "explained"] > len(USERS))
         stack.close()
+
+
+def _listener() -> socket.socket:
+    """A socket of this host; the kernel closes those of a killed process a moment later."""
+    bound: list[socket.socket] = []
+
+    def is_bound() -> bool:
+        with suppress(OSError):
+            bound.append(socket.create_server(("0.0.0.0", PORT)))
+        return bool(bound)
+
+    until(is_bound)
+    return bound[0]
 
 
 def a_host_is_killed(site: Site) -> None:
