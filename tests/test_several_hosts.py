@@ -36,7 +36,6 @@ from app.database.clock import Clock, SystemClock
 from app.database.db import db
 from app.pages.error_messages import DATABASE_AWAY, FAILURES
 from app.settings.config import load
-from sandbox import create_sandbox
 from tests import nginx as fronts
 from tests.actors import Maker, WireBrowser
 from tests.clones import Clone
@@ -485,6 +484,8 @@ class Site:
         return replace(front, address=self.hosts["proxy"].address)
 
     def _sandbox(self) -> Sandbox:
+        from sandbox import create_sandbox
+
         client_id, client_secret = f"client-{token_hex(4)}", token_hex(32)
         authority = str(self.front.authority)
         app = create_sandbox(

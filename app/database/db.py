@@ -35,20 +35,20 @@ logger = logging.getLogger(__name__)
 def init_app(app: Flask) -> None:
     """Give `app` its engine, session and migrations."""
     db.init_app(app)
-    app.teardown_appcontext(_roll_back)  # runs before that of Flask-SQLAlchemy
+    app.teardown_appcontext(_close)  # runs before that of Flask-SQLAlchemy
     migrate.init_app(app, db)
     with app.app_context():
         prepare(db.engine)
 
 
-def _roll_back(_error: BaseException | None) -> None:
-    """End the transaction of a finished page.
+def _close(_error: BaseException | None) -> None:
+    """Close the session of a finished page.
 
     What was to stay is committed by now, and a database that has gone has rolled back by itself.
     Without this the finished page would be lost, and the server's own error sent in its place.
     """
     try:
-        db.session.rollback()
+        db.session.remove()
     except DBAPIError as error:
         logger.warning("a transaction could not be rolled back: %s", type(error.orig).__name__)
         db.session().invalidate()

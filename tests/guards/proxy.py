@@ -80,7 +80,7 @@ GUARDS = [
     Mutant(
         "a finished page is sent though its transaction cannot be rolled back",
         "app/database/db.py",
-        "    app.teardown_appcontext(_roll_back)",
+        "    app.teardown_appcontext(_close)",
         "    pass",
         "tests/test_database_away.py::test_it_ends_between_a_page_and_the_end_of_its_transaction",
     ),
