@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection as Database
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from app.connections.lifecycle import Lifecycle
 from app.database.clock import Clock
@@ -78,6 +79,10 @@ class Reading:
         except ConnectError as error:
             logger.warning("connection %s: %s not read: %s", connection_id, name, error)
             self.cursors.failed(held, _word(error))
+        except OperationalError as error:  # it is away, or refuses to work: the same for all
+            kind = type(error).__name__
+            logger.warning("connection %s: %s not read: database (%s)", connection_id, name, kind)
+            self.cursors.failed(held, "failed")
         except Exception:  # it must keep no other connection from being read
             logger.exception("connection %s: %s not read", connection_id, name)
             self.cursors.failed(held, "failed")
