@@ -3,9 +3,12 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
+
+import pytest
 
 from app.settings.config import ROOT
 from tests.clones import LEFT_OUT
@@ -45,6 +48,27 @@ class Mutant:
     def named(self) -> tuple[str, ...]:
         """The tests, however many."""
         return (self.tests,) if isinstance(self.tests, str) else self.tests
+
+
+def place_test(mutants: Sequence[Mutant]) -> Callable[[Mutant], None]:
+    """A test that each guard stands in the code exactly once, so that the list stays true."""
+
+    @pytest.mark.parametrize("mutant", mutants, ids=lambda mutant: mutant.guard)
+    def check(mutant: Mutant) -> None:
+        assert_in_place(mutant)
+
+    return check
+
+
+def notice_test(mutants: Sequence[Mutant]) -> Callable[[Mutant, Path], None]:
+    """A slow test that the tests of each guard fail without it."""
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("mutant", mutants, ids=lambda mutant: mutant.guard)
+    def check(mutant: Mutant, tmp_path: Path) -> None:
+        assert_noticed(mutant, tmp_path / "tree")
+
+    return check
 
 
 def assert_in_place(mutant: Mutant) -> None:

@@ -1,10 +1,6 @@
 """Do the tests of the copy's pages bite? Each guard is weakened in a copy, and a test must fail."""
 
-from pathlib import Path
-
-import pytest
-
-from tests.mutants import Change, Mutant, assert_in_place, assert_noticed
+from tests.mutants import Change, Mutant, notice_test, place_test
 
 PAGES, BROWSER = "tests/test_copy_pages.py", "tests/test_copy_browser.py"
 ORDERS, STOCK = "app/pages/copy/orders.py", "app/pages/copy/stock.py"
@@ -220,14 +216,5 @@ MUTANTS = [
 ]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
-def test_every_guard_is_where_the_list_says(mutant: Mutant) -> None:
-    """Each stands in the code exactly once, so that the list stays true."""
-    assert_in_place(mutant)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
-def test_every_guard_is_noticed_when_it_is_gone(mutant: Mutant, tmp_path: Path) -> None:
-    """Without the guard, its tests fail."""
-    assert_noticed(mutant, tmp_path / "tree")
+test_every_guard_is_where_the_list_says = place_test(MUTANTS)
+test_every_guard_is_noticed_when_it_is_gone = notice_test(MUTANTS)

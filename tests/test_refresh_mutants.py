@@ -3,11 +3,7 @@
 The list is the proof: what was changed, and which test notices.
 """
 
-from pathlib import Path
-
-import pytest
-
-from tests.mutants import Change, Mutant, assert_in_place, assert_noticed
+from tests.mutants import Change, Mutant, notice_test, place_test
 
 REFRESH, LEASES = "app/connections/refresh.py", "app/connections/leases.py"
 OUTCOMES, BOUNDS = "app/connections/outcomes.py", "app/connections/clock_bounds.py"
@@ -478,14 +474,5 @@ MUTANTS = [
 ]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
-def test_every_guard_is_where_the_list_says(mutant: Mutant) -> None:
-    """Each stands in the code exactly once, so that the list stays true."""
-    assert_in_place(mutant)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
-def test_every_guard_is_noticed_when_it_is_gone(mutant: Mutant, tmp_path: Path) -> None:
-    """Without the guard, its tests fail."""
-    assert_noticed(mutant, tmp_path / "tree")
+test_every_guard_is_where_the_list_says = place_test(MUTANTS)
+test_every_guard_is_noticed_when_it_is_gone = notice_test(MUTANTS)

@@ -11,7 +11,7 @@ import pytest
 
 from app.settings.config import ROOT
 from tests.guards import GUARDS
-from tests.mutants import Mutant, assert_in_place, assert_noticed
+from tests.mutants import Mutant, assert_noticed, notice_test, place_test
 
 HERE = f"tests/{Path(__file__).name}"
 #: What a fork replaces, and brings guards of its own for.
@@ -60,17 +60,8 @@ def test_every_guard_has_a_name_of_its_own() -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("mutant", KEPT, ids=lambda mutant: mutant.guard)
-def test_every_guard_is_where_the_list_says(mutant: Mutant) -> None:
-    """Each stands in the code exactly once, so that the list stays true."""
-    assert_in_place(mutant)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mutant", GUARDS, ids=lambda mutant: mutant.guard)
-def test_every_guard_is_noticed_when_it_is_gone(mutant: Mutant, tmp_path: Path) -> None:
-    """Without the guard, its tests fail."""
-    assert_noticed(mutant, tmp_path / "tree")
+test_every_guard_is_where_the_list_says = place_test(KEPT)
+test_every_guard_is_noticed_when_it_is_gone = notice_test(GUARDS)
 
 
 @pytest.mark.slow

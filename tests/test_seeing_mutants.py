@@ -3,11 +3,7 @@
 The list is the proof: what was changed, and which test notices. `make test-slow` goes through it.
 """
 
-from pathlib import Path
-
-import pytest
-
-from tests.mutants import Mutant, assert_noticed
+from tests.mutants import Mutant, notice_test, place_test
 
 LOGS, HOOKS = "tests/test_logs.py", "tests/test_hooks.py"
 METRICS, PROBES = "tests/test_metrics.py", "tests/test_probes.py"
@@ -265,8 +261,5 @@ MUTANTS = [
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
-def test_every_guard_is_noticed_when_it_is_gone(mutant: Mutant, tmp_path: Path) -> None:
-    """Without the guard, its tests fail."""
-    assert_noticed(mutant, tmp_path / "tree")
+test_every_guard_is_where_the_list_says = place_test(MUTANTS)
+test_every_guard_is_noticed_when_it_is_gone = notice_test(MUTANTS)

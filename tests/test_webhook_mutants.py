@@ -1,10 +1,6 @@
 """Do the tests of webhooks bite? Each guard is weakened in a copy, and a test must fail."""
 
-from pathlib import Path
-
-import pytest
-
-from tests.mutants import Mutant, assert_in_place, assert_noticed
+from tests.mutants import Mutant, notice_test, place_test
 
 DOOR, SUBSCRIPTIONS = "app/sync/receiver.py", "app/sync/subscriptions.py"
 KATANA, VIEW = "app/katana/webhooks.py", "app/pages/webhooks.py"
@@ -148,14 +144,5 @@ MUTANTS = (
 )
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
-def test_every_guard_is_where_the_list_says(mutant: Mutant) -> None:
-    """The list speaks of the code as it is now."""
-    assert_in_place(mutant)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
-def test_every_guard_is_noticed_when_it_is_gone(mutant: Mutant, tmp_path: Path) -> None:
-    """A copy of the repository without the guard fails the tests named beside it."""
-    assert_noticed(mutant, tmp_path / "tree")
+test_every_guard_is_where_the_list_says = place_test(MUTANTS)
+test_every_guard_is_noticed_when_it_is_gone = notice_test(MUTANTS)
