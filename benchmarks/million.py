@@ -74,7 +74,7 @@ def measure(task: Task) -> Answer:
         }
         timed["count", large] = partial(_seconds, large, _count)
         in_turn(timed, rounds=3)  # to warm up
-        # Half of the rounds begin with the large one, since whoever is second finds warm caches.
+        # Half of the rounds begin with the large one, since the second one finds warm caches.
         seconds = in_turn(timed, rounds=rounds)
         backwards = in_turn(dict(reversed(timed.items())), rounds=rounds)
     took = {
@@ -107,7 +107,7 @@ def entries(app: Flask, size: int) -> Mapping[str, Work]:
 
 
 def plans_of(app: Flask, work: Work) -> Sequence[Plan]:
-    """How PostgreSQL finds what is read and written meanwhile."""
+    """The plans of the statements that `work` sends."""
     with app.app_context():
         with statements(db.engine) as sent:
             work()

@@ -121,7 +121,7 @@ def _webkit(folder: Path) -> Iterator[Window]:
 
 @contextmanager
 def _display() -> Iterator[str]:
-    """The name of a display that nobody sees."""
+    """The name of a virtual display."""
     reading, writing = os.pipe()
     process = subprocess.Popen(
         ("Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x1024x24", "-nolisten", "tcp"),

@@ -93,7 +93,7 @@ class MailServer:
 
     @contextmanager
     def listening(self, **options: Any) -> Iterator[None]:
-        """Meanwhile it is there."""
+        """It listens within the context."""
         controller = Controller(self, hostname="127.0.0.1", port=self.port, **options)
         controller.start()
         try:
@@ -105,7 +105,7 @@ class MailServer:
 
 @contextmanager
 def mail_server() -> Iterator[MailServer]:
-    """A mail server with a port of its own, at which nobody listens yet."""
+    """A mail server with a reserved port, not started yet."""
     with reserved_port() as port:
         yield MailServer(port)
 

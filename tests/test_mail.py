@@ -45,7 +45,7 @@ ADA = "ada@workshop.example"
 
 @pytest.fixture
 def post() -> Iterator[MailServer]:
-    """A mail server at which nobody listens yet."""
+    """A mail server that is not started yet."""
     with mail_server() as server:
         yield server
 

@@ -144,7 +144,7 @@ class Accounts:
         of: due.Range,
         later: Mapping[str, Any],
     ) -> int:
-        # Locked, so that a reconnect that is being committed is seen; nobody is waited for.
+        # Locked, so that a reconnect that is being committed is seen; its rows are skipped.
         ended = (
             select(*key)
             .join(Connection, Connection.id == table.connection_id)

@@ -41,7 +41,7 @@ def is_claimable(clock: Clock) -> ColumnElement[bool]:
 
 
 def is_free(clock: Clock) -> ColumnElement[bool]:
-    """Cursors that nobody reads, of connections that can be used."""
+    """Cursors of active connections whose lease is over."""
     cursor, active = SyncCursor, Connection.status == Status.ACTIVE
     return and_(
         is_over(cursor.lease_until, clock, LEASE_AHEAD_SECONDS),

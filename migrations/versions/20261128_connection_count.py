@@ -25,7 +25,7 @@ def upgrade() -> None:
     with nullcontext() if is_sqlite else op.get_context().autocommit_block():
         # A concurrent build that was broken off has left an index that is not valid.
         op.drop_index("ix_connections_connected_at", "connections", if_exists=True)
-        if not is_sqlite:  # it waits for each open transaction, a backup's too, and blocks nobody
+        if not is_sqlite:  # blocks no other statement, and waits for every open transaction
             op.execute("SET lock_timeout = 0")
         op.create_index(
             "ix_connections_connected_at",

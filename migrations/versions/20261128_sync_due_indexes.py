@@ -26,7 +26,7 @@ def upgrade() -> None:
         for name in INDEXES:
             # A concurrent build that was broken off has left an index that is not valid.
             op.drop_index(name, "sync_cursors", if_exists=True)
-        if not is_sqlite:  # it waits for each open transaction, a backup's too, and blocks nobody
+        if not is_sqlite:  # blocks no other statement, and waits for every open transaction
             op.execute("SET lock_timeout = 0")
         for name, (column, rows) in INDEXES.items():
             op.create_index(

@@ -54,7 +54,7 @@ class Counts:
         return Counted(by_status, max(0.0, (now_at - at).total_seconds()))
 
     def are_due(self) -> bool:
-        """Whether it is time to count again, and nobody does."""
+        """Whether a count is due and no worker holds the lease."""
         waits = select(ConnectionCount.id).where(~self._is_due())
         with self._engine.connect() as database:
             return database.scalar(waits) is None
