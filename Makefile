@@ -40,7 +40,7 @@ test-slow: $(TO_TEST)  ## Run the long tests too, which take out one guard after
 
 .PHONY: test-browsers
 test-browsers: $(TO_TEST)  ## Run the journey in Firefox and WebKit too (firefox-esr, webkit2gtk-driver, xvfb)
-	@$(BIN)/python -m pytest -m engines tests/test_engines.py
+	@$(BIN)/python -m pytest -m engines tests/pages/test_engines.py
 
 .PHONY: bench
 bench: $(BENCH)/.ready  ## Measure beside what one would use instead (25 min; QUICK=1: a few)

@@ -13,7 +13,7 @@ from app.settings.config import ROOT
 from benchmarks import machine, report
 from benchmarks.question import ANSWER, QUESTIONS
 from benchmarks.results import Answer
-from tests.postgres import running_postgres
+from tests.support.postgres import running_postgres
 
 FOLDER = Path(__file__).parent
 SECONDS = 600  # that one question may take

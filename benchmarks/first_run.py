@@ -15,8 +15,8 @@ from pathlib import Path
 from app.settings import config
 from benchmarks.question import Task
 from benchmarks.results import Answer, Bar, Chart, Table
-from tests.actors import Maker, WireBrowser
-from tests.sandbox import Sandbox
+from tests.support.actors import Maker, WireBrowser
+from tests.support.sandbox import Sandbox
 
 START_SECONDS = 240
 STOP_SECONDS = 90

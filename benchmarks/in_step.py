@@ -19,13 +19,13 @@ from benchmarks.peers import obvious_sync
 from benchmarks.question import Task
 from benchmarks.results import Aim, Answer, Table
 from benchmarks.web import served
-from tests.actors import ClientBrowser, Maker
-from tests.commands import flask
-from tests.connected import Connected
-from tests.sandbox import Sandbox, running_sandbox
-from tests.servers import reserved_port
-from tests.syncing import OnlyConnection, Syncing
-from tests.until import until
+from tests.support.actors import ClientBrowser, Maker
+from tests.support.commands import flask
+from tests.support.connected import Connected
+from tests.support.sandbox import Sandbox, running_sandbox
+from tests.support.servers import reserved_port
+from tests.support.syncing import OnlyConnection, Syncing
+from tests.support.until import until
 
 FACTORY = "alder-and-spoke"
 CHANGES = {"new_order": 4, "change_order": 4, "ship_order": 1, "delete_order": 2}  # how often

@@ -21,8 +21,8 @@ from benchmarks import databases, fleet
 from benchmarks.measuring import Measured, in_turn
 from benchmarks.question import Task
 from benchmarks.results import Aim, Answer, Table
-from tests.commands import run
-from tests.statements import statements
+from tests.support.commands import run
+from tests.support.statements import statements
 
 METRICS_TOKEN = secrets.token_hex(32)
 BEARER = {"Authorization": f"Bearer {METRICS_TOKEN}"}

@@ -22,9 +22,9 @@ from benchmarks.question import Task
 from benchmarks.results import Answer, Bar, Chart, Table
 from benchmarks.token_endpoint import login
 from benchmarks.web import THREADS, WORKERS, Load, load, served
-from tests.actors import ClientBrowser, Maker, WireBrowser
-from tests.sandbox import Sandbox, running_sandbox
-from tests.servers import listening
+from tests.support.actors import ClientBrowser, Maker, WireBrowser
+from tests.support.sandbox import Sandbox, running_sandbox
+from tests.support.servers import listening
 
 API_SECONDS = 0.02
 API_REQUESTS = 4  # by one dashboard, one after the other

@@ -24,9 +24,9 @@ from benchmarks.measuring import percentile
 from benchmarks.question import Task
 from benchmarks.results import Aim, Answer, Table
 from benchmarks.web import THREADS, WORKERS, served
-from tests.crowds import crowd
-from tests.servers import listening
-from tests.wire import Peer, Script, Wire, wire
+from tests.support.crowds import crowd
+from tests.support.servers import listening
+from tests.support.wire import Peer, Script, Wire, wire
 
 PARTS = {"API": "KATANA_API_BASE_URL", "token endpoint": "KATANA_ACCESS_TOKEN_URL"}
 PATHS = ("/healthz", "/sign-in")

@@ -22,13 +22,13 @@ from benchmarks.measuring import percentile
 from benchmarks.question import Task
 from benchmarks.results import Aim, Answer, Table
 from benchmarks.web import THREADS, WORKERS, served
-from tests.actors import ClientBrowser, Maker, WireBrowser
-from tests.commands import flask
-from tests.connected import Connected
-from tests.sandbox import Sandbox, running_sandbox
-from tests.servers import listening
-from tests.syncing import OnlyConnection, Syncing
-from tests.until import until
+from tests.support.actors import ClientBrowser, Maker, WireBrowser
+from tests.support.commands import flask
+from tests.support.connected import Connected
+from tests.support.sandbox import Sandbox, running_sandbox
+from tests.support.servers import listening
+from tests.support.syncing import OnlyConnection, Syncing
+from tests.support.until import until
 
 LATENCY_SECONDS = 0.1  # of Katana's API
 CLIENTS = 16

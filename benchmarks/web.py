@@ -16,7 +16,7 @@ import psutil
 
 from app.settings.config import ROOT
 from benchmarks.measuring import percentile
-from tests.servers import START_SECONDS, STOP_SECONDS
+from tests.support.servers import START_SECONDS, STOP_SECONDS
 
 WORKERS, THREADS = 2, 8
 

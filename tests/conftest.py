@@ -23,15 +23,15 @@ from app import create_app
 from app.database.clock import Clock, SystemClock
 from app.database.db import db
 from app.settings.config import ROOT
-from tests.actors import REPLACED, ClientBrowser, Maker, WireBrowser
-from tests.browsers import find_chromium, running_chromium
-from tests.clocks import HeldClock
-from tests.clones import Clone
-from tests.connected import Connected, MakeConnected
-from tests.postgres import Postgres, running_postgres
-from tests.rig import Rig, running_rig
-from tests.sandbox import Sandbox, running_sandbox
-from tests.servers import Served, gunicorn, listening
+from tests.support.actors import REPLACED, ClientBrowser, Maker, WireBrowser
+from tests.support.browsers import find_chromium, running_chromium
+from tests.support.clocks import HeldClock
+from tests.support.clones import Clone
+from tests.support.connected import Connected, MakeConnected
+from tests.support.postgres import Postgres, running_postgres
+from tests.support.rig import Rig, running_rig
+from tests.support.sandbox import Sandbox, running_sandbox
+from tests.support.servers import Served, gunicorn, listening
 
 MakeApp = Callable[..., Flask]
 MakeMaker = Callable[..., Maker]

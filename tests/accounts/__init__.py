@@ -1,0 +1,1 @@
+"""Users: signing up and in, their browser sessions, and what is kept about them."""

@@ -1,0 +1,1 @@
+"""The core: connecting, refreshing, keeping alive, disconnecting, and what a crash leaves."""

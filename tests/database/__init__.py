@@ -1,0 +1,1 @@
+"""SQLite and PostgreSQL: migrations, pooled sessions, and a database that goes away."""

@@ -1,1 +1,0 @@
-"""What a fork puts in place of ours, as small as it can be: `tests/test_fork.py` tries it."""

@@ -1,0 +1,1 @@
+"""Running the app: commands, servers, containers, hosts, logs and metrics."""

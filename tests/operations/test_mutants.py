@@ -1,0 +1,265 @@
+"""Do the tests of log, metrics and hooks bite? Each guard is weakened in a copy; a test must fail.
+
+The list is the proof: what was changed, and which test notices. `make test-slow` goes through it.
+"""
+
+from tests.support.mutants import Mutant, notice_test, place_test
+
+LOGS, HOOKS = "tests/operations/test_logs.py", "tests/connections/test_hooks.py"
+METRICS, PROBES = "tests/operations/test_metrics.py", "tests/operations/test_probes.py"
+SERVED = f"{METRICS}::TestServed::test_workers_count_together"
+COUNTS = "app/connections/fleet/counts.py"
+DOCTOR = "app/operations/doctor"
+DOCTOR_TESTS = "tests/operations/test_doctor.py"
+
+MUTANTS = [
+    Mutant(
+        "no transaction is open while Katana is asked",
+        "app/pages/katana_api.py",
+        "    db.session.rollback()\n",
+        "",
+        "tests/pages/test_dashboard.py::test_no_transaction_is_open_while_katana_is_asked",
+    ),
+    Mutant(
+        "a change that is not committed is not discarded",
+        "app/pages/katana_api.py",
+        "    if db.session.new or db.session.dirty or db.session.deleted:",
+        "    if False:",
+        f"{HOOKS}::test_what_is_not_committed_is_not_lost_while_katana_is_asked",
+    ),
+    Mutant(
+        "a line is written once",
+        "app/operations/logs.py",
+        "            root.removeHandler(handler)\n",
+        "            pass\n",
+        f"{LOGS}::test_a_line_is_written_once_however_many_apps_there_are",
+    ),
+    Mutant(
+        "a message begins no line",
+        "app/operations/logs.py",
+        "        record.message = _printable(record.message)\n",
+        "",
+        f"{LOGS}::test_no_value_can_forge_a_line_of_text",
+    ),
+    Mutant(
+        "an error begins no line",
+        "app/operations/logs.py",
+        'f"    {_printable(line)}" for line in',
+        "line for line in",
+        f"{LOGS}::test_no_error_can_forge_a_line_of_text",
+    ),
+    Mutant(
+        "an id ends with its request",
+        "app/operations/logs.py",
+        "        _request_id.reset(token)\n",
+        "        pass\n",
+        f"{LOGS}::TestRequestIds::test_a_line_outside_of_requests_has_none",
+    ),
+    Mutant(
+        "an id is a plain word",
+        "app/operations/request_ids.py",
+        "if SOUND.fullmatch(given) else",
+        "if given else",
+        f"{LOGS}::TestRequestIds::test_an_id_that_is_no_plain_word_is_replaced",
+    ),
+    Mutant(
+        "only a proxy gives an id",
+        "app/operations/request_ids.py",
+        'environ.get("HTTP_X_REQUEST_ID", "") if self._behind_proxy else ""',
+        'environ.get("HTTP_X_REQUEST_ID", "")',
+        f"{LOGS}::TestRequestIds::test_a_proxy_may_give_it",
+    ),
+    Mutant(
+        "threads carry the id of their command",
+        "app/connections/fleet/keep_alive.py",
+        "executor.submit(copy_context().run, keep, seen)",
+        "executor.submit(keep, seen)",
+        f"{LOGS}::test_the_lines_of_a_command_carry_its_run",
+    ),
+    Mutant(
+        "no query is logged",
+        "gunicorn.conf.py",
+        'environ.get("PATH_INFO")',
+        'environ.get("RAW_URI")',
+        f"{LOGS}::TestServed",
+    ),
+    Mutant(
+        "the server of developers logs no query",
+        "app/operations/logs.py",
+        '    logging.getLogger("werkzeug").addFilter(without_query)',
+        "    pass",
+        f"{LOGS}::test_the_server_of_developers_writes_no_query_either",
+    ),
+    Mutant(
+        "gunicorn's lines have the form of the app's",
+        "gunicorn.conf.py",
+        "            handler.setFormatter(logs.formatter(form))\n",
+        "            pass\n",
+        f"{LOGS}::TestServed",
+    ),
+    Mutant(
+        "metrics are for who knows the token",
+        "app/operations/metrics.py",
+        'return hmac.compare_digest((token or "").encode(), self._token.encode())',
+        "return bool(token)",
+        f"{METRICS}::test_metrics_are_for_who_knows_the_token",
+    ),
+    Mutant(
+        "metrics are off until somebody turns them on",
+        "app/operations/metrics.py",
+        "Metrics(token, Gauges(fleet)) if token else None",
+        'Metrics(token or "", Gauges(fleet))',
+        f"{METRICS}::test_without_a_token_there_are_no_metrics",
+    ),
+    Mutant(
+        "workers count together",
+        "app/operations/metrics.py",
+        'if "PROMETHEUS_MULTIPROC_DIR" in os.environ:',
+        "if False:",
+        SERVED,
+    ),
+    Mutant(
+        "ending twice at once hangs no worker",
+        "gunicorn.conf.py",
+        "    worker.handle_quit = worker.handle_exit\n",
+        "    pass\n",
+        "tests/connections/test_refresh_served.py::test_workers_told_to_end_in_the_midst_of_ending_still_end",
+    ),
+    Mutant(
+        "nothing is left of the counts",
+        "gunicorn.conf.py",
+        "        shutil.rmtree(folder, ignore_errors=True)\n",
+        "        pass\n",
+        SERVED,
+    ),
+    Mutant(
+        "an outage of the database hides no counter",
+        "app/operations/gauges.py",
+        "except (SQLAlchemyError, TimeoutError):",
+        "except TimeoutError:",
+        f"{METRICS}::test_without_a_database_the_counters_are_still_told",
+    ),
+    Mutant(
+        "the oldest overdue refresh is found by its index",
+        "app/connections/fleet/overview.py",
+        "Connection.status == Status.ACTIVE, Connection.failures > 0",
+        "Connection.status == Status.ACTIVE, Connection.failures != 0",
+        f"{METRICS}::test_each_gauge_is_read_by_an_index",
+    ),
+    Mutant(
+        "a lease that was taken over is told",
+        "app/connections/leases.py",
+        "took_over = seen.lease_until is not None",
+        "took_over = False",
+        f"{HOOKS}::test_receivers_are_told_that_a_lease_was_taken_over",
+    ),
+    Mutant(
+        "a duration begins at the claim",
+        "app/connections/refresh.py",
+        "self._clock.monotonic() - lease.claimed",
+        "0.0",
+        f"{HOOKS}::test_receivers_are_told_how_long_a_refresh_took",
+    ),
+    Mutant(
+        "a receiver has a session of its own",
+        "app/connections/history.py",
+        "return current_app.app_context() if has_app_context() else nullcontext()",
+        "return nullcontext()",
+        f"{HOOKS}::test_what_a_receiver_breaks_is_its_own",
+    ),
+    Mutant(
+        "a receiver that raises harms nothing",
+        "app/connections/history.py",
+        "    except Exception:  # a fork's receiver",
+        "    except ZeroDivisionError:  # a fork's receiver",
+        f"{HOOKS}::test_what_a_receiver_breaks_is_its_own",
+    ),
+    Mutant(
+        "a probe waits no longer than it must",
+        "app/operations/probes.py",
+        "pending.result(PATIENCE_SECONDS)",
+        "pending.result()",
+        f"{PROBES}::test_a_database_that_hangs_is_not_ready",
+    ),
+    Mutant(
+        "doctor follows the authorization page",
+        f"{DOCTOR}/katana.py",
+        "        origins.append(_origin(url))\n",
+        "",
+        f"{DOCTOR_TESTS}::test_an_authorization_page_at_another_origin_is_told",
+    ),
+    Mutant(
+        "doctor sees that users are sent back at once",
+        f"{DOCTOR}/katana.py",
+        'if url.partition("?")[0] == examined.settings.katana.redirect_uri:',
+        "if False:",
+        f"{DOCTOR_TESTS}::test_an_authorization_page_that_does_not_open_is_found",
+    ),
+    Mutant(
+        "doctor names proxies in vain",
+        f"{DOCTOR}/environment.py",
+        "    if proxies:\n",
+        "    if False:\n",
+        f"{DOCTOR_TESTS}::test_what_the_environment_names_in_vain_is_told",
+    ),
+    Mutant(
+        "doctor tells the system's certificates from a company's",
+        f"{DOCTOR}/environment.py",
+        "if not _is_the_systems(place)",
+        "if place",
+        f"{DOCTOR_TESTS}::test_the_systems_own_certificates_are_no_finding",
+    ),
+    Mutant(
+        "a question that hangs is asked once",
+        "app/operations/probes.py",
+        "if self._pending is None or self._pending.done() or given_up:",
+        "if True:",
+        f"{PROBES}::test_a_question_that_hangs_is_asked_once",
+    ),
+    Mutant(
+        "a question that hangs for long is asked anew",
+        "app/operations/probes.py",
+        "self._pending.done() or given_up:",
+        "self._pending.done():",
+        f"{PROBES}::test_a_question_that_hangs_for_long_is_asked_anew",
+    ),
+    Mutant(
+        "a scrape counts no connections",
+        "app/operations/gauges.py",
+        "    counted = fleet.counts.last()\n",
+        "    fleet.counts.renew()\n    counted = fleet.counts.last()\n",
+        f"{METRICS}::test_connections_are_counted_once_a_minute_and_the_age_of_the_count_is_told",
+    ),
+    Mutant(
+        "the age of a count is that of its beginning",
+        COUNTS,
+        "max(0.0, (now_at - at).total_seconds())",
+        "0.0",
+        f"{METRICS}::test_connections_are_counted_once_a_minute_and_the_age_of_the_count_is_told",
+    ),
+    Mutant(
+        "one worker counts",
+        COUNTS,
+        "and_(old, is_over(row.lease_until, self._clock, 2 * LEASE_SECONDS))",
+        "old",
+        f"{METRICS}::test_of_several_workers_one_counts",
+    ),
+    Mutant(
+        "a count that has lost its lease is not stored",
+        COUNTS,
+        "ConnectionCount.lease_owner == owner",
+        "ConnectionCount.id == THE_ROW",
+        f"{METRICS}::test_of_several_workers_one_counts",
+    ),
+    Mutant(
+        "a count from a wrong clock is renewed",
+        COUNTS,
+        "            row.counted_at > self._clock.database_time(PAST_AHEAD_SECONDS),\n",
+        "",
+        f"{METRICS}::test_a_count_from_a_wrong_clock_is_renewed",
+    ),
+]
+
+
+test_every_guard_is_where_the_list_says = place_test(MUTANTS)
+test_every_guard_is_noticed_when_it_is_gone = notice_test(MUTANTS)

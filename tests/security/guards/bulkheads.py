@@ -1,0 +1,151 @@
+"""Slow Katana and spellings: what keeps threads free and accounts single; which tests notice."""
+
+from tests.support.mutants import Mutant
+
+BULKHEADS, SPELLINGS = "tests/katana/test_bulkheads.py", "tests/accounts/test_spellings.py"
+PLACES = "app/katana/bulkheads.py"
+ADDRESS, PASSWORDS = "app/accounts/email_address.py", "app/accounts/passwords.py"
+MIGRATION = "migrations/versions/20261127_one_spelling.py"
+
+GUARDS = [
+    Mutant(
+        "a part of the threads waits for the API",
+        "app/pages/katana_api.py",
+        ", bulkhead=bulkhead)",
+        ")",
+        f"{BULKHEADS}::test_an_api_that_hangs_holds_a_part_of_the_threads",
+    ),
+    Mutant(
+        "a part of the threads waits for the token endpoint",
+        "app/connections/__init__.py",
+        "refresh = Refresh(leases, breaker, login, vault, clock, staged, bulkheads)",
+        "refresh = Refresh(leases, breaker, login, vault, clock, staged)",
+        f"{BULKHEADS}::test_a_token_endpoint_that_hangs_holds_a_part_of_the_threads",
+    ),
+    Mutant(
+        "a callback takes its place before its attempt",
+        "app/pages/connect.py",
+        "current().bulkheads.callbacks.place() if answer.code else nullcontext()",
+        "nullcontext()",
+        f"{BULKHEADS}::test_a_callback_that_finds_no_place_can_be_loaded_again",
+    ),
+    Mutant(
+        "a disconnect does not queue for Katana",
+        "app/connections/__init__.py",
+        "lifecycle=Lifecycle(login, vault, clock, bulkheads, staged)",
+        "lifecycle=Lifecycle(login, vault, clock)",
+        f"{BULKHEADS}::test_disconnecting_never_waits_in_a_crowd",
+    ),
+    Mutant(
+        "a crowd is noticed",
+        "gunicorn.conf.py",
+        "pool._work_queue.qsize",
+        "lambda: 0",
+        f"{BULKHEADS}::test_a_crowd_of_dashboards_lets_others_pass",
+    ),
+    Mutant(
+        "a dashboard gives way",
+        "app/pages/admission.py",
+        " and waiting() > MOST_WAITING",
+        " and waiting() > 10 * MOST_WAITING",
+        f"{BULKHEADS}::test_only_what_may_ask_katana_gives_way",
+    ),
+    Mutant(
+        "nothing else gives way",
+        "app/pages/admission.py",
+        "request.endpoint in GIVES_WAY and ",
+        "",
+        f"{BULKHEADS}::test_only_what_may_ask_katana_gives_way",
+    ),
+    Mutant(
+        "commands are not limited",
+        "app/__init__.py",
+        "applies=has_request_context",
+        "applies=lambda: True",
+        f"{BULKHEADS}::test_commands_are_not_limited",
+    ),
+    Mutant(
+        "places follow the threads",
+        "app/__init__.py",
+        "Bulkheads(settings.threads, ",
+        "Bulkheads(",
+        f"{BULKHEADS}::test_the_places_follow_the_threads_of_the_server",
+    ),
+    Mutant(
+        "one thread is left",
+        PLACES,
+        "self.most = max(1, threads - 1)",
+        "self.most = threads + 9",
+        f"{BULKHEADS}::test_a_thread_is_left_however_many_there_are",
+    ),
+    Mutant(
+        "one caller probes",
+        PLACES,
+        "            self._probing = True\n",
+        "",
+        f"{BULKHEADS}::test_after_time_outs_in_a_row_one_caller_at_a_time_probes",
+    ),
+    Mutant(
+        "a refresh notes its time-out",
+        "app/katana/bulkheads.py",
+        "self._note(timed_out=visit.failed and slow)",
+        "self._note(timed_out=False)",
+        f"{BULKHEADS}::test_the_token_endpoint_and_the_api_time_out_apart",
+    ),
+    Mutant(
+        "a burst waits in line",
+        PLACES,
+        "                while (left := self._line_seconds(began)) > 0:",
+        "                while (left := 0) > 0:",
+        f"{BULKHEADS}::test_a_burst_waits_in_line_while_katana_is_prompt",
+    ),
+    Mutant(
+        "an address has one spelling",
+        ADDRESS,
+        "validate_email(address, check_deliverability=False).normalized",
+        "address",
+        f"{SPELLINGS}::test_one_address_in_two_spellings_is_one_account",
+    ),
+    Mutant(
+        "an address that the package refuses has one spelling",
+        ADDRESS,
+        "domain = idna.decode(domain, uts46=True)",
+        "pass",
+        f"{SPELLINGS}::test_one_address_in_two_spellings_is_one_account",
+    ),
+    Mutant(
+        "no name is looked up",
+        ADDRESS,
+        "check_deliverability=False",
+        "check_deliverability=True",
+        f"{SPELLINGS}::test_no_name_is_looked_up",
+    ),
+    Mutant(
+        "a password has one spelling",
+        PASSWORDS,
+        '    return unicodedata.normalize("NFC", spaced)\n',
+        "    return spaced\n",
+        f"{SPELLINGS}::test_a_hash_from_before_stays_good_and_is_renewed",
+    ),
+    Mutant(
+        "a hash of another spelling stays good",
+        PASSWORDS,
+        "for spelling in _spellings(password))",
+        "for spelling in _spellings(password)[:1])",
+        f"{SPELLINGS}::test_a_hash_from_before_stays_good_and_is_renewed",
+    ),
+    Mutant(
+        "a hash of another spelling is renewed",
+        "app/accounts/views.py",
+        " or passwords.respelled(password, old)",
+        "",
+        f"{SPELLINGS}::test_a_hash_from_before_stays_good_and_is_renewed",
+    ),
+    Mutant(
+        "collisions are not guessed",
+        MIGRATION,
+        "    if collisions:\n",
+        "    if False:\n",
+        f"{SPELLINGS}::test_the_migration_names_collisions_and_changes_nothing",
+    ),
+]

@@ -1,0 +1,267 @@
+"""A hostile Katana: what keeps S-25 to S-36, and which test notices."""
+
+from tests.support.mutants import Change, Mutant
+
+KATANA = "tests/security/test_katana.py"
+TRANSPORT = "app/katana/transport.py"
+OAUTH = "app/katana/oauth.py"
+CLIENT = "app/katana/client.py"
+CALLBACK = "tests/security/test_callback.py"
+SECRETS = "tests/security/test_secrets.py"
+
+GUARDS = [
+    Mutant(
+        "a certificate is looked at",
+        TRANSPORT,
+        "    session.trust_env = False\n",
+        "    session.trust_env = False\n    session.verify = False\n    disable_warnings()\n",
+        f"{KATANA}::test_s25_whoever_cannot_show_who_they_are_gets_nothing",
+        also=(
+            Change(
+                TRANSPORT,
+                "from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout\n",
+                "from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout\n"
+                "from urllib3 import disable_warnings\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "an answer comes until a deadline",
+        TRANSPORT,
+        "        left = self._deadline - time.monotonic()\n",
+        "        left = 60.0\n",
+        f"{KATANA}::test_s27_every_request_ends_and_others_are_served_meanwhile",
+    ),
+    Mutant(
+        "a page ends",
+        "app/pages/katana_api.py",
+        "monotonic() + PAGE_SECONDS",
+        "monotonic() + 10 * PAGE_SECONDS",
+        "tests/pages/test_dashboard.py::test_a_page_asks_no_longer_than_its_time",
+    ),
+    Mutant(
+        "a body has its limit",
+        TRANSPORT,
+        "            if len(body) > self.body_bytes:\n",
+        "            if False:\n",
+        f"{KATANA}::test_s28_nonsense_is_one_error_and_takes_no_memory",
+    ),
+    Mutant(
+        "bytes that are no text cost no token",
+        OAUTH,
+        'json.detect_encoding(response.content), "replace")',
+        'json.detect_encoding(response.content), "ignore")',
+        "tests/katana/test_login.py::test_nonsense_is_an_answer_lost",
+    ),
+    Mutant(
+        "a control character costs no token",
+        OAUTH,
+        "strict=False",
+        "strict=True",
+        "tests/katana/test_login.py::test_a_flaw_in_what_is_not_used_costs_no_token",
+    ),
+    Mutant(
+        "a member with two values has none",
+        OAUTH,
+        "        if not _is_same(members[name], value):\n",
+        "        if False:\n",
+        "tests/katana/test_login.py::test_two_access_tokens_are_none",
+    ),
+    Mutant(
+        "a repeated member costs no token",
+        OAUTH,
+        "        if not _is_same(members[name], value):\n",
+        "        if members[name] is not value:\n",
+        "tests/katana/test_login.py::test_a_flaw_in_what_is_not_used_costs_no_token",
+    ),
+    Mutant(
+        "a long number costs no token",
+        OAUTH,
+        'return int(digits) if len(digits) < 20 else float("inf")',
+        "return int(digits)",
+        "tests/katana/test_login.py::test_a_flaw_in_what_is_not_used_costs_no_token",
+    ),
+    Mutant(
+        "a missing type costs no token",
+        OAUTH,
+        '    if token_type in (None, ""):\n        return True\n',
+        "",
+        "tests/katana/test_login.py::test_a_flaw_in_what_is_not_used_costs_no_token",
+    ),
+    Mutant(
+        "what has arrived is read however late",
+        TRANSPORT,
+        "        return self._read_without_waiting(buffer)\n",
+        '        raise TimeoutError("deadline")\n',
+        "tests/katana/test_transport.py::test_what_has_arrived_is_read_however_late",
+    ),
+    Mutant(
+        "what is sent on and on after the deadline is not read for ever",
+        TRANSPORT,
+        "        if self._late_bytes >= LATE_BYTES:\n",
+        "        if False:\n",
+        "tests/katana/test_transport.py::test_late_reading_has_a_limit",
+    ),
+    Mutant(
+        "a record is read with care",
+        "app/katana/client.py",
+        "    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):\n",
+        "    except KeyError:\n",
+        f"{KATANA}::test_s28_nonsense_of_the_api_is_one_error",
+    ),
+    Mutant(
+        "a number is one that can be written",
+        "app/katana/records.py",
+        " and abs(number.adjusted()) <= DIGITS",
+        "",
+        f"{KATANA}::test_s28_nonsense_of_the_api_is_one_error",
+    ),
+    Mutant(
+        "one odd record costs that record",
+        CLIENT,
+        "            unread += 1\n",
+        "            raise\n",
+        "tests/katana/test_client.py::test_one_odd_record_costs_that_record",
+    ),
+    Mutant(
+        "an id may be text",
+        "app/katana/records.py",
+        "isinstance(value, int | str) and not",
+        "isinstance(value, int) and not",
+        "tests/katana/test_client.py::test_an_id_is_the_same_as_number_and_as_text",
+    ),
+    Mutant(
+        "a name reorders no text",
+        "app/katana/records.py",
+        'BIDIRECTIONAL.sub("", value)',
+        "value",
+        "tests/katana/test_client.py::test_a_name_reorders_no_text_around_it",
+    ),
+    Mutant(
+        "a text is one that can be stored",
+        "app/katana/records.py",
+        'UNSTORABLE.sub(" ", BIDIRECTIONAL.sub("", value))',
+        "value",
+        f"{KATANA}::test_s28_nonsense_for_a_name_costs_nothing",
+    ),
+    Mutant(
+        "a token is one",
+        OAUTH,
+        "        and 0 < len(value) <= TOKEN_CHARACTERS\n",
+        "        and len(value) <= TOKEN_CHARACTERS\n",
+        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+    ),
+    Mutant(
+        "a token is visible",
+        OAUTH,
+        """all("!" <= c <= "~" for c in value)""",
+        "True",
+        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+    ),
+    Mutant(
+        "a scope is printable",
+        OAUTH,
+        "scope[:500] if isinstance(scope, str) and _is_plain(scope) else None",
+        "scope",
+        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+    ),
+    Mutant(
+        "a type has no case",
+        OAUTH,
+        'token_type.strip().lower() == "bearer"',
+        'token_type == "Bearer"',
+        f"{KATANA}::test_s30_a_bearer_token_is_one_in_any_case_and_no_other_is_taken",
+    ),
+    Mutant(
+        "no other type is taken",
+        OAUTH,
+        'if not _is_bearer(answer.get("token_type")) or not',
+        "if not",
+        f"{KATANA}::test_s30_a_bearer_token_is_one_in_any_case_and_no_other_is_taken",
+    ),
+    Mutant(
+        "a life is at least a second",
+        OAUTH,
+        "STATED_LIFE_SECONDS = range(1, ",
+        "STATED_LIFE_SECONDS = range(0, ",
+        f"{KATANA}::test_s31_a_life_that_is_not_stated_is_a_short_one",
+    ),
+    Mutant(
+        "a first grant has a refresh token",
+        OAUTH,
+        "        if grant.refresh_token is None:\n",
+        "        if False:\n",
+        f"{KATANA}::test_s32_without_a_refresh_token_nothing_begins_and_nothing_ends",
+    ),
+    Mutant(
+        "a word says more than a status",
+        OAUTH,
+        '    if word == "invalid_grant" or word in USERS_TO_MEND:\n',
+        '    if (word == "invalid_grant" or word in USERS_TO_MEND) and status == 400:\n',
+        f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
+    ),
+    Mutant(
+        "an answer with another status is no grant",
+        OAUTH,
+        "if response.status_code in SUCCESS and answer is not None",
+        "if answer is not None",
+        f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
+    ),
+    Mutant(
+        "a token stays in its header",
+        "app/katana/client.py",
+        "        if not (token.isascii() and token.isprintable()):\n",
+        "        if False:\n",
+        f"{KATANA}::test_s36_a_token_that_cannot_be_sent_is_not",
+    ),
+    Mutant(
+        "no redirect is followed",
+        TRANSPORT,
+        "    session.get_redirect_target = _nowhere  # type: ignore[assignment, method-assign]\n",
+        "",
+        f"{KATANA}::test_s26_no_redirect_is_followed_anywhere",
+        also=(
+            Change(
+                OAUTH,
+                "                allow_redirects=False,\n                **fields,\n",
+                "                **fields,\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a secret stands in the body",
+        OAUTH,
+        'token_endpoint_auth_method="client_secret_post",  # noqa: S106  a method\'s name\n',
+        "",
+        f"{KATANA}::test_s34_secrets_travel_in_the_body_alone",
+    ),
+    Mutant(
+        "a refresh names the way back too",
+        OAUTH,
+        "                redirect_uri=self.settings.redirect_uri,\n                timeout=",
+        "                timeout=",
+        (
+            f"{KATANA}::test_s34_secrets_travel_in_the_body_alone",
+            f"{CALLBACK}::test_s14_the_way_back_is_never_taken_from_a_request",
+        ),
+    ),
+    Mutant(
+        "a token stands in its header alone",
+        CLIENT,
+        "params=query,",
+        'params={**(query or {}), "access_token": token},',
+        (
+            f"{KATANA}::test_s34_secrets_travel_in_the_body_alone",
+            f"{SECRETS}::test_s37_no_library_tells_a_secret_either",
+        ),
+    ),
+    Mutant(
+        "the next page is where this app looks for it",
+        CLIENT,
+        "            records = _records(response)\n",
+        '            if "next" in response.links:\n'
+        '                self._session.get(response.links["next"]["url"], timeout=ANSWER_SECONDS)\n'
+        "            records = _records(response)\n",
+        f"{KATANA}::test_s35_nobody_leads_the_app_elsewhere",
+    ),
+]

@@ -1,0 +1,159 @@
+"""Secrets and keys: what keeps S-37 to S-43, and which test notices."""
+
+from tests.support.mutants import Change, Mutant
+
+SECRETS = "tests/security/test_secrets.py"
+CALLBACK = "tests/security/test_callback.py"
+CONFIG = "app/settings/config.py"
+VAULT = "app/connections/vault.py"
+
+TRACED = "tests/katana/test_tracing.py::test_each_request_to_katana_is_a_span_without_a_secret"
+
+GUARDS = [
+    Mutant(
+        "a span has the path without the query",
+        "app/katana/tracing.py",
+        "template = path_template(parts.path)",
+        'template = f"{parts.path}?{parts.query}"',
+        TRACED,
+    ),
+    Mutant(
+        "a span has no text of an error",
+        "app/katana/tracing.py",
+        "record_exception=False",
+        "record_exception=True",
+        TRACED,
+    ),
+    Mutant(
+        "a path is told without ids",
+        "app/katana/tracing.py",
+        'part if WORD.fullmatch(part) else "{id}"',
+        "part",
+        "tests/katana/test_tracing.py::test_a_path_is_told_without_what_it_identifies",
+    ),
+    Mutant(
+        "gunicorn writes no query",
+        "gunicorn.conf.py",
+        "        self.error_log.addFilter(logs.without_query)\n",
+        "",
+        f"{SECRETS}::test_s37_gunicorn_writes_no_query",
+    ),
+    Mutant(
+        "a token is sealed",
+        VAULT,
+        "self._ciphers[kid].encrypt(nonce, text.encode(), _associated_data(kid, place))",
+        "text.encode()",
+        f"{SECRETS}::test_s37_s38_s40_no_secret_is_written_down",
+        also=(
+            Change(
+                VAULT,
+                "self._ciphers[kid].decrypt(nonce, ciphertext, _associated_data(kid, place))",
+                "ciphertext",
+            ),
+        ),
+    ),
+    Mutant(
+        "a token is sealed to its user",
+        VAULT,
+        "[FORMAT, kid, place.table, place.column, place.row, place.user]",
+        "[FORMAT, kid, place.table, place.column]",
+        f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
+    ),
+    Mutant(
+        "a token is sealed to its column",
+        VAULT,
+        "[FORMAT, kid, place.table, place.column, place.row, place.user]",
+        "[FORMAT, kid, place.table, place.row, place.user]",
+        f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
+    ),
+    Mutant(
+        "a value that has moved is not overwritten",
+        "app/connections/fleet/key_rotation.py",
+        "column(old.place.column) == old.sealed)",
+        "True)",
+        "tests/connections/test_keys.py::test_a_refresh_in_between_wins",
+    ),
+    Mutant(
+        "a secret serves one purpose",
+        CONFIG,
+        '    reader.refuse_reuse("SECRET_KEY", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")\n',
+        "",
+        f"{SECRETS}::test_s43_s74_wrong_settings_serve_nobody",
+    ),
+    Mutant(
+        "what developers use is not for users",
+        CONFIG,
+        "        reader.refuse_what_developers_use()\n",
+        "        pass\n",
+        f"{SECRETS}::test_s43_s74_wrong_settings_serve_nobody",
+    ),
+    Mutant(
+        "wrong keys serve nobody",
+        "wsgi.py",
+        "        key_check.require(app)",
+        "        pass",
+        f"{SECRETS}::test_s42_a_wrong_key_serves_nobody_and_touches_no_row",
+    ),
+    Mutant(
+        "a damaged row is no wrong key",
+        "app/connections/key_check.py",
+        "damaged = DAMAGED if opened else 0",
+        "damaged = 0",
+        f"{SECRETS}::test_s42_a_damaged_row_keeps_nobody_from_being_served",
+    ),
+    Mutant(
+        "the oldest tokens are tried too",
+        "app/connections/fleet/sealed_tokens.py",
+        "for order in (renewed.desc(), renewed)",
+        "for order in (renewed.desc(),)",
+        f"{SECRETS}::test_s42_a_key_that_was_taken_away_too_early_is_asked_for",
+    ),
+    Mutant(
+        "a grant that cannot be stored is not written elsewhere",
+        "app/pages/connect.py",
+        "    return parts.lifecycle.connect(current_user.id, grant, answer.state)\n",
+        "    try:\n"
+        "        return parts.lifecycle.connect(current_user.id, grant, answer.state)\n"
+        "    except Exception:\n"
+        '        logger.exception("not stored: %s", grant.refresh_token)\n'
+        "        raise\n",
+        f"{SECRETS}::test_s39_each_statement_failing_in_turn_tells_nothing",
+    ),
+    Mutant(
+        "a grant does not show itself",
+        "app/katana/oauth.py",
+        "    refresh_token: str | None = field(repr=False)\n",
+        "    refresh_token: str | None\n",
+        f"{SECRETS}::test_s39_what_holds_a_secret_does_not_show_it",
+    ),
+    Mutant(
+        "a holder stays one",
+        "app/connections/lifecycle.py",
+        "from dataclasses import dataclass\n",
+        "from dataclasses import asdict, dataclass\n",
+        f"{SECRETS}::test_s39_nothing_turns_a_holder_inside_out",
+    ),
+    Mutant(
+        "a database that is away says nothing against a key",
+        "app/connections/key_check.py",
+        "        except SQLAlchemyError as error:\n",
+        "        except ZeroDivisionError as error:\n",
+        f"{SECRETS}::test_s42_without_a_database_the_keys_are_not_judged",
+    ),
+    Mutant(
+        "every key of the ring opens",
+        VAULT,
+        "for key in keys}",
+        "for key in keys[:1]}",
+        f"{SECRETS}::test_s42_keys_are_changed_beside_live_traffic",
+    ),
+    Mutant(
+        "the sweep finds what a test did not look for",
+        "app/pages/connect.py",
+        "    if grant.scope not in {None, SCOPE}:\n",
+        '    logger.debug("granted %s", grant.access_token)\n'
+        "    if grant.scope not in {None, SCOPE}:\n",
+        f"{CALLBACK}::test_s19_the_callback_shows_nothing_and_leaves_a_clean_address",
+        by_sweep=True,
+    ),
+]

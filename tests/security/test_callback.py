@@ -1,0 +1,440 @@
+"""Coming back from Katana, attacked from outside: S-12 to S-24, each test named by its item.
+
+S-13, which issuer an answer is from, is in `test_issuer.py`. Items that do not apply in
+part:
+
+S-13  more than one login server: there is one. A fork that adds a region or a second toolkit must
+      store in the attempt which of them it is for, and give each a redirect URI of its own.
+S-20  that a browser obeys the header: `tests/pages/test_browser.py` sees it in Chromium.
+S-23  a `next` that leads back to where one was: there is none. A fork that adds one must take it
+      from a list of its own pages, never from the address.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPResponse
+from urllib.parse import quote, urljoin, urlsplit
+
+import pytest
+from flask import Flask
+
+from app.database.db import db
+from tests.support.actors import Maker
+from tests.support.callbacks import callback, query
+from tests.support.pages import Page
+from tests.support.rig import Rig
+from tests.support.rows import attempts
+from tests.support.sandbox import Sandbox
+from tests.support.statements import statements
+
+ALDER = "Alder &amp; Spoke Bicycles"
+USED_UP = "This link from Katana no longer works"
+LONG = 4097  # one more than what is read
+
+#: What no answer of Katana's looks like; `{state}` is that of an attempt under way.
+DOUBTFUL = (
+    "",
+    "code=c",
+    "state={state}",
+    "code=&state={state}",
+    "code=c&state=",
+    "code=c&code=d&state={state}",
+    "code=c&code=c&state={state}",
+    "code=c&state={state}&state={state}",
+    "code=c&state=x&state={state}",
+    "code=c&error=access_denied&state={state}",
+    "error=access_denied&error=server_error&state={state}",
+    "error=&state={state}",
+    "error=access_denied",
+    "code=c&state={state}&iss=a&iss=b",
+    "code=c&state={state}&iss=",
+    "code=c%00&state={state}",
+    "code=c&state={state}%00",
+    "code=c%0d%0aSet-Cookie:x=y&state={state}",
+    "code=c%0a&state={state}",
+    "code=c&state={state}&iss=%0d%0aX-Y:z",
+    "code=c%E2%80%AE&state={state}",
+)
+#: Only a form is read at such a length; a request line that long ends at the server (414).
+ENDLESS = (
+    f"code={'c' * LONG}&state={{state}}",
+    f"code=c&state={'s' * LONG}",
+    f"error={'e' * LONG}&state={{state}}",
+)
+
+#: Where an open redirect would lead away; the list grew out of other apps' holes.
+ELSEWHERE = (
+    "//evil.example",
+    "///evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "/%09/evil.example",
+    "/%2f/evil.example",
+    "https:evil.example",
+    "http:///evil.example",
+    "https://evil.example",
+    "javascript:alert(1)",
+    "//app@evil.example",
+    "/a%0d%0aX-Evil: y",
+    "/sign-in?next=//evil.example",
+    "%0d%0aLocation: //evil.example",
+    "/" + "a" * 900,
+)
+AWAY = re.compile(r"evil|javascript|X-Evil", re.IGNORECASE)
+
+MARK = "canary-in-the-mine"
+#: What could do harm if a page, a header or a line of the log repeated it.
+HOSTILE = (
+    f"<svg onload=alert('{MARK}')>",
+    f"javascript:{MARK}",
+    f"\r\nSet-Cookie: {MARK}=1",
+    f"\u202e{MARK}",
+    f"{MARK} call +372 5555 5555 to unlock your factory",
+    f"{{{{ 7*7 }}}}{MARK}",
+    MARK * 50,
+    MARK * 500,
+)
+
+
+@pytest.fixture
+def ada(rig: Rig) -> Maker:
+    """A maker who is signed in."""
+    ada = rig.maker("ada")
+    ada.sign_up()
+    return ada
+
+
+@pytest.fixture
+def katana_is_not_asked(rig: Rig) -> Iterator[None]:
+    """At the end of the test no code was sent."""
+    yield
+    assert not rig.sandbox.ledger().of("exchange"), "a refused callback asked Katana"
+
+
+def test_s12_a_callback_that_is_loaded_again_leads_to_the_dashboard(rig: Rig, ada: Maker) -> None:
+    """S-12: reloading or going back exchanges nothing twice and frightens nobody."""
+    answer = rig.sandbox.approve(ada.begin())
+    ada.return_with(answer)
+
+    pages = [ada.browser.send("GET", answer.url) for _ in range(3)]
+
+    assert {(page.status, page.location) for page in pages} == {(303, "/dashboard")}
+    assert len(rig.sandbox.ledger().of("exchange")) == 1
+    assert ALDER in ada.dashboard().text
+
+
+def test_s12_somebody_elses_finished_callback_is_refused(rig: Rig, ada: Maker) -> None:
+    """S-12: that it was a repeat is told to the one whom it connected, and to nobody else."""
+    bob = rig.maker("bob")
+    bob.sign_up()
+    answer = rig.sandbox.approve(ada.begin())
+    ada.return_with(answer)
+
+    assert bob.browser.send("GET", answer.url).status == 400
+    assert len(rig.sandbox.ledger().of("exchange")) == 1
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host", "Forwarded", "X-Forwarded-Proto"])
+def test_s14_the_way_back_is_never_taken_from_a_request(rig: Rig, ada: Maker, header: str) -> None:
+    """S-14: whatever a request claims to be, Katana gets the configured address, all three times.
+
+    The third is the refresh request, for which Katana's page lists the address too.
+    """
+    value = {"Forwarded": "host=evil.example", "X-Forwarded-Proto": "https"}.get(
+        header, "evil.example"
+    )
+    form = ada.dashboard().form("/katana/connect").fields
+
+    page = ada.browser.send("POST", "/katana/connect", form, {header: value})
+
+    if header == "Host":
+        assert page.status == 400
+        return
+    assert query(page.location or "")["redirect_uri"] == rig.environ["KATANA_REDIRECT_URI"]
+    back = rig.sandbox.approve(page.location or "").url
+    assert ada.browser.send("GET", back, headers={header: value}).location == "/dashboard"
+    rig.sandbox.expire()
+    assert ada.browser.send("GET", "/dashboard", headers={header: value}).status == 200
+    asked = [*rig.sandbox.ledger().of("exchange"), *rig.sandbox.ledger().of("refresh")]
+    # The sandbox compares the address letter by letter, so that it was sent is enough here.
+    assert [("redirect_uri" in request.fields, request.status) for request in asked] == [
+        (True, 200),
+        (True, 200),
+    ]
+
+
+@pytest.mark.usefixtures("katana_is_not_asked")
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("method", "answers"), [("GET", DOUBTFUL), ("POST", DOUBTFUL + ENDLESS)], ids=["GET", "POST"]
+)
+def test_s15_a_doubtful_answer_is_refused_before_anything_else(
+    rig: Rig, ada: Maker, method: str, answers: tuple[str, ...]
+) -> None:
+    """S-15: it costs no request, no attempt and no connection, and is never a failure of ours."""
+    state = query(ada.begin())["state"]
+
+    for doubtful in answers:
+        given = doubtful.format(state=state)
+        url = f"/katana/callback?{given}" if method == "GET" else "/katana/callback"
+        page = ada.browser.send(method, url, given if method == "POST" else None)
+
+        assert page.status == 400, doubtful
+        assert USED_UP in page.text, doubtful
+        assert attempts(rig.app) == 1, doubtful
+
+
+@pytest.mark.usefixtures("katana_is_not_asked")
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    ("error", "status", "title"),
+    [
+        ("access_denied", 200, "You did not connect"),
+        ("server_error", 400, "Katana had a problem"),
+        ("temporarily_unavailable", 400, "Katana is busy"),
+        ("invalid_request", 400, "Katana did not understand this app"),
+        ("unauthorized_client", 400, "Katana does not know this app"),
+        ("unsupported_response_type", 400, "Katana did not understand this app"),
+        ("invalid_scope", 400, "Katana does not give this app the access it asks for"),
+        ("call_this_number", 400, "Katana was not connected"),
+    ],
+)
+def test_s16_an_error_is_told_in_our_words(
+    rig: Rig, ada: Maker, error: str, status: int, title: str
+) -> None:
+    """S-16: each known code has its own words, any other the general ones, and all a way on."""
+    state = query(ada.begin())["state"]
+
+    page = ada.get(callback(error=error, state=state))
+
+    assert page.status == status
+    assert f"<h1>{title}</h1>" in page.text
+    assert page.form("/katana/connect")
+    assert attempts(rig.app) == 0
+    assert ada.get(callback(error=error, state=state)).status == 400
+
+
+@pytest.mark.usefixtures("katana_is_not_asked")
+@pytest.mark.one_database
+@pytest.mark.parametrize("error", ["access_denied", "server_error", "call_this_number"])
+def test_s16_an_error_with_a_foreign_state_says_nothing_of_it(
+    rig: Rig, ada: Maker, error: str
+) -> None:
+    """S-16: the state is judged first, so nobody can make this app say that Katana failed."""
+    ada.begin()
+
+    page = ada.get(callback(error=error, state="x" * 43))
+
+    assert page.status == 400
+    assert USED_UP in page.text
+    assert attempts(rig.app) == 1
+
+
+@pytest.mark.usefixtures("katana_is_not_asked")
+@pytest.mark.one_database
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+def test_s17_nothing_of_the_address_shows_up_anywhere(rig: Rig, ada: Maker, hostile: str) -> None:
+    """S-17: what stands in a URL gets into no page, no header, no cookie and no line of the log."""
+    state = query(ada.begin())["state"]
+    texts = {"error_description": hostile, "error_uri": hostile, "canary": hostile}
+    pages = [
+        ada.browser.send("GET", callback(**given, **texts))
+        for given in (
+            {"error": hostile, "state": state},
+            {"error": "access_denied", "state": hostile},
+            {"error": "access_denied", "state": state},
+            {"code": hostile, "state": "x" * 43},
+            {"code": "c", "state": "x" * 43, "iss": hostile},
+        )
+    ]
+    pages.append(ada.browser.send("POST", "/katana/callback", {"state": hostile, "x": hostile}))
+
+    for page in pages:
+        assert page.status in {200, 400, 414}
+        assert MARK not in page.text
+        assert MARK not in str(page.headers)
+    assert MARK not in str(ada.browser.cookies)
+    assert MARK not in ada.dashboard().text
+    assert MARK not in rig.log()
+
+
+@pytest.mark.one_database
+def test_s18_a_post_becomes_a_get_and_does_nothing_else(rig: Rig, ada: Maker) -> None:
+    """S-18: it needs no cookie, passes the four parameters on, and nothing else of the form."""
+    rig.sandbox.rules(callback_method="post")
+    answer = rig.sandbox.approve(ada.begin())
+    assert answer.form
+
+    posted = rig.jar().send("POST", "/katana/callback", answer.form | {"other": "x"})
+
+    assert (posted.status, posted.text) == (303, "")
+    assert urlsplit(posted.location or "").path == "/katana/callback"
+    assert query(posted.location or "") == answer.form
+    assert "Set-Cookie" not in posted.headers
+    assert not rig.sandbox.ledger().of("exchange")
+    assert attempts(rig.app) == 1
+    assert f"Connected to {ALDER}." in ada.get(posted.location or "").text
+
+
+@pytest.mark.usefixtures("katana_is_not_asked")
+@pytest.mark.one_database
+def test_s18_no_other_method_reaches_the_callback(rig: Rig, ada: Maker) -> None:
+    """S-18: a HEAD request, such as a mail scanner's, looks at the page and uses nothing up."""
+    path = callback(code="c", state=query(ada.begin())["state"])
+
+    for method in ("HEAD", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "GETX"):
+        assert ada.browser.send(method, path).status in {405, 501}, method
+    override = {"X-HTTP-Method-Override": "GET", "X-Method-Override": "GET"}
+    assert ada.browser.send("PUT", path, headers=override).status == 405
+
+    assert attempts(rig.app) == 1
+
+
+@pytest.mark.one_database
+def test_s19_the_callback_shows_nothing_and_leaves_a_clean_address(rig: Rig, ada: Maker) -> None:
+    """S-19: a redirect without a body, to an address without a code."""
+    page = ada.browser.send("GET", rig.sandbox.approve(ada.begin()).url)
+
+    assert (page.status, page.location, page.text) == (303, "/dashboard", "")
+
+
+@pytest.mark.one_database
+def test_s19_no_page_loads_anything_from_elsewhere(rig: Rig, ada: Maker) -> None:
+    """S-19: no script, picture, font or count of visitors sees an address of ours."""
+    ada.connect()
+    shown = [rig.jar().send("GET", path) for path in ("/", "/sign-in", "/sign-up", "/nowhere")]
+    shown += [ada.dashboard(), ada.get(callback(code="c", state="x")), ada.connect(decision="no")]
+
+    for page in shown:
+        loaded = re.findall(r'\b(?:src|href|action)="([^"]*)"', page.text)
+        assert loaded
+        for address in loaded:
+            ours = urljoin(rig.served.url, address)
+            assert urlsplit(ours).netloc == urlsplit(rig.served.url).netloc
+        assert page.text.count("<script") == page.text.count('<script src="/static/page.js')
+
+
+@pytest.mark.one_database
+def test_s20_s21_no_answer_is_kept_or_passes_its_address_on(rig: Rig, ada: Maker) -> None:
+    """S-20, S-21: every answer but the static files, with a session and without, errors included.
+
+    Forms need an Origin to be judged by, so that their pages may name themselves to this site.
+    """
+    at_katana = rig.sandbox.approve(ada.begin())
+    answers: dict[str, Page] = {}
+    for who, jar in (("ada", ada.browser), ("nobody", rig.jar())):
+        for path in sorted({rule.rule for rule in rig.app.url_map.iter_rules()} | {"/nowhere"}):
+            if "<" not in path:
+                for method in ("GET", "POST"):
+                    answers[f"{who} {method} {path}"] = jar.send(method, path)
+    answers["connected"] = ada.browser.send("GET", at_katana.url)
+    answers["cancelled"] = ada.connect(decision="cancel")
+
+    assert len(answers) > 40
+    for name, page in answers.items():
+        assert page.headers["Cache-Control"] == "no-store", name
+        assert "Cookie" in page.headers["Vary"], name
+        referrer = page.headers["Referrer-Policy"]
+        if "/katana/callback" in name or page.status >= 400 or name == "connected":
+            assert referrer == "no-referrer", name
+        else:
+            assert referrer in {"same-origin", "strict-origin", "no-referrer"}, name
+
+
+@pytest.mark.usefixtures("katana_is_not_asked")
+@pytest.mark.one_database
+def test_s22_a_flood_of_junk_costs_no_request_and_stops_nobody_else(rig: Rig, ada: Maker) -> None:
+    """S-22: 320 made-up callbacks meet a limit over both workers, and Bob still connects."""
+    bob = rig.maker("bob")
+    bob.sign_up()
+    asked = len(rig.sandbox.ledger().requests)
+    tabs = [rig.copy_of(ada.browser) for _ in range(8)]
+
+    def flood(tab: int) -> list[int]:
+        urls = [callback(code="c", state=f"{tab}-{n}") for n in range(40)]
+        return [tabs[tab].send("GET", url).status for url in urls]
+
+    with ThreadPoolExecutor(len(tabs)) as pool:
+        statuses = [status for came in pool.map(flood, range(len(tabs))) for status in came]
+
+    assert set(statuses) == {400, 429}
+    # A request is let in before it is counted, so that one more for each tab may slip through.
+    assert 120 <= statuses.count(400) <= 120 + len(tabs)
+    assert len(rig.sandbox.ledger().requests) == asked
+    assert bob.get(callback(error="access_denied", state=query(bob.begin())["state"])).status == 200
+
+
+@pytest.mark.one_database
+def test_s22_the_thousandth_made_up_callback_costs_no_more_than_the_first(
+    app: Flask, maker: Maker, sandbox: Sandbox
+) -> None:
+    """S-22: it asks nothing of Katana, and no more of the database, whatever came before it."""
+    maker.sign_up()
+    urls = [callback(code="c", state=f"made-up-{n}") for n in range(1000)]
+
+    with app.app_context():
+        engine = db.engine
+    with statements(engine) as seen:
+        statuses, costs = [], []
+        for url in urls:
+            before = len(seen)
+            statuses.append(maker.browser.send("GET", url).status)
+            costs.append(len(seen) - before)
+
+    assert set(statuses) == {400, 429}
+    assert statuses.count(429) > 700
+    assert 0 < max(costs[100:]) <= max(costs[:100])
+    assert not sandbox.ledger().requests
+
+
+def literally(rig: Rig, target: str) -> HTTPResponse:
+    """The answer to a request for `target` as it is; most clients tidy it up."""
+    connection = HTTPConnection("localhost", urlsplit(rig.served.url).port or 80, timeout=30)
+    connection.putrequest("GET", target, skip_host=False)
+    connection.endheaders()
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer
+
+
+@pytest.mark.accounts
+@pytest.mark.one_database
+def test_s23_nobody_is_sent_elsewhere(rig: Rig, ada: Maker) -> None:
+    """S-23: no address in a query or a form leads off this site, and none is a failure of ours."""
+    ada.sign_out()
+    names = ("next", "url", "return_to", "redirect_uri")
+
+    for target in ELSEWHERE:
+        given = "&".join(f"{name}={quote(target, safe='%')}" for name in names)
+        closed = ada.browser.send("GET", f"/dashboard?{given}")
+        form = ada.browser.send("GET", f"/sign-in?{given}").form("/sign-in").fields
+        filled = form | {"email": ada.email, "password": ada.password, "next": target}
+        signed_in = ada.browser.send("POST", f"/sign-in?{given}", filled)
+        again = ada.browser.send("GET", f"/sign-in?{given}")
+        missing = literally(rig, quote(target, safe="%/:\\@"))
+        signed_out = ada.submit(ada.dashboard(), "/sign-out", next=target)
+
+        assert (closed.status, closed.location) == (303, "/sign-in"), target
+        assert (signed_in.status, signed_in.location) == (303, "/dashboard"), target
+        assert (again.status, again.location) == (303, "/dashboard"), target
+        assert (signed_out.status, signed_out.location) == (303, "/"), target
+        assert missing.status < 500, target
+        assert not AWAY.search(str(missing.getheaders())), target
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("scope", ["offline_access admin", "read", ""])
+def test_s24_another_scope_than_was_asked_for_is_logged(rig: Rig, ada: Maker, scope: str) -> None:
+    """S-24: this app asks for one scope, and nothing in it looks at what else was granted."""
+    given = {"access_token": "AT", "refresh_token": "RT", "token_type": "Bearer", "scope": scope}
+    rig.sandbox.fault("exchange", "body", text=json.dumps(given), content_type="application/json")
+    rig.sandbox.fault("api", "status", status=500)
+
+    page = ada.browser.send("GET", rig.sandbox.approve(ada.begin()).url)
+
+    assert (page.status, page.location) == (303, "/dashboard")
+    assert "Katana granted another scope than offline_access" in rig.log()

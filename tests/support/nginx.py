@@ -1,0 +1,122 @@
+"""nginx as docs/running.md sets it up, on loopback, with its own certificate authority."""
+
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+from app.settings.config import ROOT
+from tests.support.servers import reserved_port
+from tests.support.until import until
+
+STOP_SECONDS = 20
+
+AROUND = """
+{user}
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {readme}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """Where it will be, or is."""
+
+    port: int
+    folder: Path
+    #: Where it listens.
+    address: str = "127.0.0.1"
+
+    @property
+    def url(self) -> str:
+        """The address that users have."""
+        return f"https://localhost:{self.port}"
+
+    @property
+    def authority(self) -> Path:
+        """Who has signed its certificate, for those who shall believe it."""
+        return self.folder / "authority.pem"
+
+    def logs(self) -> str:
+        """All that it has written."""
+        return "".join(path.read_text() for path in self.folder.glob("*.log"))
+
+
+def find_nginx() -> str | None:
+    """Where nginx is on this machine, None if nowhere."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+@contextmanager
+def placed(folder: Path) -> Iterator[Nginx]:
+    """A place for it, with its certificate; it does not run yet."""
+    folder.mkdir()
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "both.pem")
+    with reserved_port() as port:
+        nginx = Nginx(port, folder)
+        authority.cert_pem.write_to_path(nginx.authority)
+        yield nginx
+
+
+@contextmanager
+def running(executable: str, nginx: Nginx, servers: Sequence[str]) -> Iterator[None]:
+    """It runs in front of these servers, each host:port."""
+    # Started by root, its workers would be of an account that may not read the folder.
+    user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
+    config = nginx.folder / "nginx.conf"
+    readme = _from_docs(nginx, servers)
+    config.write_text(AROUND.format(user=user, folder=nginx.folder, readme=readme))
+    process = subprocess.Popen(
+        (executable, "-e", nginx.folder / "error.log", "-c", config, "-g", "daemon off;")
+    )
+    try:
+        _wait_until_up(nginx, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+
+
+def _from_docs(nginx: Nginx, servers: Sequence[str]) -> str:
+    """The block of docs/running.md, with this machine's paths in place of its own."""
+    (block,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / "docs" / "running.md").read_text())
+    for theirs, ours in {
+        "listen 443 ssl;": f"listen {nginx.address}:{nginx.port} ssl;",
+        "your-app.example;": "localhost;",
+        "/etc/ssl/your-app.example.pem": f"{nginx.folder}/both.pem",
+        "/etc/ssl/your-app.example.key": f"{nginx.folder}/both.pem",
+        "/var/log/nginx/": f"{nginx.folder}/",
+        "server 127.0.0.1:8000;": " ".join(f"server {server};" for server in servers),
+    }.items():
+        assert theirs in block, f"the nginx block of docs/running.md has no {theirs}"
+        block = block.replace(theirs, ours)
+    return str(block)
+
+
+def _wait_until_up(nginx: Nginx, process: "subprocess.Popen[bytes]") -> None:
+    def answers() -> bool:
+        assert process.poll() is None, f"nginx does not start:\n{nginx.logs()}"
+        with socket.socket() as asking:
+            return asking.connect_ex((nginx.address, nginx.port)) == 0
+
+    until(answers)

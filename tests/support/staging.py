@@ -1,0 +1,51 @@
+"""A process that is killed while it holds a token response that the database does not take."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from app.connections.leases import Leases
+from app.connections.refresh import Refresh
+from app.connections.snapshot import Lease
+from app.connections.staged_responses import StagedResponses
+from tests.support.clocks import HeldClock
+from tests.support.connected import Connected, Parts
+from tests.support.holders import Killed
+
+
+class Away(Leases):
+    """The database takes no save."""
+
+    def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
+        raise OperationalError("UPDATE", {}, Exception("the database is away"))
+
+
+class KilledWhileWaiting(HeldClock):
+    """The process is killed while it waits for the next save."""
+
+    def sleep(self, seconds: float) -> None:
+        raise Killed
+
+
+def refresh(parts: Parts, staged: StagedResponses) -> Refresh:
+    """Refreshing with these parts, and with files."""
+    return Refresh(
+        parts.leases, parts.refusal_breaker, parts.login, parts.vault, parts.clock, staged
+    )
+
+
+def die_with_a_response(connected: Connected, clock: HeldClock, staged: StagedResponses) -> Path:
+    """Katana has rotated the token, the database is away, and the process is killed."""
+    clock.move(61)
+    dying = KilledWhileWaiting()
+    dying.moment, dying.elapsed = clock.moment, clock.elapsed
+    connected.clock = dying
+    with pytest.raises(Killed):
+        refresh(connected.parts(Away), staged).fresh_access_token(connected.id)
+    connected.clock = clock
+    assert not connected.holds_the_living_token()
+    (response,) = staged.waiting()
+    return response.path

@@ -1,0 +1,220 @@
+"""Do the tests of the copy's pages bite? Each guard is weakened in a copy, and a test must fail."""
+
+from tests.support.mutants import Change, Mutant, notice_test, place_test
+
+PAGES, BROWSER = "tests/sync/test_copy_pages.py", "tests/sync/test_copy_browser.py"
+ORDERS, STOCK = "app/pages/copy/orders.py", "app/pages/copy/stock.py"
+SEARCH = "app/pages/copy/search.py"
+FRESHNESS, VIEWS = "app/pages/copy/freshness.py", "app/pages/copy/views.py"
+SCRIPT = "app/static/page.js"
+
+MUTANTS = [
+    Mutant(
+        "an order is looked up in one's own copy",
+        ORDERS,
+        "order = db.session.scalar(shown(Order, connection_id).where(",
+        "order = db.session.scalar(select(Order).where(",
+        f"{PAGES}::test_nobody_reaches_an_order_of_somebody_elses",
+    ),
+    Mutant(
+        "a list is of one's own copy",
+        ORDERS,
+        "    matching = shown(Order, connection_id)\n",
+        "    matching = select(Order)\n",
+        f"{PAGES}::test_nobody_reaches_an_order_of_somebody_elses",
+    ),
+    Mutant(
+        "what another account has left is not listed",
+        ORDERS,
+        "    matching = shown(Order, connection_id)\n",
+        "    matching = select(Order).where(Order.connection_id == connection_id)\n",
+        f"{PAGES}::test_what_an_earlier_account_has_left_is_not_shown",
+    ),
+    Mutant(
+        "what another account has left has no page",
+        ORDERS,
+        "order = db.session.scalar(shown(Order, connection_id).where(",
+        "mine = select(Order).where(Order.connection_id == connection_id)\n"
+        "    order = db.session.scalar(mine.where(",
+        f"{PAGES}::test_what_an_earlier_account_has_left_is_not_shown",
+    ),
+    Mutant(
+        "no customer of another account gives an order their name",
+        ORDERS,
+        "named = shown(Customer, connection_id).where(",
+        "named = select(Customer).where(",
+        f"{PAGES}::test_what_an_earlier_account_has_left_is_not_shown",
+    ),
+    Mutant(
+        "no product of another account gives stock its name",
+        "app/pages/copy/products.py",
+        "return shown(Product, connection_id).join(Variant, its)",
+        "return select(Product).join(Variant, its)",
+        f"{PAGES}::test_what_an_earlier_account_has_left_is_not_shown",
+        also=(
+            Change(
+                "app/pages/copy/products.py",
+                "from sqlalchemy import Select, and_",
+                "from sqlalchemy import Select, and_, select",
+            ),
+        ),
+    ),
+    Mutant(
+        "an id is one that a database holds",
+        VIEWS,
+        "<int(max={MOST_ID}):order_id>",
+        "<int:order_id>",
+        f"{PAGES}::test_an_order_that_is_not_there_is_no_page",
+    ),
+    Mutant(
+        "a position tells orders of one moment apart",
+        ORDERS,
+        "return tuple_(Order.ordered_at, Order.id)",
+        "return tuple_(Order.ordered_at, literal(0))",
+        f"{PAGES}::test_orders_of_one_moment_are_all_listed",
+    ),
+    Mutant(
+        "a position is a moment that there is",
+        SEARCH,
+        "except (ValueError, OverflowError):",
+        "except ValueError:",
+        f"{PAGES}::test_no_address_breaks_the_list",
+    ),
+    Mutant(
+        "what is searched for is cleaned",
+        SEARCH,
+        "if character.isprintable())",
+        "if character)",
+        f"{PAGES}::test_a_search_is_cut_and_cleaned",
+    ),
+    Mutant(
+        "what is searched for is no pattern",
+        ORDERS,
+        "Order.number.icontains(text, autoescape=True)",
+        "Order.number.icontains(text)",
+        f"{PAGES}::test_orders_are_found_by_number_and_by_customer",
+    ),
+    Mutant(
+        "a name is found however it is written",
+        ORDERS,
+        "spellings = {text, text.lower(), text.upper(), text.title()}",
+        "spellings = {text}",
+        f"{PAGES}::test_orders_are_found_by_number_and_by_customer",
+    ),
+    Mutant(
+        "what runs short comes first",
+        STOCK,
+        ".order_by(is_short.desc(), ",
+        ".order_by(",
+        f"{PAGES}::test_what_runs_short_comes_first",
+    ),
+    Mutant(
+        "no sum overflows in the database",
+        STOCK,
+        "return cast(type_coerce(amount, BigInteger), Float)",
+        "return type_coerce(amount, BigInteger)  # type: ignore[return-value]",
+        f"{PAGES}::test_amounts_that_no_sum_can_hold_break_nothing",
+    ),
+    Mutant(
+        "a page too far is the last",
+        STOCK,
+        "    if not found and page > 1:\n",
+        "    if False:\n",
+        f"{PAGES}::test_no_page_of_the_stock_is_too_far",
+    ),
+    Mutant(
+        "the dashboard with a copy asks Katana nothing",
+        "app/pages/dashboard.py",
+        "if copied and copied.has_begun else _ask_katana",
+        "if False else _ask_katana",
+        f"{PAGES}::test_the_dashboard_shows_the_copy_and_asks_katana_nothing",
+    ),
+    Mutant(
+        "the dashboard without a copy asks Katana",
+        "app/pages/dashboard.py",
+        "if copied and copied.has_begun else _ask_katana",
+        "if copied else _ask_katana",
+        f"{PAGES}::test_until_a_worker_has_begun_the_dashboard_asks_katana",
+    ),
+    Mutant(
+        "a copy that nobody reads any more is told",
+        FRESHNESS,
+        "LATE_SECONDS = 90.0",
+        "LATE_SECONDS = 1e9",
+        f"{PAGES}::test_a_worker_that_does_not_run_is_told",
+    ),
+    Mutant(
+        "an ended grant is told as such",
+        FRESHNESS,
+        "    if not is_active:\n",
+        "    if False:\n",
+        f"{PAGES}::test_where_katana_has_ended_access_the_copy_is_shown_with_how_old_it_is",
+    ),
+    Mutant(
+        "a version moves with what a hint has named",
+        FRESHNESS,
+        "told = repr((seen, moves, ",
+        "told = repr((seen, ",
+        f"{PAGES}::test_the_version_is_another_one_once_a_page_would_show_something_else",
+    ),
+    Mutant(
+        "a version moves with the age that a page tells",
+        FRESHNESS,
+        'age = as_of((status.at - status.as_of).total_seconds()) if status.as_of else ""',
+        'age = as_of(0) if status.as_of else ""',
+        f"{PAGES}::test_the_version_is_another_one_once_a_page_would_show_something_else",
+    ),
+    Mutant(
+        "the button overrides a pause",
+        VIEWS,
+        "sync.update_now(connection_id)",
+        "sync.hint(connection_id)",
+        f"{PAGES}::test_update_now_makes_everything_due_and_asks_katana_nothing",
+    ),
+    Mutant(
+        "a form leads to a page of ours",
+        VIEWS,
+        'redirect(url_for(BACK.get(request.form.get("back", ""), "dashboard.dashboard")), 303)',
+        'redirect(request.form.get("back", ""), 303)',
+        f"{PAGES}::test_update_now_leads_nowhere_else",
+    ),
+    Mutant(
+        "a name is isolated from the text around it",
+        "templates/copy/parts.html",
+        "<td><bdi>{{ order.customer }}</bdi></td>",
+        "<td>{{ order.customer }}</td>",
+        f"{PAGES}::test_names_from_katana_are_text_of_their_own",
+    ),
+    Mutant(
+        "a script uses up nothing that is told once",
+        "templates/base.html",
+        '!= "empty"',
+        '!= "nothing"',
+        f"{PAGES}::test_a_page_that_follows_uses_up_nothing_that_is_told_once",
+    ),
+    Mutant(
+        "the focus stays where it is",
+        SCRIPT,
+        "if (place >= 0) focusable(part)[place]?.focus();",
+        "",
+        f"{BROWSER}::test_a_new_order_appears_by_itself",
+    ),
+    Mutant(
+        "a page that cannot follow says so",
+        SCRIPT,
+        "follow.hidden = failures < LOST_AFTER;",
+        "",
+        f"{BROWSER}::test_a_page_that_cannot_follow_says_so",
+    ),
+    Mutant(
+        "another state of the connection is another page",
+        SCRIPT,
+        "  if (!isSame) {\n",
+        "  if (false) {\n",
+        f"{BROWSER}::test_where_the_connection_has_become_another_the_page_is_loaded_again",
+    ),
+]
+
+
+test_every_guard_is_where_the_list_says = place_test(MUTANTS)
+test_every_guard_is_noticed_when_it_is_gone = notice_test(MUTANTS)

@@ -1,0 +1,338 @@
+"""Do the tests of sync bite? Each guard is weakened in a copy, and a test must fail.
+
+The list is the proof: what was changed, and which test notices.
+"""
+
+from tests.support.mutants import Change, Mutant, notice_test, place_test
+
+SYNC, FEED = "tests/sync/test_sync.py", "tests/sync/test_feed.py"
+BUDGET, WORKER = "tests/sync/test_budget.py", "tests/sync/test_worker.py"
+OUTBOX = "tests/sync/test_outbox.py"
+MOVING = f"{SYNC}::test_what_moves_between_two_pages_makes_no_other_record_be_skipped"
+SCALE = "tests/sync/test_scale.py"
+PASSES, READING = "app/sync/passes.py", "app/sync/reading.py"
+ACCOUNTS, DUE = "app/sync/accounts.py", "app/sync/due.py"
+
+MUTANTS = [
+    Mutant(
+        "a page and its cursor are one commit",
+        READING,
+        "        with self._page(held) as database:\n            self.storing",
+        "        with self.engine.begin() as early:\n"
+        "            self.cursors.set(early, held, values | {'lease_owner': 'nobody'})\n"
+        "        with self._page(held) as database:\n            self.storing",
+        f"{SYNC}::test_killed_at_any_statement_it_goes_on_where_it_was",
+    ),
+    Mutant(
+        "a pass begins before its position",
+        PASSES,
+        "OVERLAP = timedelta(seconds=60)",
+        "OVERLAP = timedelta(seconds=0)",
+        f"{SYNC}::test_a_record_that_is_committed_late_is_found",
+    ),
+    Mutant(
+        "pages are read from the last to the first",
+        PASSES,
+        "else self.page - 1  #",
+        "else (self.page + 1) % (self.pages + 1)  #",
+        MOVING,
+        also=(
+            Change(PASSES, "replace(self, page=self.pages, until=", "replace(self, page=2, until="),
+        ),
+    ),
+    Mutant(
+        "a window of several pages has an upper end",
+        PASSES,
+        "until = self._upper_end(answer.at) if dated else None",
+        "until = None",
+        MOVING,
+    ),
+    Mutant(
+        "a list that has grown is read again",
+        PASSES,
+        "page = again if grown > 0 else",
+        "page = again if False else",
+        MOVING,
+    ),
+    Mutant(
+        "a whole pass of several pages takes nothing for gone",
+        PASSES,
+        "        return 0 if dated else self.mark - 1\n",
+        "        return self.mark\n",
+        f"{SYNC}::test_what_changes_during_a_whole_pass_is_not_taken_for_gone",
+    ),
+    Mutant(
+        "a full overlap is left out in the end",
+        PASSES,
+        "position + INSTANT if left_behind or left_out else",
+        "position + INSTANT if False else",
+        f"{SYNC}::test_a_full_overlap_is_left_out_once_katanas_clock_has_left_it_behind",
+    ),
+    Mutant(
+        "a whole list is read once a day",
+        PASSES,
+        "whole = not dated or old or",
+        "whole = not dated or",
+        f"{SYNC}::test_what_vanished_without_a_trace_is_found_by_the_daily_pass",
+    ),
+    Mutant(
+        "who has lost the lease stores nothing",
+        READING,
+        "if not self.cursors.hold(database, held):",
+        "if not self.cursors.hold(database, held) and False:",
+        f"{SYNC}::test_a_late_holder_stores_nothing",
+    ),
+    Mutant(
+        "a cursor has one holder",
+        "app/sync/due.py",
+        "        is_over(cursor.lease_until, clock, LEASE_AHEAD_SECONDS),\n",
+        "",
+        f"{SYNC}::test_a_leased_cursor_is_nobody_elses",
+    ),
+    Mutant(
+        "a hint during a pass makes another",
+        "app/sync/due.py",
+        "return case((hinted, at_once), (well.exists(), rarely), else_=often)",
+        "return case((well.exists(), rarely), else_=often)",
+        f"{SYNC}::test_hints_coalesce_and_one_during_a_pass_makes_another",
+    ),
+    Mutant(
+        "an equal record is no change",
+        "app/sync/storing.py",
+        'read.columns["updated_at"] > row["updated_at"]',
+        'read.columns["updated_at"] >= row["updated_at"]',
+        f"{SYNC}::test_a_pass_without_changes_is_one_request_and_no_change",
+    ),
+    Mutant(
+        "what cannot be read stops nothing",
+        "app/sync/storing.py",
+        "            bad[name_of(record)] = str(error)\n",
+        "            raise KeyError(name_of(record)) from error\n",
+        f"{SYNC}::test_a_record_that_cannot_be_read_is_set_aside_and_stops_nothing",
+    ),
+    Mutant(
+        "a date in the far future moves no cursor",
+        "app/sync/storing.py",
+        "if resource.dated and at and read.columns",
+        "if False and at and read.columns",
+        f"{SYNC}::test_a_record_that_cannot_be_read_is_set_aside_and_stops_nothing",
+    ),
+    Mutant(
+        "what cannot be read is not taken for gone",
+        "app/sync/storing.py",
+        "    if ids:\n        database.execute(update(model).where(stays)",
+        "    if False:\n        database.execute(update(model).where(stays)",
+        f"{SYNC}::test_what_was_copied_stays_while_its_record_cannot_be_read",
+    ),
+    Mutant(
+        "a reconnect hides the copy in the moment in which it is committed",
+        "app/sync/copy.py",
+        "            SyncAccount.connected_by == Connection.connected_by,\n",
+        "",
+        f"{SYNC}::test_a_reconnect_to_another_factory_shows_nothing_of_the_earlier",
+    ),
+    Mutant(
+        "the same name shows nothing that the new connect has not met",
+        "app/sync/copy.py",
+        "            model.mark >= SyncCursor.shown_from,\n",
+        "",
+        f"{SYNC}::test_a_reconnect_to_an_account_of_the_same_name_shows_only_what_it_has_shown",
+    ),
+    Mutant(
+        "what is within a record of the earlier account is compared",
+        "app/sync/storing.py",
+        "if key in differ or (",
+        "if (",
+        f"{SYNC}::test_what_is_within_a_record_of_the_earlier_account_is_compared",
+    ),
+    Mutant(
+        "what was told as deleted is not told again",
+        "app/sync/storing.py",
+        "for key in keys if not rows[key]]",
+        "for key in keys]",
+        f"{SYNC}::test_a_reconnect_to_another_factory_shows_nothing_of_the_earlier",
+    ),
+    Mutant(
+        "a page of the earlier account is not stored",
+        "app/sync/accounts.py",
+        '    "lease_owner": None,\n    "lease_until": None,\n',
+        "",
+        f"{SYNC}::test_a_page_of_the_earlier_account_is_not_stored",
+    ),
+    Mutant(
+        "a back-off has an end",
+        "app/sync/cursors.py",
+        "exponential(held.cursor.failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)",
+        "exponential(held.cursor.failures, FIRST_PAUSE_SECONDS, 10**9)",
+        f"{SYNC}::test_a_failing_resource_backs_off_and_says_why",
+    ),
+    Mutant(
+        "the worker leaves a reserve",
+        "app/sync/budget.py",
+        "left > reserve,",
+        "left > 0,",
+        f"{BUDGET}::test_the_worker_leaves_fifteen_of_sixty",
+    ),
+    Mutant(
+        "requests under way are not given back",
+        "app/sync/budget.py",
+        "account.budget_left > remaining)",
+        "account.budget_left != remaining)",
+        f"{BUDGET}::test_an_answer_that_comes_late_gives_nothing_back",
+    ),
+    Mutant(
+        "a moment of a wrong clock is over",
+        "app/sync/due.py",
+        "or_(column.is_(None), column <= now(clock), column > far)",
+        "or_(column.is_(None), column <= now(clock))",
+        (
+            f"{SYNC}::test_a_moment_of_a_wrong_clock_is_over",
+            f"{BUDGET}::test_a_moment_of_a_wrong_clock_stops_nobody",
+        ),
+    ),
+    Mutant(
+        "a 429 stops everybody",
+        "app/sync/budget.py",
+        "                due.is_over(account.paused_until, self._clock, PAUSE_AHEAD_SECONDS),\n",
+        "",
+        f"{BUDGET}::test_a_429_stops_everybody_for_as_long_as_katana_asks",
+    ),
+    Mutant(
+        "positions are given in order of commit",
+        "app/sync/feed.py",
+        "        first = self._positions(database, len(happened))\n",
+        "        with self._engine.connect() as other:\n"
+        "            first = self._positions(other, len(happened))\n",
+        f"{FEED}::test_who_writes_later_is_seen_later",
+    ),
+    Mutant(
+        "the last entry of each record stays",
+        "app/sync/feed.py",
+        "                    later.record_id == ChangeRow.record_id,\n",
+        "",
+        f"{FEED}::test_old_entries_go_once_a_later_one_of_their_record_exists",
+    ),
+    Mutant(
+        "a long list lets others in between",
+        READING,
+        "PAGES_AT_ONCE = 4",
+        "PAGES_AT_ONCE = 4_000",
+        f"{SYNC}::test_the_first_pass_goes_in_chunks_and_says_how_far_it_is",
+    ),
+    Mutant(
+        "a worker that is stopped gives its lease back",
+        "app/sync/cursors.py",
+        "**due.NO_LEASE} if is_last else {}",
+        "} if is_last else {}",
+        f"{SYNC}::test_asked_to_stop_it_stores_the_page_under_way",
+    ),
+    Mutant(
+        "a job that fails ends nothing",
+        "app/operations/worker/loop.py",
+        "except Exception:  # one job that fails must not keep the others from being done\n",
+        "except KeyError:\n",
+        f"{WORKER}::test_a_job_that_fails_ends_nothing",
+    ),
+    Mutant(
+        "a job has its share of the threads",
+        "app/operations/worker/loop.py",
+        "most = min(job.at_once or self._threads, self._threads)",
+        "most = self._threads",
+        f"{WORKER}::test_no_more_at_once_than_its_share",
+    ),
+    Mutant(
+        "an order is looked up before it is sent again",
+        "app/sync/sending.py",
+        "            if found is not None:\n",
+        "            if False:\n",
+        f"{OUTBOX}::test_whatever_becomes_of_the_request_there_is_one_order",
+    ),
+    Mutant(
+        "the outbox says that an order may have been sent before it is",
+        "app/sync/sending.py",
+        "        self._set(held, sent_at=self.clock.database_time())\n",
+        "",
+        f"{OUTBOX}::test_whatever_becomes_of_the_request_there_is_one_order",
+    ),
+    Mutant(
+        "a request on its way is waited for",
+        "app/sync/sending.py",
+        "                raise TryAgainLater(SETTLE_SECONDS)\n",
+        "                pass\n",
+        f"{OUTBOX}::test_a_request_on_its_way_is_waited_for",
+    ),
+    Mutant(
+        "a deleted order counts as sent",
+        "app/sync/sending.py",
+        'order_no=order_no, include_deleted="true"):',
+        "order_no=order_no):",
+        f"{OUTBOX}::test_one_that_was_deleted_at_katana_is_not_made_again",
+    ),
+    Mutant(
+        "a number is added to the outbox once",
+        "app/sync/sending.py",
+        "            id=uuid4(),\n            connection_id=connection_id,\n",
+        "            id=(n := uuid4()),\n            connection_id=connection_id,\n",
+        f"{OUTBOX}::test_the_same_number_is_added_once",
+        also=(
+            Change(
+                "app/sync/sending.py",
+                "natural_key=order.order_no,",
+                "natural_key=f'{n} {order.order_no}',",
+            ),
+        ),
+    ),
+    Mutant(
+        "a look for what is due reads what is due",
+        DUE,
+        "    return select(clock.database_time()).scalar_subquery()\n",
+        "    return clock.database_time()\n",
+        f"{SCALE}::test_no_statement_that_is_asked_often_reads_all_connections",
+    ),
+    Mutant(
+        "what begins is looked for among some",
+        ACCOUNTS,
+        ".limit(IN_TURN)",
+        ".limit(2 * IN_TURN)",
+        f"{SCALE}::test_no_statement_that_is_asked_often_reads_all_connections",
+    ),
+    Mutant(
+        "what begins is looked for among all in turn",
+        ACCOUNTS,
+        "self._looked_at = some[-1] if len(some) == IN_TURN else None",
+        "self._looked_at = None",
+        f"{SCALE}::test_a_connection_whose_sync_has_not_begun_is_found",
+    ),
+    Mutant(
+        "a moment too far ahead is due",
+        DUE,
+        "for part in (column <= now(clock), column > far)",
+        "for part in (column <= now(clock), column > column)",
+        f"{SCALE}::test_what_is_due_is_found_wherever_its_moments_lie",
+    ),
+    Mutant(
+        "what pauses is not due",
+        DUE,
+        "*ranges(due_at, clock, DUE_AHEAD_SECONDS, paused.is_(None)),",
+        "*ranges(due_at, clock, DUE_AHEAD_SECONDS),",
+        f"{SCALE}::test_what_is_due_is_found_wherever_its_moments_lie",
+    ),
+    Mutant(
+        "only what has ended is put off",
+        ACCOUNTS,
+        ".where(Connection.status == Status.RECONNECT_NEEDED, of.rows)",
+        ".where(of.rows)",
+        f"{SCALE}::test_what_is_due_of_an_ended_connection_is_put_off_until_it_is_made_again",
+    ),
+    Mutant(
+        "a reconnect under way is not put off",
+        ACCOUNTS,
+        "            .with_for_update(key_share=True, skip_locked=True)\n",
+        "",
+        f"{SCALE}::test_a_reconnect_under_way_is_not_put_off",
+    ),
+]
+
+
+test_every_guard_is_where_the_list_says = place_test(MUTANTS)
+test_every_guard_is_noticed_when_it_is_gone = notice_test(MUTANTS)
