@@ -21,7 +21,7 @@ ALL = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 def steps() -> dict[str, str]:
     """The text of each step of docs/make-it-yours.md, by its name."""
     text = (ROOT / "docs" / "make-it-yours.md").read_text()
-    return dict(re.findall(r"(?m)^\d\. \*\*(\w+)\*\*: (.*)$", text))
+    return dict(re.findall(r"(?ms)^\d\. \*\*(\w+)\*\*: (.*?)(?=^\S)", text))
 
 
 def named(step: str) -> list[str]:
