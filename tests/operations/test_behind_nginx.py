@@ -98,7 +98,7 @@ def test_the_journey_behind_https(
     sandbox: Sandbox,
     browser: Browser,
 ) -> None:
-    """The whole way: the cookie is safe, a host may end, doctor is content, no log has a code."""
+    """The whole way: safe cookies, a host may end, doctor is content, no log has a code or key."""
     with fronts.running(executable, front, [place(host.served.url) for host in hosts]):
         context = browser.new_context(base_url=front.url, ignore_https_errors=True)
         page = context.new_page()
@@ -130,9 +130,8 @@ def test_the_journey_behind_https(
 
         hosts[1].stop()
         secret = secrets.token_hex(16)
-        requests.get(
-            f"{front.url}/katana/callback?code={secret}", verify=str(front.authority), timeout=30
-        )
+        for address in (f"callback?code={secret}", f"webhooks/{secret}"):
+            requests.get(f"{front.url}/katana/{address}", verify=str(front.authority), timeout=30)
 
     (family,) = sandbox.ledger().families
     assert family.state == "live"

@@ -126,7 +126,7 @@ def test_nginx_is_set_up_as_the_docs_say() -> None:
     """deploy/nginx has the block of docs/running.md, with the places of the containers."""
     (block,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / "docs" / "running.md").read_text())
     for theirs, ours in {
-        "    server 127.0.0.1:8000;  # a line for each host\n": (
+        "    server 127.0.0.1:8000;  # one line for each host\n": (
             "    server 127.0.0.1:8000;\n    server 127.0.0.1:8002;\n"
         ),
         "listen 443 ssl;": "listen 8443 ssl;",
