@@ -1,14 +1,13 @@
 """What gunicorn serves and `flask` works on. Settings come from the environment and `.env`."""
 
 from app import create_app
-from app.connections import key_check, start_up
+from app.connections import start_up
 from app.errors import ConfigurationError
 from app.operations import commands
 
 try:
     app = create_app()
     if not commands.is_asked():
-        key_check.require(app)
-        start_up.store_staged(app)
+        start_up.check(app)
 except ConfigurationError as error:
     app = commands.without_settings(error)

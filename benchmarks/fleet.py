@@ -31,7 +31,7 @@ from sqlalchemy import column as named
 
 from app import connections
 from app.accounts.models import User, UserSession
-from app.connections import token_columns
+from app.connections import sealed_grant
 from app.connections.models import Connection, ConnectionEvent, EventKind, Reason
 from app.database.clock import DatabaseTime
 from app.mail.models import Mail, MailState
@@ -69,7 +69,7 @@ def _fill_connections(engine: Engine, first: int, last: int) -> None:
     number = numbers(first, last)
     n, now = number.c.n, datetime.now(UTC)
     sealed = connections.current().vault.seal(
-        token("filler"), token_columns.access_place(uuid4(), 0)
+        token("filler"), sealed_grant.access_place(uuid4(), 0)
     )
     ended, failing, idle = n % ENDED == 0, n % FAILING == 0, n <= IDLE
     email = literal("filler") + cast(n, String) + literal("@workshop.example")

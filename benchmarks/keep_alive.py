@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from sqlalchemy import select, text
+from sqlalchemy import event
 
 from app import connections
 from app.connections.fleet.keep_alive import Idle, Outcome
-from app.connections.models import Connection
 from app.database.clock import SystemClock
 from app.database.db import db
 from app.settings.config import ROOT
@@ -39,11 +38,10 @@ PARTS = {
     "all": ("refresh.py", "renew"),
     "ask whether there is an incident": ("circuit_breaker.py", "allows_request"),
     "claim the lease": ("leases.py", "claim"),
-    "read again under it": ("leases.py", "read"),
     "send the refresh token": ("oauth.py", "refresh"),
-    "seal the answer": ("grants.py", "columns"),
+    "seal the answer": ("sealed_grant.py", "seal"),
     "save it": ("leases.py", "save"),
-    "write history": ("leases.py", "record"),
+    "log and announce it": ("leases.py", "record"),
 }
 
 
@@ -266,19 +264,21 @@ def _plan(task: Task) -> tuple[list[list[str]], int]:
         databases.fill(engine, 1, rows)
         databases.settle(engine)
         idle = Idle(engine, clock)
-        before = idle.moment(WEEK_SECONDS)
-        after = next(idle.batches(before))[-1]
-        statement = idle._next(before, after)
+        batches = idle.batches(idle.moment(WEEK_SECONDS))
+        next(batches)
+        sent: list[tuple[str, Any]] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            sent.append((statement, parameters))
+
+        event.listen(engine, "before_cursor_execute", note)
+        next(batches)
+        event.remove(engine, "before_cursor_execute", note)
+        ((statement, parameters),) = sent
         with engine.connect() as connection:
-            compiled = statement.compile(engine, compile_kwargs={"literal_binds": True})
-            told = connection.execute(text(f"EXPLAIN {_escaped(str(compiled))}")).scalars()
+            told = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars()
             plan = [[f"`{line}`"] for line in told]
-            assert connection.scalar(select(Connection.id).limit(1))
     return plan, rows
-
-
-def _escaped(statement: str) -> str:
-    return statement.replace(":", r"\:")
 
 
 def _by_index(plan: list[list[str]]) -> bool:

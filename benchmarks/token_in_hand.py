@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 from sqlalchemy import Engine, bindparam, create_engine, select
 
-from app.connections.leases import snapshot_columns
+from app.connections.lease_statements import snapshot_columns
 from app.connections.models import Connection
 from app.database.clock import SystemClock
 from benchmarks import databases

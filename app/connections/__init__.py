@@ -18,21 +18,21 @@ nor committed.
     attempts.py          begin an attempt to connect, and use it once
     lifecycle.py         connect, disconnect, leave
     refresh.py           the refresh protocol, from top to bottom
-      leases.py            its SQL statements
-      snapshot.py          what a statement returns: a snapshot of the row, a lease
+      leases.py            read, claim, save and release the row
+      lease_statements.py  the SQL of it
       outcomes.py          what to do after a failed refresh
       backoff.py           how long to wait
+      saving.py            save a token response until the database has it
+      staged_responses.py  a token response in a file, meanwhile
       single_flight.py     one thread of a process asks, the others wait
-      circuit_breaker.py   many refusals at once are an outage at Katana
-      staged_responses.py  a token response that the database has not taken yet
-    vault.py             encrypt and decrypt tokens
-    token_columns.py     a token response as columns of the row
+      circuit_breaker.py   many failures in a row are an outage at Katana
+    vault.py             encrypt and decrypt
+    sealed_grant.py      a token response, encrypted for its row
     history.py           what happened: a row, a log line, a signal
-    key_check.py         refuse to serve with the wrong keys
-    clock_bounds.py      how far ahead a stored time can lie
     models.py            the tables
     host.py              what it takes from the application around it: session, users, browsers
-    fleet/               all connections at once
+    start_up.py          before the first request: try the keys, store staged responses
+    fleet/               all connections at once: overview, keep-alive, restore, key rotation
 
 Nothing in here knows of requests, browser sessions, URLs or HTML.
 """
@@ -45,12 +45,10 @@ from sqlalchemy import Engine
 
 from app.connections.attempts import Attempts
 from app.connections.circuit_breaker import RefusalBreaker
-from app.connections.fleet.counts import Counts
 from app.connections.fleet.keep_alive import Idle, KeepAlive
-from app.connections.fleet.key_rotation import KeyRotation
-from app.connections.fleet.overview import Overview
+from app.connections.fleet.key_rotation import KeyRotation, SealedTokens
+from app.connections.fleet.overview import Counts, Overview
 from app.connections.fleet.restore import Restore
-from app.connections.fleet.sealed_tokens import SealedTokens
 from app.connections.leases import Leases, lease_seconds
 from app.connections.lifecycle import Lifecycle
 from app.connections.refresh import Refresh

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from app.connections.clock_bounds import is_over
 from app.connections.host import BrowserId, db
 from app.connections.models import ConnectAttempt
 from app.connections.vault import Place, Vault
-from app.database.clock import Clock
+from app.database.clock import Clock, is_over
 from app.errors import (
     AttemptElsewhere,
     AttemptExpired,

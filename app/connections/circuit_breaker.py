@@ -1,20 +1,22 @@
-"""Circuit breaker: tells an outage at Katana from a grant that a user has revoked.
+"""Circuit breakers: tell an outage at Katana from the trouble of one connection.
 
-When Katana refuses the refresh tokens of many connections in a row and renews none in between, that
-is treated as an outage. The breaker is then open: no connection is ended, and one connection a
-minute is tried as a probe. The first success closes it. The state is read from the connections'
-rows, so all processes see the same one.
+`RefusalBreaker` is shared by all processes. When Katana refuses the refresh tokens of many
+connections in a row and renews none in between, that is treated as an outage. The breaker is then
+open: no connection is ended, and one connection a minute is tried as a probe. The first success
+closes it. The state is read from the connections' rows.
+
+`FailureStreak` is for one run over many connections: it stops after failures of any kind in a row.
 """
 
 from datetime import UTC, datetime
+from threading import Lock
 from uuid import UUID
 
 from sqlalchemy import Engine, Select, bindparam, func, select
 
 from app.connections.backoff import PROBE_SECONDS
-from app.connections.clock_bounds import PAST_AHEAD_SECONDS
 from app.connections.models import Connection
-from app.database.clock import Clock
+from app.database.clock import PAST_AHEAD_SECONDS, Clock
 from app.database.engine import single_statements
 
 REFUSALS = 5  # different connections, none renewed in between, ...
@@ -55,6 +57,25 @@ class RefusalBreaker:
         with self._engine.connect() as connection:
             refusals, probe_is_due = connection.execute(self._counting).one()
         return int(refusals), bool(probe_is_due)
+
+
+class FailureStreak:
+    """Counts failures in a row, in this process, whichever thread saw them."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._length = 0
+        self._lock = Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether to send no more."""
+        return self._length >= self._longest
+
+    def note(self, *, failed: bool) -> None:
+        """Add a failure, or begin anew after a success."""
+        with self._lock:
+            self._length = self._length + 1 if failed else 0
 
 
 def _counting(clock: Clock) -> Select[int, bool]:

@@ -1,50 +1,161 @@
-"""The SQL statements of the refresh protocol: read, claim, save, release, end.
+"""How the refresh protocol reads and writes the row of a connection: read, claim, save, release.
 
-Each is a transaction of its own and uses the database's clock; receivers of a signal may add to the
-last one. docs/refresh-protocol.md has a table of the columns and of what a crash at each step
-leaves.
+What was read may be out of date at any moment. So every statement checks in its WHERE clause that
+the row has not changed. Each is a transaction of its own and uses the database's clock; receivers
+of a signal may add to the one that ends a connection. docs/refresh-protocol.md has a table of the
+columns and of what a crash at each step leaves.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import (
-    BindParameter,
-    Boolean,
-    ColumnElement,
-    Engine,
-    Executable,
-    Float,
-    String,
-    Update,
-    and_,
-    bindparam,
-    case,
-    exists,
-    func,
-    null,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Engine, Executable
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.connections import history, saving
-from app.connections.backoff import TAKEOVER_SECONDS
-from app.connections.clock_bounds import (
+from app.connections import history
+from app.connections.backoff import LONGEST_PAUSE_SECONDS, TAKEOVER_SECONDS
+from app.connections.history import Event
+from app.connections.host import UserId
+from app.connections.lease_statements import (
     LEASE_AHEAD_SECONDS,
     LONGEST_LEASE_SECONDS,
-    PAST_AHEAD_SECONDS,
-    PAUSE_AHEAD_SECONDS,
-    is_over,
+    LeaseStatements,
 )
-from app.connections.host import UserId
-from app.connections.models import Connection, ConnectionEvent, EventKind, Reason, Status
-from app.connections.snapshot import Lease, Snapshot, snapshot_columns
-from app.database.clock import Clock
+from app.connections.models import EventKind, Reason, Status
+from app.connections.sealed_grant import SealedGrant
+from app.database.clock import PAST_AHEAD_SECONDS, Clock, seconds_until
 from app.database.engine import single_reads, single_statements
+from app.katana.oauth import LONGEST_LIFE_SECONDS
 
 SHORTEST_LEASE_SECONDS = 20  # time for Katana's answer, and to save it
+REFUSAL_COUNTS_SECONDS = 3600  # a second refusal within this time confirms the first
+
+logger = logging.getLogger(__name__)
+
+
+class _Refreshed:
+    """When a connection was refreshed, and since when that fails, as of `at`."""
+
+    refreshed_at: datetime
+    failing_since: datetime | None
+    at: datetime
+
+    @property
+    def token_age(self) -> float:
+        """Seconds since Katana gave the access token."""
+        return (self.at - self.refreshed_at).total_seconds()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last refresh failed."""
+        return self.failing_since is not None and self.failing_since >= self.refreshed_at
+
+    @property
+    def failing_for(self) -> float:
+        """Seconds since refreshes began to fail; 0 if the last one did not."""
+        if self.failing_since is None or not self.failing:
+            return 0
+
+        return max(0.0, (self.at - self.failing_since).total_seconds())
+
+
+@dataclass(frozen=True)
+class Snapshot(_Refreshed):
+    """A connection's row at one moment. Timestamps are the database's, durations in seconds."""
+
+    id: UUID
+    user_id: UserId
+    status: Status
+    reason: Reason | None
+    generation: int
+    sealed_access_token: bytes = field(repr=False)
+    expires_at: datetime
+    renew_at: datetime
+    lease_until: datetime | None
+    sent_at: datetime | None
+    next_attempt_at: datetime | None
+    refreshed_at: datetime
+    failing_since: datetime | None
+    at: datetime
+
+    @property
+    def alive(self) -> bool:
+        """Whether the access token is valid."""
+        return self.left > 0
+
+    @property
+    def left(self) -> float:
+        """Seconds until the access token expires."""
+        return seconds_until(self.expires_at, self.at, LONGEST_LIFE_SECONDS)
+
+    @property
+    def blocked(self) -> float:
+        """Seconds until the lease runs out."""
+        return seconds_until(self.lease_until, self.at, LEASE_AHEAD_SECONDS)
+
+    @property
+    def leased(self) -> bool:
+        """Whether a caller holds the lease."""
+        return self.blocked > 0
+
+    @property
+    def working(self) -> float:
+        """Seconds since the lease was claimed; 0 if there is none."""
+        return (self.at - self.sent_at).total_seconds() if self.leased and self.sent_at else 0
+
+    @property
+    def pausing(self) -> timedelta:
+        """What is left of the back-off."""
+        return timedelta(
+            seconds=seconds_until(self.next_attempt_at, self.at, LONGEST_PAUSE_SECONDS)
+        )
+
+    @property
+    def due(self) -> bool:
+        """Whether to refresh now: the token is near its end, or possibly spent and not leased."""
+        waits = seconds_until(self.renew_at, self.at, LONGEST_LIFE_SECONDS)
+        return not waits or (self.sent_at is not None and not self.leased)
+
+
+@dataclass(frozen=True)
+class Lease(_Refreshed):
+    """The right to send the refresh token of one generation, and that token (encrypted)."""
+
+    connection_id: UUID
+    user_id: UserId
+    generation: int
+    owner: str
+    claimed: float  # monotonic, taken before the claim was made
+    #: The lease of another holder had expired: that process has died, or hangs.
+    took_over: bool
+    fence: int
+    sealed_refresh_token: bytes = field(repr=False)
+    refused_at: datetime | None
+    doubtful_since: datetime | None
+    #: Refreshes that failed since the last good one.
+    failures: int
+    refreshed_at: datetime
+    failing_since: datetime | None
+    at: datetime
+
+    @property
+    def refused_before(self) -> bool:
+        """Whether Katana refused this token once within the last hour."""
+        if self.refused_at is None:
+            return False
+
+        ago = (self.at - self.refused_at).total_seconds()
+        return -PAST_AHEAD_SECONDS < ago < REFUSAL_COUNTS_SECONDS
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the token is possibly spent: an earlier request with it got no response."""
+        return self.doubtful_since is not None
 
 
 class Leases:
@@ -57,20 +168,11 @@ class Leases:
         self._engine, self._reading = single_statements(engine), single_reads(engine)
         self._transactions = engine
         self._clock = clock
-        # Built once: building a statement takes longer than running it.
-        self._looking = select(*snapshot_columns(clock)).where(
-            Connection.id == bindparam("looked_for")
-        )
-        self._claiming = _claiming(clock, lease_seconds)
-        self._giving_back = _giving_back(clock)
-        self._stepping_aside = _stepping_aside()
-        self._ending = _ending(clock)
-        self._finding = select(Connection.id).where(Connection.user_id == bindparam("whose"))
-        self._recording, self._bounding = history.entry(clock), history.bound()
+        self._sql = LeaseStatements(clock, lease_seconds)
 
     def read(self, connection_id: UUID) -> Snapshot | None:
         """The connection as it is now; None where there is none."""
-        row = self._row(self._looking, {"looked_for": connection_id})
+        row = self._row(self._sql.read, {"this_id": connection_id})
         return Snapshot(*row) if row else None
 
     def claim(self, seen: Snapshot, owner: str | None = None) -> Lease | None:
@@ -81,9 +183,9 @@ class Leases:
         response before stays recorded in `doubtful_since`.
         """
         owner, claimed = owner or uuid4().hex, self._clock.monotonic()
-        claim = {"claimant": owner, "seen_id": seen.id, "seen_generation": seen.generation}
+        this = {"this_id": seen.id, "this_owner": owner, "this_generation": seen.generation}
         with self._engine.connect() as connection:
-            row = connection.execute(self._claiming, claim).one_or_none()
+            row = connection.execute(self._sql.claim, this).one_or_none()
         if row is None:
             return None
 
@@ -91,41 +193,44 @@ class Leases:
         return Lease(seen.id, seen.user_id, seen.generation, owner, claimed, took_over, *row)
 
     def save(
-        self,
-        lease: Lease,
-        columns: Mapping[str, Any],
-        *,
-        pause: float = 0,
-        failures: int = 0,
+        self, lease: Lease, sealed: SealedGrant, *, pause: float = 0, failures: int = 0
     ) -> bool:
         """Store the tokens that came for `lease`, and start a back-off of `pause` seconds.
 
-        False if the row holds another grant or newer tokens.
+        Compare-and-swap on the generation that was sent. A late response is saved too, after the
+        lease has expired or the connection was marked `reconnect_needed`: it holds the only valid
+        refresh token, and a success supersedes an earlier refusal. Of two responses to the same
+        token, the one to the request with the higher fencing token stays.
+
+        False if the row holds another grant or newer tokens. After a reconnect `parent_generation`
+        is null, so a response from before it is never stored.
         """
-        return self._count(saving.save(self._clock, lease, columns, pause, failures))
+        how = {
+            "new_access_token": sealed.access_token,
+            "new_refresh_token": sealed.refresh_token,
+            "has_access": sealed.access_token is not None,
+            "new_scope": sealed.scope,
+            "usable_for": sealed.usable_for,
+            "renew_in": sealed.renew_in,
+            "pause": pause,
+            "failed_times": failures,
+        }
+        return self._count(self._sql.save, {**_holder(lease), **_request(lease), **how})
 
     def is_saved(self, lease: Lease) -> bool:
         """Whether the row holds the tokens that came for `lease`; asked after a failed commit."""
-        return self._row(saving.saved(lease)) is not None
+        this = {"this_id": lease.connection_id, **_request(lease)}
+        return self._row(self._sql.is_saved, this) is not None
 
     def knows(self, lease: Lease) -> bool:
         """Whether this database has the connection, or has recorded that it was disconnected."""
-        disconnected = (
-            ConnectionEvent.connection_id == lease.connection_id,
-            ConnectionEvent.kind == EventKind.DISCONNECTED,
-        )
-        found = select(
-            or_(
-                exists().where(Connection.id == lease.connection_id),
-                exists().where(*disconnected),
-            )
-        )
-        row = self._row(found)
+        row = self._row(self._sql.knows, {"this_id": lease.connection_id})
         return bool(row and row[0])
 
     def mark_possibly_spent(self, lease: Lease) -> None:
         """Mark stored tokens as possibly spent: an older request was answered after them."""
-        self._count(saving.mark_possibly_spent(self._clock, lease))
+        this = {"this_id": lease.connection_id, **_request(lease)}
+        self._count(self._sql.mark_possibly_spent, this)
 
     def release_after_failure(
         self, lease: Lease, pause: float, *, spent: bool, refused: bool = False
@@ -135,16 +240,17 @@ class Leases:
         `spent`: the token is possibly spent, so `sent_at` stays. `refused`: Katana refused the
         token, which is recorded only if the row still has the generation that was sent.
         """
+        this = {**_holder(lease), "this_generation": lease.generation}
         how = {"pause": pause, "in_doubt": spent or lease.doubtful, "was_refused": refused}
-        return self._count(self._giving_back, {**_holder(lease, generation=True), **how})
+        return self._count(self._sql.release_after_failure, {**this, **how})
 
     def release_unused(self, lease: Lease) -> None:
         """Release a lease under which nothing was sent."""
-        self._count(self._stepping_aside, _holder(lease))
+        self._count(self._sql.release_unused, _holder(lease))
 
     def connected(self, user_id: UserId) -> bool:
         """Whether this user has a connection, this one or a newer one."""
-        return self._row(self._finding, {"whose": user_id}) is not None
+        return self._row(self._sql.connected, {"whose": user_id}) is not None
 
     def mark_reconnect_needed(self, lease: Lease, reason: Reason) -> bool:
         """Mark the connection `reconnect_needed`; False if lease or generation have changed.
@@ -153,27 +259,33 @@ class Leases:
         after no failure does not: a process that died, or a restored backup, explains it.
         Receivers of `history.ending` may add rows in the same transaction.
         """
-        how = {**_holder(lease, generation=True), "why": reason}
+        this = {**_holder(lease), "this_generation": lease.generation, "why": reason}
         with self._transactions.begin() as database:
-            if database.execute(self._ending, how).rowcount != 1:
+            if database.execute(self._sql.mark_reconnect_needed, this).rowcount != 1:
                 return False
 
             history.announce_ending(database, lease.user_id, lease.connection_id, reason)
             return True
 
     def record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
-        """Add an entry to the connection's history, and drop the oldest beyond its limit."""
-        entry = history.values(lease.user_id, lease.connection_id, kind, detail)
-        self._count(self._recording, entry)
-        self._count(self._bounding, {"whose": lease.user_id})
+        """Add to the history what is not a plain refresh, then log and announce it."""
+        try:
+            if detail is not None:
+                entry = history.values(lease.user_id, lease.connection_id, kind, detail)
+                self._count(self._sql.record, entry)
+                self._count(self._sql.bound_history, {"whose": lease.user_id})
+        except (DBAPIError, PoolTimeout):
+            logger.exception("connection %s: its history lacks: %s", lease.connection_id, kind)
+        seconds = self._clock.monotonic() - lease.claimed
+        history.announce(
+            Event(kind, lease.user_id, lease.connection_id, detail, seconds, lease.took_over)
+        )
 
-    def _row(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> Sequence[Any] | None:
+    def _row(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Any] | None:
         with self._reading.connect() as connection:
             return connection.execute(statement, parameters).first()
 
-    def _count(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> bool:
+    def _count(self, statement: Executable, parameters: Mapping[str, Any]) -> bool:
         with self._engine.connect() as connection:
             count: int = connection.execute(statement, parameters).rowcount
             return count == 1
@@ -191,87 +303,9 @@ def lease_seconds(overlap: int) -> float:
     return min(LONGEST_LEASE_SECONDS, max(SHORTEST_LEASE_SECONDS, overlap - 5 - TAKEOVER_SECONDS))
 
 
-_NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_until": None}
-_HELD = and_(Connection.id == bindparam("held_id"), Connection.lease_owner == bindparam("held_by"))
-_UNMOVED = Connection.generation == bindparam("sent_generation")
+def _holder(lease: Lease) -> Mapping[str, Any]:
+    return {"this_id": lease.connection_id, "this_owner": lease.owner}
 
 
-def _holder(lease: Lease, *, generation: bool = False) -> Mapping[str, Any]:
-    sent = {"sent_generation": lease.generation} if generation else {}
-    return {"held_id": lease.connection_id, "held_by": lease.owner, **sent}
-
-
-def _claiming(clock: Clock, seconds: float) -> Update:
-    now = clock.database_time()
-    claimant: BindParameter[str] = bindparam("claimant", type_=String)
-    mine = Connection.lease_owner == claimant
-    earlier = func.coalesce(Connection.doubtful_since, Connection.sent_at)
-    claim = update(Connection).where(
-        Connection.id == bindparam("seen_id"),
-        Connection.generation == bindparam("seen_generation"),
-        Connection.status == Status.ACTIVE,
-        or_(mine, is_over(Connection.lease_until, clock, LEASE_AHEAD_SECONDS)),
-        is_over(Connection.next_attempt_at, clock, PAUSE_AHEAD_SECONDS),
-    )
-    return claim.values(
-        lease_owner=claimant,
-        lease_until=clock.database_time(seconds),
-        fence=Connection.fence + 1,
-        doubtful_since=case((mine, Connection.doubtful_since), else_=earlier),
-        sent_at=now,
-    ).returning(
-        Connection.fence,
-        Connection.sealed_refresh_token,
-        Connection.refused_at,
-        Connection.doubtful_since,
-        Connection.failures,
-        Connection.refreshed_at,
-        Connection.failing_since,
-        now,
-    )
-
-
-def _giving_back(clock: Clock) -> Update:
-    now = clock.database_time()
-    refused, in_doubt = (
-        bindparam("was_refused", type_=Boolean),
-        bindparam("in_doubt", type_=Boolean),
-    )
-    failing = Connection.failing_since.between(
-        Connection.refreshed_at, clock.database_time(PAST_AHEAD_SECONDS)
-    )
-    return (
-        update(Connection)
-        .where(_HELD, or_(~refused, _UNMOVED))
-        .values(
-            **_NO_LEASE,
-            sent_at=case((in_doubt, Connection.sent_at), else_=null()),
-            refused_at=case((refused, now), else_=Connection.refused_at),
-            failures=Connection.failures + 1,
-            failing_since=case((failing, Connection.failing_since), else_=now),
-            next_attempt_at=clock.database_time(bindparam("pause", type_=Float)),
-        )
-    )
-
-
-def _stepping_aside() -> Update:
-    unsent: ColumnElement[Any] = case(
-        (Connection.doubtful_since.is_(None), null()), else_=Connection.sent_at
-    )
-    return update(Connection).where(_HELD).values(**_NO_LEASE, sent_at=unsent)
-
-
-def _ending(clock: Clock) -> Update:
-    refusal = case((Connection.failures > 0, clock.database_time()))
-    return (
-        update(Connection)
-        .where(_HELD, _UNMOVED)
-        .values(
-            status=Status.RECONNECT_NEEDED,
-            reason=bindparam("why"),
-            refused_at=func.coalesce(refusal, Connection.refused_at),
-            **_NO_LEASE,
-            sent_at=None,
-            next_attempt_at=None,
-        )
-    )
+def _request(lease: Lease) -> Mapping[str, Any]:
+    return {"this_generation": lease.generation, "this_fence": lease.fence}

@@ -10,11 +10,12 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.connections import history, orphans, token_columns
+from app.connections import history
 from app.connections.attempts import hash_of
 from app.connections.history import Event
 from app.connections.host import UserId, db, user_key
 from app.connections.models import Connection, ConnectionEvent, EventKind, Status
+from app.connections.sealed_grant import refresh_place, seal
 from app.connections.staged_responses import StagedResponses, remove
 from app.connections.vault import Vault
 from app.database.clock import Clock
@@ -177,7 +178,7 @@ class Lifecycle:
         connected = find(user_id) is not None
         db.session.rollback()  # nothing stays open while Katana is asked
         if not connected:
-            orphans.withdraw(self._login, grant)
+            self._login.withdraw(grant)
         raise NotConnected("a grant came that could not be stored for anybody")
 
     def _store(self, user_id: UserId, grant: Grant, state: str) -> Connected:
@@ -186,11 +187,17 @@ class Lifecycle:
         connected = Connected(
             connection_id, hash_of(state), earlier.factory_name if earlier else None
         )
+        sealed = seal(self._vault, grant, connection_id, user_id)
         values = {
-            **token_columns.columns(self._vault, self._clock, grant, connection_id, user_id),
-            **_clean(connected.connected_by),
-            "factory_name": None,  # another account may have been connected
+            "sealed_access_token": sealed.access_token,
+            "sealed_refresh_token": sealed.refresh_token,
+            "scope": sealed.scope,
+            "expires_at": self._clock.database_time(sealed.usable_for),
+            "renew_at": self._clock.database_time(sealed.renew_in),
+            "refreshed_at": self._clock.database_time(),
             "connected_at": self._clock.database_time(),
+            "factory_name": None,  # another account may have been connected
+            **_clean(connected.connected_by),
         }
         if earlier is None:
             new = insert(Connection).values(
@@ -239,7 +246,7 @@ class Lifecycle:
             return Revocation.NOT_OFFERED
 
         try:
-            token = self._vault.open(sealed, token_columns.refresh_place(connection_id, user_id))
+            token = self._vault.open(sealed, refresh_place(connection_id, user_id))
             with self._bulkheads.callbacks.place():
                 self._login.revoke(token)
         except (KatanaSaturated, LoginError, SealBroken):

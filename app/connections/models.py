@@ -148,7 +148,7 @@ class Connection(Model):
 
 
 class ConnectionCount(Model):
-    """How many connections there were at one moment. One row; `fleet/counts.py` renews it."""
+    """How many connections there were at one moment. One row; `fleet/overview.py` renews it."""
 
     __tablename__ = "connection_count"
 

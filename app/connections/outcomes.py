@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.connections.backoff import PROBE_SECONDS, SETTLE_SECONDS, asked_for, growing
+from app.connections.leases import Lease
 from app.connections.models import Reason
-from app.connections.snapshot import Lease
 from app.errors import (
     AnswerLost,
     ClientRefused,

@@ -13,7 +13,7 @@ again. So each token is sent once. In the order of the code:
    since. The response may take until the lease nearly ends.
 4. *Save* as the next statement after the response: compare-and-swap on the generation that was
    sent, ordered by fencing token. The process holds the only copy of the new tokens, so the save is
-   retried until the database accepts it.
+   retried until the database accepts it (`saving.py`).
 5. *Decide* after a failure (`outcomes.py`): only a confirmed refusal of the token ends a
    connection. Every other failure starts a back-off that all processes share.
 6. *Wait*, without the lease: until the generation changes, for a limited time.
@@ -25,17 +25,13 @@ Timestamps are the database's. Durations are measured on a monotonic clock.
 """
 
 import logging
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from math import inf
-from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.connections import history, orphans, token_columns
 from app.connections.backoff import (
     BROKEN_SEAL_SECONDS,
     PATIENCE_SECONDS,
@@ -46,18 +42,17 @@ from app.connections.backoff import (
     TAKEOVER_SECONDS,
     WORTH_WAITING_SECONDS,
     before_next_look,
-    before_next_save,
     grown,
     jitter,
 )
 from app.connections.circuit_breaker import RefusalBreaker
-from app.connections.history import Event
-from app.connections.leases import Leases
+from app.connections.leases import Lease, Leases, Snapshot
 from app.connections.models import EventKind, Reason, Status
 from app.connections.outcomes import FOR_HOURS_SECONDS, Decision, RefreshOutcome, decide
-from app.connections.single_flight import SingleFlight, Waiters
-from app.connections.snapshot import Lease, Snapshot
-from app.connections.staged_responses import StagedResponse, StagedResponses, remove
+from app.connections.saving import Saving
+from app.connections.sealed_grant import access_place, refresh_place
+from app.connections.single_flight import SingleFlight
+from app.connections.staged_responses import StagedResponses
 from app.connections.vault import Vault
 from app.database.clock import Clock
 from app.errors import (
@@ -71,8 +66,8 @@ from app.errors import (
     SealBroken,
     TryAgainLater,
 )
-from app.katana.bulkheads import UNLIMITED, Bulkheads, Visit
-from app.katana.oauth import STATED_LIFE_SECONDS, Grant, KatanaLogin
+from app.katana.bulkheads import UNLIMITED, Bulkheads
+from app.katana.oauth import KatanaLogin
 
 SENDS = 2  # by one caller: the second confirms a refusal, or repeats a request without a response
 SEND_SHARE = 1 / 6  # of the lease, from the claim until the request has left
@@ -80,8 +75,6 @@ SAVE_SECONDS = 5  # of the lease, for the statement after the response
 #: If the API refuses a token younger than this, a newer one would not help. Longer than the longest
 #: back-off, so that the back-off keeps growing.
 FRESH_SECONDS = 900
-#: The age of a staged access token is unknown: it counts as expired, and is refreshed when used.
-USED_UP = float(STATED_LIFE_SECONDS.stop)
 NOT_SENT = (False, None)
 
 logger = logging.getLogger(__name__)
@@ -108,10 +101,9 @@ class Refresh:
         self._login = login
         self._vault = vault
         self._clock = clock
-        self._staged = staged
+        self._saving = Saving(leases, login, vault, clock, staged)
         self._bulkheads = bulkheads
-        self._single_flight = SingleFlight()
-        self._waiters = Waiters(clock)
+        self._single_flight = SingleFlight(clock)
 
     def fresh_access_token(self, connection_id: UUID, refused: str | None = None) -> str:
         """An access token that is valid as far as is known.
@@ -123,7 +115,7 @@ class Refresh:
         try:
             return self._fresh_access_token(connection_id, refused)
         finally:
-            self._waiters.notify(connection_id)
+            self._single_flight.notify(connection_id)
 
     def _fresh_access_token(self, connection_id: UUID, refused: str | None) -> str:
         until = self._clock.monotonic() + PATIENCE_SECONDS
@@ -164,16 +156,27 @@ class Refresh:
         _, token = self._attempt(seen)
         return token is not None
 
+    def store_staged(self) -> int:
+        """Store the staged responses of this host; returns how many."""
+        return self._saving.store_staged()
+
     def _attempt(self, seen: Snapshot, *, still_good: bool = False) -> tuple[bool, str | None]:
         """Whether a lease was claimed, and the new token. Raises KatanaSaturated before a claim."""
-        with ExitStack() as place:
-            lease, visit = self._claim(seen, place)
-            if lease is None:
+        if seen.leased or seen.pausing:
+            return NOT_SENT
+
+        with self._single_flight.enter(seen.id) as entered:
+            if not entered:
                 return NOT_SENT
 
-            token = self._renew(lease, still_good=still_good)
-            visit.failed = token is None
-            return True, token
+            with self._bulkheads.refreshes.place() as visit:
+                lease = self._claim(seen) if self._breaker.allows_request() else None
+                if lease is None:
+                    return NOT_SENT
+
+                token = self._renew(lease, still_good=still_good)
+                visit.failed = token is None
+                return True, token
 
     def _renewed_ahead(self, seen: Snapshot) -> str | None:
         """A newer token; None if that fails: the current one is still valid."""
@@ -199,28 +202,17 @@ class Refresh:
         if not seen.alive:
             return None
 
-        place = token_columns.access_place(seen.id, seen.user_id)
+        place = access_place(seen.id, seen.user_id)
         token = self._vault.open(seen.sealed_access_token, place)
         return token if token != refused else None
 
-    def _claim(self, seen: Snapshot, place: ExitStack) -> tuple[Lease | None, Visit]:
-        if seen.leased or seen.pausing:
-            return None, Visit()
-
-        with self._single_flight.enter(seen.id) as entered:
-            if not entered:
-                return None, Visit()
-
-            visit = place.enter_context(self._bulkheads.refreshes.place())
-            return self._take(seen) if self._breaker.allows_request() else None, visit
-
-    def _take(self, seen: Snapshot) -> Lease | None:
+    def _claim(self, seen: Snapshot) -> Lease | None:
         lease = self._leases.claim(seen)
         if lease is None or not lease.took_over:
             return lease
 
         self._clock.sleep(TAKEOVER_SECONDS)
-        self.store_staged(seen.id)
+        self._saving.store_staged(seen.id)
         again = self._leases.claim(seen, lease.owner)
         if again is None:
             self._leases.release_unused(lease)
@@ -247,110 +239,33 @@ class Refresh:
         failed = grant.access_token is None or (still_good and lease.token_age < FRESH_SECONDS)
         failures = lease.failures + 1 if failed else 0
         pause = grown(lease.failures) if failed else REFUSED_SECONDS if still_good else 0
-        return self._save(lease, grant, pause=pause, failures=failures)
+        if not self._saving.save(lease, grant, pause=pause, failures=failures):
+            return None
+
+        if grant.access_token is None:
+            self._leases.record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.NO_ACCESS_TOKEN)
+        else:
+            recovered = RefreshOutcome.RECOVERED if lease.doubtful else None
+            self._leases.record(lease, EventKind.REFRESHED, recovered)
+        return grant.access_token
 
     def _open(self, lease: Lease) -> str:
-        place = token_columns.refresh_place(lease.connection_id, lease.user_id)
+        place = refresh_place(lease.connection_id, lease.user_id)
         try:
             return self._vault.open(lease.sealed_refresh_token, place)
         except SealBroken:
             # A wrong key says nothing about the grant: with the right key the token decrypts.
             if self._leases.release_after_failure(lease, BROKEN_SEAL_SECONDS, spent=False):
-                self._record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.SEAL_BROKEN)
+                self._leases.record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.SEAL_BROKEN)
             raise
-
-    def _save(self, lease: Lease, grant: Grant, *, pause: float, failures: int) -> str | None:
-        if not self._stored(lease, grant, pause, failures):
-            self._discard_late_grant(lease, grant)
-            return None
-
-        if grant.access_token is None:
-            self._record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.NO_ACCESS_TOKEN)
-        else:
-            self._record(
-                lease, EventKind.REFRESHED, RefreshOutcome.RECOVERED if lease.doubtful else None
-            )
-        return grant.access_token
-
-    def _stored(self, lease: Lease, grant: Grant, pause: float, failures: int) -> bool:
-        """Save until the database accepts it; False if the row holds another grant or newer tokens.
-
-        There is no limit of tries. A worker that is asked to stop finishes its requests first
-        (`graceful_timeout` in gunicorn.conf.py).
-        """
-        answered = self._clock.monotonic()
-        tries, file = 0, None
-        while True:
-            age = self._clock.monotonic() - answered
-            columns = token_columns.columns(
-                self._vault, self._clock, grant, lease.connection_id, lease.user_id, age
-            )
-            try:
-                # The first try is the first statement after the response.
-                stored = self._leases.save(
-                    lease, columns, pause=pause, failures=failures
-                ) or self._leases.is_saved(lease)
-            except (DBAPIError, PoolTimeout):
-                file = file or self._stage(lease, columns)
-                logger.exception("connection %s: not saved yet, trying on", lease.connection_id)
-                self._clock.sleep(before_next_save(tries))
-                tries += 1
-                continue
-            if file:
-                remove(file)
-            return stored
-
-    def _stage(self, lease: Lease, columns: Mapping[str, Any]) -> Path | None:
-        return self._staged.stage(lease, columns) if self._staged else None
-
-    def store_staged(self, connection_id: UUID | None = None) -> int:
-        """Store the staged responses of this host, of one connection or of all; returns how many.
-
-        A response that the database does not accept now stays in its file.
-        """
-        stored = 0
-        for response in self._staged.waiting(connection_id) if self._staged else ():
-            try:
-                stored += self._store_one_staged(response)
-            except (DBAPIError, PoolTimeout, SealBroken) as error:
-                kind = type(error).__name__
-                logger.error("%s is not stored yet (%s)", response.path.name, kind)
-                if isinstance(error, OperationalError | PoolTimeout):
-                    break  # the database is away, for the other files too
-        return stored
-
-    def _store_one_staged(self, response: StagedResponse) -> bool:
-        grant = response.opened(self._vault)
-        lease = response.lease(self._clock.monotonic())
-        columns = token_columns.columns(
-            self._vault, self._clock, grant, lease.connection_id, lease.user_id, USED_UP
-        )
-        stored = self._leases.save(lease, columns)
-        if stored:
-            self._record(lease, EventKind.REFRESHED, RefreshOutcome.RECOVERED)
-        elif not self._leases.is_saved(lease):
-            if not self._leases.knows(lease):
-                logger.error("%s is of no connection of this database", response.path.name)
-                return False
-            self._discard_late_grant(lease, grant)
-        remove(response.path)
-        return stored
-
-    def _discard_late_grant(self, lease: Lease, grant: Grant) -> None:
-        """Discard a response that came after a disconnect, a reconnect or a newer response."""
-        if self._leases.connected(lease.user_id):
-            # Not revoked: Katana may revoke the user's current grant too.
-            self._leases.mark_possibly_spent(lease)
-            return
-
-        orphans.withdraw(self._login, grant)
 
     def _fail(self, lease: Lease, error: LoginError) -> None:
         decision = decide(
             error,
             lease,
             circuit_open=isinstance(error, GrantRefused) and self._breaker.is_open(),
-            others_renewed=lease.failing_for > 0 and self._others_renewed(lease),
+            others_renewed=lease.failing_for > 0
+            and self._breaker.others_renewed(lease.connection_id, lease.failing_since),
         )
         if decision.alarm:
             logger.error("%s: check KATANA_CLIENT_ID and KATANA_CLIENT_SECRET", error)
@@ -363,7 +278,7 @@ class Refresh:
 
     def _end(self, lease: Lease, reason: Reason) -> None:
         if self._leases.mark_reconnect_needed(lease, reason):
-            self._record(lease, EventKind.RECONNECT_NEEDED, reason)
+            self._leases.record(lease, EventKind.RECONNECT_NEEDED, reason)
         else:
             self._lost_the_race(lease)
 
@@ -372,7 +287,7 @@ class Refresh:
         if self._leases.release_after_failure(
             lease, pause, spent=decision.spent, refused=decision.refused
         ):
-            self._record(lease, EventKind.REFRESH_FAILED, decision.outcome)
+            self._leases.record(lease, EventKind.REFRESH_FAILED, decision.outcome)
         elif decision.refused:
             self._lost_the_race(lease)
 
@@ -380,19 +295,7 @@ class Refresh:
         # Another holder saved meanwhile, and ours was a second use of its token: mark the stored
         # token as possibly spent, so that the next caller finds out whether the grant is alive.
         if self._leases.release_after_failure(lease, 0, spent=True):
-            self._record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.OVERTAKEN)
-
-    def _record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
-        """Add to the history what is not a plain refresh, then log and announce it."""
-        try:
-            if detail is not None:
-                self._leases.record(lease, kind, detail)
-        except (DBAPIError, PoolTimeout):
-            logger.exception("connection %s: its history lacks: %s", lease.connection_id, kind)
-        seconds = self._clock.monotonic() - lease.claimed
-        history.announce(
-            Event(kind, lease.user_id, lease.connection_id, detail, seconds, lease.took_over)
-        )
+            self._leases.record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.OVERTAKEN)
 
     def _wait(
         self, seen: Snapshot, until: float, looks: int, sends: int, *, still_good: bool
@@ -412,7 +315,7 @@ class Refresh:
 
         often, rarely = before_next_look(looks), RARE_LOOK_SECONDS
         with self._patience(seen, pausing) as most:
-            self._waiters.wait(
+            self._single_flight.wait(
                 seen.id, min(most, max(pausing, often)), min(most, max(pausing, rarely))
             )
 
@@ -426,10 +329,7 @@ class Refresh:
     def _unavailable(self, seen: Snapshot, *, still_good: bool) -> type[TryAgainLater]:
         if still_good and seen.token_age < FRESH_SECONDS and not seen.failing:
             return FreshTokenRefused
-        if seen.failing_for >= FOR_HOURS_SECONDS and self._others_renewed(seen):
+        for_hours = seen.failing_for >= FOR_HOURS_SECONDS
+        if for_hours and self._breaker.others_renewed(seen.id, seen.failing_since):
             return FailingAlone
         return TryAgainLater
-
-    def _others_renewed(self, row: Snapshot | Lease) -> bool:
-        connection_id = row.id if isinstance(row, Snapshot) else row.connection_id
-        return self._breaker.others_renewed(connection_id, row.failing_since)

@@ -1,87 +1,111 @@
-"""The UPDATE that saves a token response: compare-and-swap on the generation that was sent.
+"""Save a token response: retried until the database accepts it, in a file meanwhile."""
 
-A late response is saved too, after the lease has expired or the connection was marked
-`reconnect_needed`: it holds the only valid refresh token. It is discarded only if the row belongs
-to another grant, or has the response to a newer request with the same token.
-"""
+import logging
+from uuid import UUID
 
-from collections.abc import Mapping
-from typing import Any
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from sqlalchemy import ColumnElement, Select, Update, and_, case, null, or_, select, update
-
-from app.connections.models import Connection, Status
-from app.connections.snapshot import Lease
+from app.connections.backoff import before_next_save
+from app.connections.leases import Lease, Leases
+from app.connections.models import EventKind
+from app.connections.outcomes import RefreshOutcome
+from app.connections.sealed_grant import seal
+from app.connections.staged_responses import StagedResponse, StagedResponses, remove
+from app.connections.vault import Vault
 from app.database.clock import Clock
+from app.errors import SealBroken
+from app.katana.oauth import LONGEST_LIFE_SECONDS, Grant, KatanaLogin
+
+#: The age of a staged access token is unknown: it counts as expired, and is refreshed when used.
+USED_UP = float(LONGEST_LIFE_SECONDS)
+
+logger = logging.getLogger(__name__)
 
 
-def save(
-    clock: Clock,
-    lease: Lease,
-    columns: Mapping[str, Any],
-    pause: float,
-    failures: int,
-) -> Update:
-    """Stores the tokens if the row still has the generation that was sent.
+class Saving:
+    """Saves token responses, which are the only copies of the next tokens."""
 
-    If the response to another request with the same token is stored, the request with the higher
-    fencing token wins. The status does not matter: a success supersedes an earlier refusal. After a
-    reconnect `parent_generation` is null, so a response from before it is never stored.
-    """
-    lease_is_ours = Connection.lease_owner == lease.owner
-    same_generation = Connection.generation == lease.generation
-    older_response = and_(_of_the_same_token(lease), Connection.written_fence < lease.fence)
-    return (
-        update(Connection)
-        .where(Connection.id == lease.connection_id, or_(same_generation, older_response))
-        .values(
-            **columns,
-            status=Status.ACTIVE,
-            reason=None,
-            generation=Connection.generation + 1,
-            parent_generation=lease.generation,
-            written_fence=lease.fence,
-            lease_owner=case((lease_is_ours, null()), else_=Connection.lease_owner),
-            lease_until=case((lease_is_ours, null()), else_=Connection.lease_until),
-            sent_at=_sent_at_after(clock, lease_is_ours, same_generation),
-            doubtful_since=None,
-            refused_at=None,
-            next_attempt_at=clock.database_time(pause) if pause else None,
-            failures=failures,
-            renewals=Connection.renewals + int("refreshed_at" in columns),
-        )
-    )
+    def __init__(
+        self,
+        leases: Leases,
+        login: KatanaLogin,
+        vault: Vault,
+        clock: Clock,
+        staged: StagedResponses | None,
+    ) -> None:
+        self._leases = leases
+        self._login = login
+        self._vault = vault
+        self._clock = clock
+        self._staged = staged
 
+    def save(self, lease: Lease, grant: Grant, *, pause: float = 0, failures: int = 0) -> bool:
+        """Save the response that came for `lease`, and start a back-off of `pause` seconds.
 
-def saved(lease: Lease) -> Select[Any]:
-    """Finds the row if it holds the tokens that came for `lease`."""
-    return select(Connection.id).where(
-        Connection.id == lease.connection_id,
-        _of_the_same_token(lease),
-        Connection.written_fence == lease.fence,
-    )
+        False if it is discarded, because the row holds another grant or newer tokens. There is no
+        limit of tries. A worker that is asked to stop finishes its requests first
+        (`graceful_timeout` in gunicorn.conf.py).
+        """
+        answered = self._clock.monotonic()
+        tries, file = 0, None
+        while True:
+            age = self._clock.monotonic() - answered
+            sealed = seal(self._vault, grant, lease.connection_id, lease.user_id, age)
+            try:
+                # The first try is the first statement after the response.
+                saved = self._leases.save(
+                    lease, sealed, pause=pause, failures=failures
+                ) or self._leases.is_saved(lease)
+            except (DBAPIError, PoolTimeout):
+                if self._staged:
+                    file = file or self._staged.stage(lease, sealed)
+                logger.exception("connection %s: not saved yet, trying on", lease.connection_id)
+                self._clock.sleep(before_next_save(tries))
+                tries += 1
+                continue
+            if file:
+                remove(file)
+            if not saved:
+                self._discard(lease, grant)
+            return saved
 
+    def store_staged(self, connection_id: UUID | None = None) -> int:
+        """Store the staged responses of this host, of one connection or of all; returns how many.
 
-def mark_possibly_spent(clock: Clock, lease: Lease) -> Update:
-    """Marks the tokens of a newer request as possibly spent: ours may have spent them."""
-    newer = and_(
-        Connection.id == lease.connection_id,
-        _of_the_same_token(lease),
-        Connection.written_fence > lease.fence,
-        Connection.lease_owner.is_(None),
-    )
-    return update(Connection).where(newer).values(sent_at=clock.database_time())
+        A response that the database does not accept now stays in its file.
+        """
+        stored = 0
+        for response in self._staged.waiting(connection_id) if self._staged else ():
+            try:
+                stored += self._store_one_staged(response)
+            except (DBAPIError, PoolTimeout, SealBroken) as error:
+                kind = type(error).__name__
+                logger.error("%s is not stored yet (%s)", response.path.name, kind)
+                if isinstance(error, OperationalError | PoolTimeout):
+                    break  # the database is away, for the other files too
+        return stored
 
+    def _store_one_staged(self, response: StagedResponse) -> bool:
+        grant = response.opened(self._vault)
+        lease = response.lease(self._clock.monotonic())
+        sealed = seal(self._vault, grant, lease.connection_id, lease.user_id, USED_UP)
+        stored = self._leases.save(lease, sealed)
+        if stored:
+            self._leases.record(lease, EventKind.REFRESHED, RefreshOutcome.RECOVERED)
+        elif not self._leases.is_saved(lease):
+            if not self._leases.knows(lease):
+                logger.error("%s is of no connection of this database", response.path.name)
+                return False
+            self._discard(lease, grant)
+        remove(response.path)
+        return stored
 
-def _sent_at_after(
-    clock: Clock, lease_is_ours: ColumnElement[bool], same_generation: ColumnElement[bool]
-) -> ColumnElement[Any]:
-    """The new `sent_at`: set if the saved refresh token is possibly spent."""
-    undisturbed = and_(lease_is_ours, same_generation)
-    # Another caller holds the lease by now and may have sent the parent token: its `sent_at` stays.
-    overtaken = and_(same_generation, Connection.status == Status.ACTIVE)
-    return case((undisturbed, null()), (overtaken, Connection.sent_at), else_=clock.database_time())
+    def _discard(self, lease: Lease, grant: Grant) -> None:
+        """Discard a response that came after a disconnect, a reconnect or a newer response."""
+        if self._leases.connected(lease.user_id):
+            # Not revoked: Katana may revoke the user's current grant too.
+            self._leases.mark_possibly_spent(lease)
+            return
 
-
-def _of_the_same_token(lease: Lease) -> ColumnElement[bool]:
-    return Connection.parent_generation == lease.generation
+        self._login.withdraw(grant)

@@ -14,27 +14,6 @@ from uuid import UUID
 from app.database.clock import Clock
 
 
-class SingleFlight:
-    """Lets one thread of this process at a time try to claim a connection's lease."""
-
-    def __init__(self) -> None:
-        self._taken: set[UUID] = set()
-        self._lock = Lock()
-
-    @contextmanager
-    def enter(self, connection_id: UUID) -> Iterator[bool]:
-        """Whether this thread entered; then no other thread enters before it leaves."""
-        with self._lock:
-            entered = connection_id not in self._taken
-            self._taken.add(connection_id)
-        try:
-            yield entered
-        finally:
-            if entered:
-                with self._lock:
-                    self._taken.remove(connection_id)
-
-
 @dataclass
 class _WaitGroup:
     """The threads that wait for one connection."""
@@ -44,13 +23,27 @@ class _WaitGroup:
     has_poller: bool = False
 
 
-class Waiters:
-    """The threads of this process that wait for a refresh, by connection."""
+class SingleFlight:
+    """The threads of this process that refresh a connection, or wait for its refresh."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._taken: set[UUID] = set()
         self._groups: dict[UUID, _WaitGroup] = {}
         self._lock = Lock()
+
+    @contextmanager
+    def enter(self, connection_id: UUID) -> Iterator[bool]:
+        """Whether this thread may refresh; no other thread of this process may before it leaves."""
+        with self._lock:
+            entered = connection_id not in self._taken
+            self._taken.add(connection_id)
+        try:
+            yield entered
+        finally:
+            if entered:
+                with self._lock:
+                    self._taken.remove(connection_id)
 
     def wait(self, connection_id: UUID, poll_seconds: float, fallback_seconds: float) -> None:
         """Wait for a notification, then return so that the caller reads the row again.

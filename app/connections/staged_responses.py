@@ -11,19 +11,18 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import make_url
 
-from app.connections import token_columns
 from app.connections.host import UserId, user_id_for_json, user_id_from
-from app.connections.snapshot import Lease
+from app.connections.leases import Lease
+from app.connections.sealed_grant import SealedGrant, access_place, refresh_place
 from app.connections.vault import Vault
 from app.katana.oauth import UNSTATED_LIFE_SECONDS, Grant
 
@@ -51,10 +50,8 @@ class StagedResponse:
         place = (self.connection_id, self.user_id)
         access, refresh = self.sealed_access_token, self.sealed_refresh_token
         return Grant(
-            access_token=vault.open(access, token_columns.access_place(*place)) if access else None,
-            refresh_token=vault.open(refresh, token_columns.refresh_place(*place))
-            if refresh
-            else None,
+            access_token=vault.open(access, access_place(*place)) if access else None,
+            refresh_token=vault.open(refresh, refresh_place(*place)) if refresh else None,
             expires_in=UNSTATED_LIFE_SECONDS,
             scope=self.scope,
         )
@@ -94,8 +91,8 @@ class StagedResponses:
         )
         return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
-    def stage(self, lease: Lease, columns: Mapping[str, Any]) -> Path | None:
-        """Write the sealed tokens in `columns` to disk; their file, None if that is not possible.
+    def stage(self, lease: Lease, sealed: SealedGrant) -> Path | None:
+        """Write the encrypted response to disk; their file, None if that is not possible.
 
         Raises nothing: the save itself goes on.
         """
@@ -106,9 +103,9 @@ class StagedResponses:
                 "generation": lease.generation,
                 "owner": lease.owner,
                 "fence": lease.fence,
-                "sealed_access_token": _text(columns.get("sealed_access_token")),
-                "sealed_refresh_token": _text(columns.get("sealed_refresh_token")),
-                "scope": columns.get("scope"),
+                "sealed_access_token": _text(sealed.access_token),
+                "sealed_refresh_token": _text(sealed.refresh_token),
+                "scope": sealed.scope,
             }
         )
         path = self.path(str(lease.connection_id), lease.fence)

@@ -5,11 +5,13 @@ that all processes and hosts share. A worker whose own clock is wrong then does 
 """
 
 import time
+from datetime import datetime
 from threading import Event
 from typing import Any, Protocol
 
-from sqlalchemy import BindParameter, ColumnElement, Float, literal
+from sqlalchemy import BindParameter, ColumnElement, Float, literal, or_
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.functions import GenericFunction
 
 from app.database.columns import Timestamp
@@ -63,6 +65,31 @@ class SystemClock:
 
     def wait(self, event: Event, seconds: float) -> None:
         event.wait(seconds)
+
+
+#: How far ahead a time can lie that is past: a small correction of the clock is no mistake.
+PAST_AHEAD_SECONDS = 60
+
+
+def seconds_until(moment: datetime | None, at: datetime, longest: float) -> float:
+    """Seconds from `at` until `moment`; 0 if it is over, or further ahead than `longest`.
+
+    A time further ahead was written while the database's clock was wrong (a restored virtual
+    machine, a wrong time zone). Correcting the clock must not block anything until then.
+    """
+    left = (moment - at).total_seconds() if moment else 0.0
+    return left if 0 < left <= longest else 0.0
+
+
+def is_over(
+    column: InstrumentedAttribute[Any], clock: Clock, longest: float
+) -> ColumnElement[bool]:
+    """The same in SQL: nothing is set, it is past, or it lies further ahead than `longest`."""
+    return or_(
+        column.is_(None),
+        column <= clock.database_time(),
+        column > clock.database_time(longest),
+    )
 
 
 class DatabaseTime(GenericFunction[Any]):

@@ -1,10 +1,12 @@
-"""Engine set-up: private files, dead sessions, SQLite pragmas; single-statement connections."""
+"""The engine: its set-up (private files, dead sessions, SQLite), single statements, batches."""
 
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, Row, Select, event, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database import pool
 
@@ -38,6 +40,30 @@ def single_reads(engine: Engine) -> Engine:
     switch a connection there and back would take longer than to read the row.
     """
     return engine if engine.dialect.name == "sqlite" else single_statements(engine)
+
+
+def batches(
+    engine: Engine,
+    rows: Select[*tuple[Any, ...]],
+    key: Sequence[InstrumentedAttribute[Any]],
+    size: int,
+) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
+    """All `rows` in the order of `key`, unique columns that are among theirs, `size` at a time.
+
+    A batch is read when it is asked for, from the key of the last row on (keyset pagination). No
+    statement is open in between.
+    """
+    first = rows.order_by(*key).limit(size)
+    batch = first
+    while True:
+        with engine.connect() as connection:
+            found = connection.execute(batch).all()
+        if not found:
+            return
+
+        yield found
+        last = found[-1]._mapping
+        batch = first.where(tuple_(*key) > tuple(last[column.key] for column in key))
 
 
 def _make_private(_dialect: Any, _record: Any, path: list[Any], how: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ RFC 7009.
 """
 
 import json
+import logging
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,7 @@ ANSWER_BYTES = 64 * 1024
 SUCCESS = range(200, 300)  # RFC 6749 says 200; another one may hold the only copy of a token
 TOKEN_CHARACTERS = 8 * 1024
 STATED_LIFE_SECONDS = range(1, 366 * 24 * 3600)
+LONGEST_LIFE_SECONDS = STATED_LIFE_SECONDS.stop
 UNSTATED_LIFE_SECONDS = 300
 #: Refusals that stay until the user signs in, consents or proves more: OpenID Connect Core section
 #: 3.1.2.6, RFC 9470 section 3, and Auth0's words for a second factor.
@@ -56,6 +58,9 @@ USERS_TO_MEND = frozenset(
         "user_blocked",
     }
 )
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,20 @@ class KatanaLogin:
                 raise AnswerLost(str(error)) from None
         if response.status_code != 200:
             raise _refusal(response, _object_or_none(response))
+
+    def withdraw(self, grant: Grant) -> None:
+        """Revoke a grant that is stored nowhere, if Katana offers that: else it would stay valid.
+
+        A failure is logged, no more. Have no transaction open. Do not use it for a user who is
+        connected: Katana may end the grant of that connection too.
+        """
+        if grant.refresh_token is None or self.settings.revoke_url is None:
+            return
+
+        try:
+            self.revoke(grant.refresh_token)
+        except LoginError as error:
+            logger.warning("a grant that is stored nowhere stays valid: %s", error)
 
     def _session(self, send_before: float | None = None) -> "_TokenSession":
         # A new one for each request, hence a new socket: a pooled one that Katana has closed

@@ -22,9 +22,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.accounts.models import User
 from app.connections.backoff import exponential, jitter
-from app.connections.clock_bounds import is_over
 from app.connections.models import Connection, Status
-from app.database.clock import Clock
+from app.database.clock import Clock, is_over
 from app.database.engine import single_reads
 from app.mail.letter import letter
 from app.mail.models import Mail, MailState

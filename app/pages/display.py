@@ -7,10 +7,12 @@ from decimal import Decimal
 from flask import Flask
 from markupsafe import Markup
 
-from app.connections.clock_bounds import LIFE_AHEAD_SECONDS, PAUSE_AHEAD_SECONDS, seconds_until
+from app.connections.backoff import LONGEST_PAUSE_SECONDS
 from app.connections.lifecycle import Revocation
 from app.connections.models import Connection, ConnectionEvent, EventKind, Reason
 from app.connections.outcomes import RefreshOutcome
+from app.database.clock import seconds_until
+from app.katana.oauth import LONGEST_LIFE_SECONDS
 
 EVENTS = {
     EventKind.CONNECTED: "Connected",
@@ -125,8 +127,8 @@ def reason(why: Reason | None) -> str:
 def next_renewal(connection: Connection, now: datetime) -> datetime:
     """When access is renewed next, or when that is tried again after it failed."""
     waits = (
-        seconds_until(connection.renew_at, now, LIFE_AHEAD_SECONDS),
-        seconds_until(connection.next_attempt_at, now, PAUSE_AHEAD_SECONDS),
+        seconds_until(connection.renew_at, now, LONGEST_LIFE_SECONDS),
+        seconds_until(connection.next_attempt_at, now, LONGEST_PAUSE_SECONDS),
     )
     return now + timedelta(seconds=max(waits))
 

@@ -15,8 +15,7 @@ from sqlalchemy import Engine, Update, case, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections.backoff import jitter
-from app.connections.clock_bounds import seconds_until
-from app.database.clock import Clock
+from app.database.clock import Clock, seconds_until
 from app.database.engine import single_statements
 from app.errors import ApiBusy
 from app.katana.client import Meter

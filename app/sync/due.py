@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, or_, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.connections import clock_bounds
 from app.connections.backoff import jitter
 from app.connections.models import Connection, Status
+from app.database import clock as database_clock
 from app.database.clock import Clock
 from app.sync.models import SyncCursor
 from app.sync.passes import SETTLE, Pass
@@ -77,7 +77,7 @@ def cursor_ranges(clock: Clock) -> Sequence[Range]:
     """What `is_claimable` says of `due_at` and `next_attempt_at`, as ranges of two indexes."""
     due_at, paused = SyncCursor.due_at, SyncCursor.next_attempt_at
     # Of few rows, and written so that PostgreSQL takes no index for it.
-    is_due = clock_bounds.is_over(due_at, clock, DUE_AHEAD_SECONDS)
+    is_due = database_clock.is_over(due_at, clock, DUE_AHEAD_SECONDS)
     return [
         *ranges(due_at, clock, DUE_AHEAD_SECONDS, paused.is_(None)),
         *ranges(paused, clock, PAUSE_AHEAD_SECONDS, paused.is_not(None), is_due),

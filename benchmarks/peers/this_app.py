@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from sqlalchemy import select
 
 from app import connections, create_app
-from app.connections import token_columns
+from app.connections import sealed_grant
 from app.connections.models import Connection
 from app.database.db import db
 from benchmarks import databases
@@ -62,8 +62,8 @@ class ThisApp:
             row = connection.execute(select(*columns).where(Connection.user_id == number)).one()
         vault = self._parts.vault
         return Pair(
-            vault.open(row[1], token_columns.access_place(row[0], number)),
-            vault.open(row[2], token_columns.refresh_place(row[0], number)),
+            vault.open(row[1], sealed_grant.access_place(row[0], number)),
+            vault.open(row[2], sealed_grant.refresh_place(row[0], number)),
         )
 
     def close(self) -> None:

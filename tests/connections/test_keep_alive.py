@@ -13,7 +13,7 @@ from sqlalchemy import literal, text, update
 from app import connections
 from app.connections.circuit_breaker import REFUSALS
 from app.connections.fleet.keep_alive import BATCH, PUT_OFF_IN_A_ROW, Outcome
-from app.connections.leases import LONGEST_LEASE_SECONDS
+from app.connections.lease_statements import LONGEST_LEASE_SECONDS
 from app.connections.models import Connection, Reason, Status
 from app.connections.refresh import SENDS
 from app.connections.vault import Vault

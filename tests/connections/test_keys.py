@@ -4,8 +4,7 @@ import pytest
 from flask import Flask
 
 from app import connections
-from app.connections.fleet.key_rotation import KeyRotation
-from app.connections.fleet.sealed_tokens import BATCH, SealedTokens
+from app.connections.fleet.key_rotation import BATCH, KeyRotation, SealedTokens
 from app.connections.models import EventKind
 from app.connections.vault import Place, Vault, sealed_by
 from app.database.db import db

@@ -6,35 +6,36 @@ The list is the proof: what was changed, and which test notices.
 from tests.support.mutants import Change, Mutant, notice_test, place_test
 
 REFRESH, LEASES = "app/connections/refresh.py", "app/connections/leases.py"
-OUTCOMES, BOUNDS = "app/connections/outcomes.py", "app/connections/clock_bounds.py"
+STATEMENTS, SAVING = "app/connections/lease_statements.py", "app/connections/saving.py"
+OUTCOMES, CLOCK = "app/connections/outcomes.py", "app/database/clock.py"
 TROUBLE = "tests/connections/test_refresh_trouble.py"
-SAVING, INCIDENTS = "app/connections/saving.py", "app/connections/circuit_breaker.py"
+INCIDENTS = "app/connections/circuit_breaker.py"
 
 MUTANTS = [
     Mutant(
         "a response that cannot be saved is staged",
-        REFRESH,
-        "                file = file or self._stage(lease, columns)\n",
-        "",
+        SAVING,
+        "                    file = file or self._staged.stage(lease, sealed)\n",
+        "                    pass\n",
         "tests/connections/test_staged.py::test_the_next_process_stores_it",
     ),
     Mutant(
         "a takeover looks for a staged response",
         REFRESH,
-        "        self.store_staged(seen.id)\n",
+        "        self._saving.store_staged(seen.id)\n",
         "",
         "tests/connections/test_staged.py::test_a_caller_that_takes_over_looks_for_it_first",
     ),
     Mutant(
         "a staged response that no row takes is revoked",
-        REFRESH,
-        "            self._discard_late_grant(lease, grant)\n        remove(response.path)\n",
+        SAVING,
+        "            self._discard(lease, grant)\n        remove(response.path)\n",
         "        remove(response.path)\n",
         "tests/connections/test_staged.py::test_after_a_disconnect_it_is_revoked",
     ),
     Mutant(
         "a staged response of a connection that this database does not know is kept",
-        REFRESH,
+        SAVING,
         "            if not self._leases.knows(lease):\n",
         "            if False:\n",
         "tests/connections/test_staged.py::test_of_a_connection_that_was_never_here_it_is_left",
@@ -97,22 +98,22 @@ MUTANTS = [
     ),
     Mutant(
         "only what the claim returns is sent",
-        LEASES,
-        '        Connection.generation == bindparam("seen_generation"),\n',
-        '        Connection.generation >= bindparam("seen_generation"),\n',
+        STATEMENTS,
+        "        _UNMOVED,\n        Connection.status",
+        "        Connection.generation >= _GENERATION,\n        Connection.status",
         "tests/connections/test_refresh.py::test_reconnecting_before_the_send_stops_it",
     ),
     Mutant(
         "the claim is for the generation that was seen",
-        LEASES,
-        '        Connection.generation == bindparam("seen_generation"),\n',
-        '        Connection.generation >= bindparam("seen_generation"),\n',
+        STATEMENTS,
+        "        _UNMOVED,\n        Connection.status",
+        "        Connection.generation >= _GENERATION,\n        Connection.status",
         "tests/connections/test_refresh.py::test_a_claim_on_what_has_moved_is_refused",
     ),
     Mutant(
         "one holder at a time",
-        LEASES,
-        "        or_(mine, is_over(Connection.lease_until, clock, LEASE_AHEAD_SECONDS)),\n",
+        STATEMENTS,
+        "        or_(_IS_OURS, is_over(Connection.lease_until, clock, LEASE_AHEAD_SECONDS)),\n",
         "",
         "tests/connections/test_refresh.py::test_a_claim_on_what_is_leased_is_refused",
     ),
@@ -132,35 +133,35 @@ MUTANTS = [
     ),
     Mutant(
         "an answer is saved only over the generation that was sent",
-        SAVING,
-        ".where(Connection.id == lease.connection_id, or_(same_generation, older_response))",
-        ".where(Connection.id == lease.connection_id)",
+        STATEMENTS,
+        ".where(_THIS_ONE, or_(_UNMOVED, older_response))",
+        ".where(_THIS_ONE)",
         "tests/connections/test_refresh.py::test_reconnecting_meanwhile_wins",
     ),
     Mutant(
         "of two answers the later one stays",
-        SAVING,
-        "Connection.written_fence < lease.fence",
-        "Connection.written_fence != lease.fence",
+        STATEMENTS,
+        "Connection.written_fence < _FENCE",
+        "Connection.written_fence != _FENCE",
         "tests/connections/test_refresh_crashes.py::test_two_answers_to_one_token_end_with_the_newer_one",
     ),
     Mutant(
         "an answer that is late but alone is saved",
-        SAVING,
-        "or_(same_generation, older_response))",
-        "or_(same_generation, older_response), Connection.lease_until > clock.database_time())",
+        STATEMENTS,
+        "or_(_UNMOVED, older_response))",
+        "or_(_UNMOVED, older_response), Connection.lease_until > clock.database_time())",
         "tests/connections/test_refresh_crashes.py::test_an_answer_in_a_sleeping_hand_is_not_thrown_away",
     ),
     Mutant(
         "saving goes on until the database is back",
-        REFRESH,
-        "(DBAPIError, PoolTimeout):\n                file = file or self._stage(lease, columns)\n",
-        "ZeroDivisionError:\n                file = file or self._stage(lease, columns)\n",
+        SAVING,
+        "(DBAPIError, PoolTimeout):\n                if self._staged:\n",
+        "ZeroDivisionError:\n                if self._staged:\n",
         "tests/connections/test_refresh_database.py",
     ),
     Mutant(
         "a save that was committed counts",
-        REFRESH,
+        SAVING,
         ") or self._leases.is_saved(lease)",
         ")",
         "tests/connections/test_refresh_database.py",
@@ -168,8 +169,8 @@ MUTANTS = [
     Mutant(
         "the token is saved before it is handed out",
         REFRESH,
-        "        return self._save(lease, grant, pause=pause, failures=failures)",
-        "        return grant.access_token",
+        "        if not self._saving.save(lease, grant, pause=pause, failures=failures):",
+        "        if False:",
         "tests/connections/test_refresh.py::test_an_expired_token_is_renewed_once",
     ),
     Mutant(
@@ -188,7 +189,7 @@ MUTANTS = [
     ),
     Mutant(
         "a refusal is of the token that was sent",
-        LEASES,
+        STATEMENTS,
         "        .where(_HELD, or_(~refused, _UNMOVED))\n",
         "        .where(_HELD)\n",
         "tests/connections/test_refresh.py::test_a_verdict_on_what_has_moved_is_refused",
@@ -210,8 +211,8 @@ MUTANTS = [
     Mutant(
         "during an incident one is tried now and then",
         REFRESH,
-        "return self._take(seen) if self._breaker.allows_request() else None, visit",
-        "return self._take(seen), visit",
+        "lease = self._claim(seen) if self._breaker.allows_request() else None",
+        "lease = self._claim(seen)",
         "tests/connections/test_refresh.py::test_katana_refusing_everybody_ends_nobody",
     ),
     Mutant(
@@ -230,8 +231,8 @@ MUTANTS = [
     ),
     Mutant(
         "a pause is kept by everybody",
-        LEASES,
-        "        is_over(Connection.next_attempt_at, clock, PAUSE_AHEAD_SECONDS),\n",
+        STATEMENTS,
+        "        is_over(Connection.next_attempt_at, clock, LONGEST_PAUSE_SECONDS),\n",
         "",
         "tests/connections/test_refresh.py::test_a_claim_during_a_pause_is_refused",
     ),
@@ -244,9 +245,9 @@ MUTANTS = [
     ),
     Mutant(
         "who did not get the lease does not send",
-        LEASES,
-        "        or_(mine, is_over(Connection.lease_until, clock, LEASE_AHEAD_SECONDS)),\n",
-        "        or_(mine, is_over(Connection.lease_until, clock, 0)),\n",
+        STATEMENTS,
+        "        or_(_IS_OURS, is_over(Connection.lease_until, clock, LEASE_AHEAD_SECONDS)),\n",
+        "        or_(_IS_OURS, is_over(Connection.lease_until, clock, 0)),\n",
         "tests/connections/test_refresh.py::test_a_claim_on_what_is_leased_is_refused",
     ),
     Mutant(
@@ -259,7 +260,7 @@ MUTANTS = [
     ),
     Mutant(
         "a verdict is for the generation that was sent",
-        LEASES,
+        STATEMENTS,
         "        .where(_HELD, _UNMOVED)\n",
         "        .where(_HELD)\n",
         "tests/connections/test_refresh.py::test_a_verdict_on_what_has_moved_is_refused",
@@ -278,27 +279,27 @@ MUTANTS = [
     Mutant(
         "nobody asks the clock of this machine",
         INCIDENTS,
-        "from app.database.clock import Clock\n",
-        "from time import time\n\nfrom app.database.clock import Clock\n",
+        "from app.database.clock import PAST_AHEAD_SECONDS, Clock\n",
+        "from time import time\n\nfrom app.database.clock import PAST_AHEAD_SECONDS, Clock\n",
         "tests/repository/test_repository.py::test_no_worker_judges_by_its_own_clock",
     ),
     Mutant(
         "a save that counted is not taken for the grant that came after it",
-        SAVING,
-        "        _of_the_same_token(lease),\n        Connection.written_fence == lease.fence,",
-        "        Connection.written_fence == lease.fence,",
+        STATEMENTS,
+        "        _THIS_ONE, _OF_THE_SAME_TOKEN, Connection.written_fence == _FENCE",
+        "        _THIS_ONE, Connection.written_fence == _FENCE",
         "tests/connections/test_refresh_database.py",
     ),
     Mutant(
         "a token that is saved late lives no longer for it",
-        "app/connections/token_columns.py",
+        "app/connections/sealed_grant.py",
         "usable_seconds(grant.expires_in) - age",
         "usable_seconds(grant.expires_in)",
         "tests/connections/test_refresh_database.py",
     ),
     Mutant(
         "renewals are spread",
-        "app/connections/token_columns.py",
+        "app/connections/sealed_grant.py",
         "MARGIN_SECONDS) * jitter(1, 2)",
         "MARGIN_SECONDS) * 1.5",
         "tests/connections/test_refresh.py::test_connections_made_together_are_not_renewed_together",
@@ -326,7 +327,7 @@ MUTANTS = [
     ),
     Mutant(
         "what was refreshed during a disconnect and a connect is not revoked",
-        REFRESH,
+        SAVING,
         "        if self._leases.connected(lease.user_id):",
         "        if self._leases.read(lease.connection_id):",
         "tests/connections/test_refresh.py",
@@ -340,7 +341,7 @@ MUTANTS = [
     ),
     Mutant(
         "a refusal after an outage counts as one",
-        LEASES,
+        STATEMENTS,
         "            refused_at=func.coalesce(refusal, Connection.refused_at),\n",
         "",
         "tests/connections/test_refresh.py::test_refusals_that_follow_an_outage_are_part_of_it",
@@ -368,9 +369,9 @@ MUTANTS = [
     ),
     Mutant(
         "a refresh token that is not given anew is kept",
-        "app/connections/token_columns.py",
-        "    if grant.refresh_token is not None:",
-        "    if True:",
+        STATEMENTS,
+        "func.coalesce(refresh, Connection.sealed_refresh_token)",
+        "refresh",
         "tests/connections/test_refresh.py::test_an_answer_without_a_refresh_token_keeps_the_old_one",
     ),
     Mutant(
@@ -397,8 +398,8 @@ MUTANTS = [
     Mutant(
         "one that fails alone for hours is named",
         REFRESH,
-        "        if seen.failing_for >= FOR_HOURS_SECONDS and self._others_renewed(seen):",
-        "        if False:",
+        "        for_hours = seen.failing_for >= FOR_HOURS_SECONDS\n",
+        "        for_hours = False\n",
         f"{TROUBLE}::test_one_that_is_refused_for_hours_offers_reconnect",
     ),
     Mutant(
@@ -425,7 +426,7 @@ MUTANTS = [
     Mutant(
         "a moment too far ahead is over for keep-alive",
         "app/connections/fleet/keep_alive.py",
-        "            is_over(Connection.next_attempt_at, self._clock, PAUSE_AHEAD_SECONDS),\n",
+        "            is_over(Connection.next_attempt_at, self._clock, LONGEST_PAUSE_SECONDS),\n",
         "            is_over(Connection.next_attempt_at, self._clock, 10**9),\n",
         "tests/connections/test_keep_alive.py::test_a_moment_of_a_wrong_clock_keeps_none_out",
     ),
@@ -438,21 +439,21 @@ MUTANTS = [
     ),
     Mutant(
         "a staged response is stored at the start",
-        "wsgi.py",
-        "        start_up.store_staged(app)\n",
+        "app/connections/start_up.py",
+        "            _store_staged(current())\n",
         "",
         "tests/connections/test_response_in_hand.py::test_killed_while_the_database_is_away",
     ),
     Mutant(
         "a moment too far ahead is over for the claim",
-        BOUNDS,
+        CLOCK,
         "        column > clock.database_time(longest),\n",
         "",
         f"{TROUBLE}::TestClockSetRight",
     ),
     Mutant(
         "a moment too far ahead is over for who looks",
-        BOUNDS,
+        CLOCK,
         "if 0 < left <= longest else 0.0",
         "if 0 < left else 0.0",
         f"{TROUBLE}::TestClockSetRight",
@@ -460,14 +461,14 @@ MUTANTS = [
     Mutant(
         "the history is bounded",
         LEASES,
-        '        self._count(self._bounding, {"whose": lease.user_id})\n',
+        '                self._count(self._sql.bound_history, {"whose": lease.user_id})\n',
         "",
         f"{TROUBLE}::test_the_history_is_bounded",
     ),
     Mutant(
         "renewals are counted",
-        SAVING,
-        'renewals=Connection.renewals + int("refreshed_at" in columns),',
+        STATEMENTS,
+        "renewals=Connection.renewals + case((has_access, 1), else_=0),",
         "renewals=Connection.renewals,",
         f"{TROUBLE}::test_renewals_are_counted_and_begin_anew_with_a_grant",
     ),

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from app.connections.backoff import PROBE_SECONDS, SETTLE_SECONDS
+from app.connections.leases import Lease
 from app.connections.models import Reason
 from app.connections.outcomes import FOR_HOURS_SECONDS, RefreshOutcome, decide
-from app.connections.snapshot import Lease
 from app.errors import (
     AnswerLost,
     ClientRefused,

@@ -17,9 +17,10 @@ from app.connections.backoff import (
     grown,
 )
 from app.connections.circuit_breaker import REFUSALS
-from app.connections.leases import LONGEST_LEASE_SECONDS, Leases
+from app.connections.lease_statements import LONGEST_LEASE_SECONDS
+from app.connections.leases import Lease, Leases, Snapshot
 from app.connections.models import Connection, EventKind, Reason, Status
-from app.connections.snapshot import Lease, Snapshot
+from app.connections.sealed_grant import SealedGrant
 from app.connections.vault import Vault
 from app.database import clock as app_clock
 from app.database.clock import SystemClock
@@ -754,7 +755,7 @@ def test_a_verdict_on_what_has_moved_is_refused(connected: Connected, parts: Par
     connected.change(lease_until=-1)
     second = parts.leases.claim(look(parts, connected))
     assert second
-    assert parts.leases.save(first, {})
+    assert parts.leases.save(first, SealedGrant(None, None, None, 0, 0))
 
     assert not parts.leases.mark_reconnect_needed(second, Reason.GRANT_ENDED)
     assert not parts.leases.release_after_failure(second, 0, spent=False, refused=True)

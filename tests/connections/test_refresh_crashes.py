@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from app.connections.leases import LONGEST_LEASE_SECONDS
+from app.connections.lease_statements import LONGEST_LEASE_SECONDS
 from app.connections.models import Reason, Status
 from app.errors import ReconnectNeeded
 from tests.support.clocks import LaterClock

@@ -1,7 +1,7 @@
 """The database goes away in mid-refresh (R-5): the answer waits in memory until it is back."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -10,10 +10,9 @@ import pytest
 from sqlalchemy import event, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from app.connections.leases import Leases
-from app.connections.models import Connection, EventKind
-from app.connections.snapshot import Lease
-from app.connections.token_columns import usable_seconds
+from app.connections.leases import Lease, Leases
+from app.connections.models import Connection
+from app.connections.sealed_grant import SealedGrant, usable_seconds
 from app.database.db import db
 from app.database.engine import single_statements
 from tests.support.clocks import HeldClock
@@ -40,16 +39,16 @@ class CutLeases(Leases):
     after = False
     done = False
 
-    def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
+    def save(self, lease: Lease, sealed: SealedGrant, **how: Any) -> bool:
         if self.done:
-            return super().save(lease, columns, **how)
+            return super().save(lease, sealed, **how)
 
         self.done = True
         if not self.after:
             self.cut()
-            return super().save(lease, columns, **how)
+            return super().save(lease, sealed, **how)
 
-        assert super().save(lease, columns, **how)
+        assert super().save(lease, sealed, **how)
         self.cut()
         raise OperationalError("UPDATE", {}, Exception("committed, and its answer lost"))
 
@@ -247,11 +246,10 @@ def test_nothing_is_kept_in_a_session_of_the_database(connected: Connected) -> N
 def test_history_that_cannot_be_written_costs_nothing(connected: Connected) -> None:
     """The tokens are safe before anything is said of it."""
 
-    class Silent(Leases):
-        def record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
-            with self._engine.connect() as connection:
-                connection.execute(text("INSERT INTO nowhere VALUES (1)"))
+    parts = connected.parts()
+    connected.change(doubtful_since=0)  # so that the history gets a row
+    parts.leases._sql.record = text("INSERT INTO nowhere VALUES (1)")  # type: ignore[assignment]
 
-    refresh(connected.parts(Silent)).fresh_access_token(connected.id)
+    refresh(parts).fresh_access_token(connected.id)
 
     assert connected.holds_the_living_token()

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.connections.leases import LONGEST_LEASE_SECONDS
+from app.connections.lease_statements import LONGEST_LEASE_SECONDS
 from app.connections.models import Connection, Status
 from app.database.db import db
 from app.errors import ReconnectNeeded, TryAgainLater

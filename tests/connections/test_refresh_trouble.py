@@ -15,6 +15,7 @@ from app.connections.backoff import (
 )
 from app.connections.models import EventKind, Reason, Status
 from app.connections.outcomes import FOR_HOURS_SECONDS
+from app.connections.sealed_grant import SealedGrant
 from app.database.clock import SystemClock
 from app.errors import FailingAlone, ReconnectNeeded, TryAgainLater
 from app.katana.oauth import ANSWER_SECONDS, USERS_TO_MEND
@@ -65,19 +66,13 @@ class TestTakingOver:
         assert seen
         first = parts.leases.claim(seen)
         assert first
+        sealed = connected.row().sealed_access_token
         clock.move(70)
 
         def save_meanwhile(seconds: float) -> None:
             HeldClock.sleep(clock, seconds)
             if seconds == TAKEOVER_SECONDS:
-                parts.leases.save(
-                    first,
-                    {
-                        "expires_at": clock.database_time(60),
-                        "renew_at": clock.database_time(50),
-                        "refreshed_at": clock.database_time(),
-                    },
-                )
+                parts.leases.save(first, SealedGrant(sealed, None, None, 60, 50))
 
         clock.sleep = save_meanwhile  # type: ignore[method-assign]
         refresh(parts).fresh_access_token(connected.id)

@@ -4,7 +4,6 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
 
 from app.connections.history import values
-from app.connections.leases import Leases
+from app.connections.leases import Lease, Leases
 from app.connections.models import Connection, ConnectionEvent, EventKind
-from app.connections.snapshot import Lease
+from app.connections.sealed_grant import SealedGrant
 from app.connections.staged_responses import StagedResponses
 from app.connections.vault import Vault
 from app.database.db import db
@@ -32,11 +31,11 @@ class ComesBack(Leases):
 
     tries = 0
 
-    def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
+    def save(self, lease: Lease, sealed: SealedGrant, **how: Any) -> bool:
         self.tries += 1
         if self.tries < 3:
             raise OperationalError("UPDATE", {}, Exception("the database is away"))
-        return super().save(lease, columns, **how)
+        return super().save(lease, sealed, **how)
 
 
 @pytest.fixture
@@ -93,9 +92,9 @@ def test_a_save_that_succeeds_later_leaves_no_file(
     seen: list[int] = []
 
     class Counting(ComesBack):
-        def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
+        def save(self, lease: Lease, sealed: SealedGrant, **how: Any) -> bool:
             seen.append(staged.count())
-            return super().save(lease, columns, **how)
+            return super().save(lease, sealed, **how)
 
     clock.move(61)
     refresh(connected.parts(Counting), staged).fresh_access_token(connected.id)

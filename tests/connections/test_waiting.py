@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 
-from app.connections.single_flight import Waiters
+from app.connections.single_flight import SingleFlight
 from tests.support.clocks import HeldClock
 from tests.support.connected import Connected, refresh
 from tests.support.sandbox import Sandbox
@@ -52,8 +52,8 @@ def clock() -> NoTimePasses:
 
 
 @pytest.fixture
-def waiting(clock: NoTimePasses) -> Waiters:
-    return Waiters(clock)
+def waiting(clock: NoTimePasses) -> SingleFlight:
+    return SingleFlight(clock)
 
 
 @pytest.fixture
@@ -63,7 +63,9 @@ def start() -> Iterator[Start]:
         yield threads.submit
 
 
-def test_one_watches_and_news_wake_all(waiting: Waiters, clock: NoTimePasses, start: Start) -> None:
+def test_one_watches_and_news_wake_all(
+    waiting: SingleFlight, clock: NoTimePasses, start: Start
+) -> None:
     """However many wait, the database is asked by one; all of them learn what it learns."""
     begun = [start(waiting.wait, ONE, OFTEN, RARELY) for _ in range(5)]
     waits = sorted(clock.next() for _ in begun)
@@ -74,7 +76,9 @@ def test_one_watches_and_news_wake_all(waiting: Waiters, clock: NoTimePasses, st
     assert waits == [OFTEN, RARELY, RARELY, RARELY, RARELY]
 
 
-def test_who_has_watched_watches_on(waiting: Waiters, clock: NoTimePasses, start: Start) -> None:
+def test_who_has_watched_watches_on(
+    waiting: SingleFlight, clock: NoTimePasses, start: Start
+) -> None:
     """Having looked in vain, it is the one that looks soon again, while the others wait."""
     begun: list[Future[object]] = []
 
@@ -91,7 +95,7 @@ def test_who_has_watched_watches_on(waiting: Waiters, clock: NoTimePasses, start
     assert [one.exception(LIMIT_SECONDS) for one in begun] == [None, None]
 
 
-def test_one_is_enough_to_watch(waiting: Waiters, clock: NoTimePasses, start: Start) -> None:
+def test_one_is_enough_to_watch(waiting: SingleFlight, clock: NoTimePasses, start: Start) -> None:
     """Where another has looked in between, nobody takes the watch from the one that has it."""
     watches = start(waiting.wait, ONE, OFTEN, RARELY)
     assert clock.next() == OFTEN
@@ -106,7 +110,9 @@ def test_one_is_enough_to_watch(waiting: Waiters, clock: NoTimePasses, start: St
     assert [one.exception(LIMIT_SECONDS) for one in (watches, waits)] == [None, None]
 
 
-def test_news_are_of_one_connection(waiting: Waiters, clock: NoTimePasses, start: Start) -> None:
+def test_news_are_of_one_connection(
+    waiting: SingleFlight, clock: NoTimePasses, start: Start
+) -> None:
     """Nobody looks because of somebody else's connection, which has a watcher of its own."""
     one = start(waiting.wait, ONE, OFTEN, RARELY)
     assert clock.next() == OFTEN
@@ -121,7 +127,7 @@ def test_news_are_of_one_connection(waiting: Waiters, clock: NoTimePasses, start
     assert one.exception(LIMIT_SECONDS) is None
 
 
-def test_old_news_wake_nobody(waiting: Waiters, clock: NoTimePasses, start: Start) -> None:
+def test_old_news_wake_nobody(waiting: SingleFlight, clock: NoTimePasses, start: Start) -> None:
     """Who comes after them has looked since, and waits for the next."""
     begun: list[Future[object]] = []
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from app.connections import key_check
+from app.connections import start_up
 from app.errors import ConfigurationError
 from app.operations import serve
 from tests.conftest import MakeApp
@@ -34,7 +34,7 @@ def test_a_pooler_without_its_setting_is_named(
         doctor = run(app, "doctor")
         command = run(app, "connections", "list")
         with pytest.raises(ConfigurationError) as start:
-            key_check.require(app)
+            start_up.check(app)
 
     for told in (str(served.value), doctor.output, command.output, str(start.value)):
         assert REMEDY in " ".join(told.split())

@@ -16,8 +16,9 @@ MUTANTS = (
     Mutant(
         "an end that has not happened is not told",
         "app/connections/leases.py",
-        "            if database.execute(self._ending, how).rowcount != 1:\n",
-        "            database.execute(self._ending, how)\n            if False:\n",
+        "            if database.execute(self._sql.mark_reconnect_needed, this).rowcount != 1:\n",
+        "            database.execute(self._sql.mark_reconnect_needed, this)\n"
+        "            if False:\n",
         f"{TESTS}::test_an_end_that_came_too_late_is_not_told",
     ),
     Mutant(

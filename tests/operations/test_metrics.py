@@ -20,8 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, text
 
 from app import connections, errors
-from app.connections.fleet.counts import EVERY_SECONDS, LEASE_SECONDS, Counts
-from app.connections.fleet.overview import Overview
+from app.connections.fleet.overview import EVERY_SECONDS, LEASE_SECONDS, Counts, Overview
 from app.connections.history import Event, signal
 from app.connections.models import EventKind, Reason, Status
 from app.connections.outcomes import RefreshOutcome

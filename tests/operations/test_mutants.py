@@ -8,7 +8,7 @@ from tests.support.mutants import Mutant, notice_test, place_test
 LOGS, HOOKS = "tests/operations/test_logs.py", "tests/connections/test_hooks.py"
 METRICS, PROBES = "tests/operations/test_metrics.py", "tests/operations/test_probes.py"
 SERVED = f"{METRICS}::TestServed::test_workers_count_together"
-COUNTS = "app/connections/fleet/counts.py"
+COUNTS = "app/connections/fleet/overview.py"
 DOCTOR = "app/operations/doctor"
 DOCTOR_TESTS = "tests/operations/test_doctor.py"
 
@@ -155,7 +155,7 @@ MUTANTS = [
     ),
     Mutant(
         "a duration begins at the claim",
-        "app/connections/refresh.py",
+        "app/connections/leases.py",
         "self._clock.monotonic() - lease.claimed",
         "0.0",
         f"{HOOKS}::test_receivers_are_told_how_long_a_refresh_took",

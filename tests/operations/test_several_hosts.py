@@ -29,7 +29,7 @@ from sqlalchemy import make_url, select
 
 from app import create_app
 from app.accounts.models import User
-from app.connections import token_columns
+from app.connections import sealed_grant
 from app.connections.models import Connection
 from app.connections.vault import Vault
 from app.database.clock import Clock, SystemClock
@@ -317,7 +317,7 @@ class Theirs:
         row = self.row
         vault = Vault(load(self.app.config["TESTS_ENVIRON"]).token_keys)
         token = vault.open(
-            row.sealed_refresh_token, token_columns.refresh_place(row.id, row.user_id)
+            row.sealed_refresh_token, sealed_grant.refresh_place(row.id, row.user_id)
         )
         stored = hashlib.sha256(token.encode()).hexdigest()[:16]
         (family,) = [

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from app import connections
-from app.connections import token_columns
+from app.connections import sealed_grant
 from app.connections.models import Connection, ConnectionEvent, Status
 from app.database.clock import SystemClock
 from app.database.db import db
@@ -456,8 +456,8 @@ def assert_sound(rig: Rig, connection: Connection) -> None:
         opened = connections.current().vault.open
     place = (connection.id, connection.user_id)
     for token in (
-        opened(connection.sealed_access_token, token_columns.access_place(*place)),
-        opened(connection.sealed_refresh_token, token_columns.refresh_place(*place)),
+        opened(connection.sealed_access_token, sealed_grant.access_place(*place)),
+        opened(connection.sealed_refresh_token, sealed_grant.refresh_place(*place)),
     ):
         assert 0 < len(token) <= TOKEN_CHARACTERS
         assert all("!" <= letter <= "~" for letter in token)
@@ -501,7 +501,7 @@ def test_s31_a_life_that_is_not_stated_is_a_short_one(rig: Rig, katana: Katana, 
         stored = row(rig)
         assert stored
         life = (stored.expires_at - stored.refreshed_at).total_seconds()
-        assert life == pytest.approx(token_columns.usable_seconds(seconds), abs=0.01), stated
+        assert life == pytest.approx(sealed_grant.usable_seconds(seconds), abs=0.01), stated
         assert stored.refreshed_at <= stored.renew_at < stored.expires_at
 
 
@@ -638,7 +638,7 @@ def test_s36_a_token_that_cannot_be_sent_is_not(
     assert stored
     with rig.app.app_context():
         vault = connections.current().vault
-    place = token_columns.access_place(stored.id, stored.user_id)
+    place = sealed_grant.access_place(stored.id, stored.user_id)
     change(rig, sealed_access_token=vault.seal(token, place))
 
     page = ada.dashboard()

@@ -30,9 +30,9 @@ from sqlalchemy import create_engine, event, select, text, update
 from sqlalchemy.engine import make_url
 
 from app import connections, create_app
-from app.connections import key_check, token_columns
+from app.connections import sealed_grant, start_up
 from app.connections.attempts import Attempt
-from app.connections.fleet.sealed_tokens import SealedValue
+from app.connections.fleet.key_rotation import SealedValue
 from app.connections.models import Connection
 from app.connections.vault import Vault
 from app.database.clock import SystemClock
@@ -284,7 +284,7 @@ ENVIRON = {
     "DATABASE_URL": f"postgresql://user:{CANARY}@host/app",
     "RATELIMIT_STORAGE_URI": f"memory://:{CANARY}@host",
 }
-PLACE = token_columns.access_place(uuid4(), 1)
+PLACE = sealed_grant.access_place(uuid4(), 1)
 HOLDERS = {
     "settings": lambda: load(ENVIRON),
     "Katana's settings": lambda: load(ENVIRON).katana,
@@ -414,7 +414,7 @@ def test_s42_a_wrong_key_serves_nobody_and_touches_no_row(
     assert "'test'" in said
     assert wrong.partition(":")[2] not in said
     assert stored(app) == before
-    key_check.require(app)
+    start_up.check(app)
     connected.expire()
     assert run(app, "connections", "refresh", str(connected.id)).status == 0
     assert connected.holds_the_living_token()
@@ -428,14 +428,14 @@ def test_s42_a_key_that_was_taken_away_too_early_is_asked_for(
     lost = Vault([TokenKey("lost", secrets.token_bytes(32))])
     with app.app_context():
         vault = connections.current().vault
-        oldest = crowd(app, vault, key_check.TRIED + 10)[:5]
+        oldest = crowd(app, vault, start_up.TRIED + 10)[:5]
         for connection in db.session.scalars(select(Connection).where(Connection.id.in_(oldest))):
-            place = token_columns.access_place(connection.id, connection.user_id)
+            place = sealed_grant.access_place(connection.id, connection.user_id)
             connection.sealed_access_token = lost.seal("unknown", place)
         db.session.commit()
 
     with pytest.raises(ConfigurationError, match="lacks the key 'lost'"):
-        key_check.require(app)
+        start_up.check(app)
 
 
 def test_s42_a_damaged_row_keeps_nobody_from_being_served(
@@ -452,13 +452,13 @@ def test_s42_a_damaged_row_keeps_nobody_from_being_served(
         )
         db.session.commit()
 
-    key_check.require(app)
+    start_up.check(app)
 
 
 def test_s42_without_a_database_the_keys_are_not_judged(new_app: MakeApp) -> None:
     """S-81: a database that is away, or has no tables yet, says nothing against a key."""
     for url in ("postgresql://nobody@127.0.0.1:9/nothing", "sqlite://"):
-        key_check.require(new_app(DATABASE_URL=url))
+        start_up.check(new_app(DATABASE_URL=url))
 
 
 @pytest.mark.slow_on("sqlite")
@@ -499,7 +499,7 @@ def test_s42_keys_are_changed_beside_live_traffic(
     assert ended(flask(after, "keys", "rotate")).status == 0
 
     alone = new_app(TOKEN_ENCRYPTION_KEYS=new)
-    key_check.require(alone)
+    start_up.check(alone)
     ada = Maker(ClientBrowser(alone.test_client()), sandbox)
     ada.sign_in()
     sandbox.expire()

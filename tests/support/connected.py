@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from app.accounts.models import User
-from app.connections import token_columns
+from app.connections import sealed_grant
 from app.connections.circuit_breaker import RefusalBreaker
 from app.connections.leases import Leases
 from app.connections.lifecycle import Lifecycle
@@ -120,12 +120,12 @@ class Connected:
 
     def stored_refresh_token(self) -> str:
         """The refresh token in the row, opened."""
-        place = token_columns.refresh_place(self.id, self.user_id)
+        place = sealed_grant.refresh_place(self.id, self.user_id)
         return self.vault.open(self.row().sealed_refresh_token, place)
 
     def stored_access_token(self) -> str:
         """The access token in the row, opened."""
-        place = token_columns.access_place(self.id, self.user_id)
+        place = sealed_grant.access_place(self.id, self.user_id)
         return self.vault.open(self.row().sealed_access_token, place)
 
     def stored_fingerprint(self) -> str:

@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import insert
 
 from app.accounts.models import User
-from app.connections import token_columns
+from app.connections import sealed_grant
 from app.connections.models import Connection, Status
 from app.connections.vault import Vault
 from app.database.db import db
@@ -41,10 +41,10 @@ def _row(vault: Vault, user_id: int, refreshed_at: datetime) -> dict[str, object
         "connected_by": "",
         "connected_at": refreshed_at,
         "sealed_access_token": vault.seal(
-            "unknown", token_columns.access_place(connection_id, user_id)
+            "unknown", sealed_grant.access_place(connection_id, user_id)
         ),
         "sealed_refresh_token": vault.seal(
-            "unknown", token_columns.refresh_place(connection_id, user_id)
+            "unknown", sealed_grant.refresh_place(connection_id, user_id)
         ),
         "expires_at": refreshed_at,
         "renew_at": refreshed_at,

@@ -6,13 +6,13 @@ code that looks like a crash, since nothing of it runs any more.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from app.connections.leases import Leases
+from app.connections.leases import Lease, Leases, Snapshot
 from app.connections.models import EventKind, Reason
 from app.connections.refresh import Refresh
-from app.connections.snapshot import Lease, Snapshot
+from app.connections.sealed_grant import SealedGrant
 from app.errors import ConnectError
 from app.katana.oauth import Grant, KatanaLogin
 from tests.support.clocks import HeldClock
@@ -112,9 +112,9 @@ class SteppingLeases(Leases):
         self.pause("claim")
         return super().claim(seen, owner)
 
-    def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
+    def save(self, lease: Lease, sealed: SealedGrant, **how: Any) -> bool:
         self.pause("save")
-        return super().save(lease, columns, **how)
+        return super().save(lease, sealed, **how)
 
     def release_after_failure(self, lease: Lease, pause: float, **how: Any) -> bool:
         self.pause("give back")

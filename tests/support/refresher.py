@@ -11,15 +11,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from app import create_app
 from app.connections.circuit_breaker import RefusalBreaker
-from app.connections.leases import Leases
+from app.connections.leases import Lease, Leases, Snapshot
 from app.connections.refresh import Refresh
-from app.connections.snapshot import Lease, Snapshot
+from app.connections.sealed_grant import SealedGrant
 from app.connections.vault import Vault
 from app.database.clock import SystemClock
 from app.database.db import db
@@ -65,9 +64,9 @@ class StruckLeases(Leases):
             self.strike.at("after_claim")
         return lease
 
-    def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
+    def save(self, lease: Lease, sealed: SealedGrant, **how: Any) -> bool:
         self.strike.at("before_commit")
-        saved = super().save(lease, columns, **how)
+        saved = super().save(lease, sealed, **how)
         self.strike.at("after_commit")
         return saved
 

@@ -1,15 +1,14 @@
 """A process that is killed while it holds a token response that the database does not take."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from app.connections.leases import Leases
+from app.connections.leases import Lease, Leases
 from app.connections.refresh import Refresh
-from app.connections.snapshot import Lease
+from app.connections.sealed_grant import SealedGrant
 from app.connections.staged_responses import StagedResponses
 from tests.support.clocks import HeldClock
 from tests.support.connected import Connected, Parts
@@ -19,7 +18,7 @@ from tests.support.holders import Killed
 class Away(Leases):
     """The database takes no save."""
 
-    def save(self, lease: Lease, columns: Mapping[str, Any], **how: Any) -> bool:
+    def save(self, lease: Lease, sealed: SealedGrant, **how: Any) -> bool:
         raise OperationalError("UPDATE", {}, Exception("the database is away"))
 
 

@@ -12,31 +12,29 @@ from contextvars import copy_context
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain
-from threading import Lock
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, and_, func, select
 
-from app.connections.backoff import PATIENCE_SECONDS, PROBE_SECONDS, WORTH_WAITING_SECONDS
-from app.connections.clock_bounds import (
-    LEASE_AHEAD_SECONDS,
-    PAST_AHEAD_SECONDS,
-    PAUSE_AHEAD_SECONDS,
-    is_over,
+from app.connections.backoff import (
+    LONGEST_PAUSE_SECONDS,
+    PATIENCE_SECONDS,
+    PROBE_SECONDS,
+    WORTH_WAITING_SECONDS,
 )
-from app.connections.leases import Leases
+from app.connections.circuit_breaker import FailureStreak
+from app.connections.lease_statements import LEASE_AHEAD_SECONDS, snapshot_columns
+from app.connections.leases import Leases, Snapshot
 from app.connections.models import Connection, Status
 from app.connections.refresh import SENDS, Refresh
-from app.connections.snapshot import Snapshot, snapshot_columns
-from app.database.clock import Clock
-from app.database.engine import single_statements
+from app.database.clock import PAST_AHEAD_SECONDS, Clock, is_over
+from app.database.engine import batches, single_statements
 from app.errors import NotConnected, SealBroken, TryAgainLater
 
 WORTH_WAITING = timedelta(seconds=WORTH_WAITING_SECONDS)
 BATCH = 200  # rows that one statement reads
 AHEAD = 100  # this many are handed to the threads ahead: none waits while one of them is slow
-PUT_OFF_IN_A_ROW = 20  # after so many without a success, Katana is in trouble: leave the rest
+PUT_OFF_IN_A_ROW = 20  # after so many without a success, the rest is left
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +49,10 @@ class Outcome(StrEnum):
     PAUSING = "pausing after earlier failures"
     FAILED = "failed here, see the log"
     LEFT = "left for the next time"
+
+
+#: Others say nothing about Katana.
+_KATANA_ANSWERED = {Outcome.RENEWED, Outcome.ENDED, Outcome.PUT_OFF}
 
 
 class KeepAlive:
@@ -71,13 +73,16 @@ class KeepAlive:
         no more begun. Raises TryAgainLater where Katana renews none: asking for the rest would be
         in vain, and one probe now and then is enough.
         """
-        streak = _Streak()
+        streak = FailureStreak(PUT_OFF_IN_A_ROW)
 
         def keep(seen: Snapshot) -> Outcome:
-            if stopped() or streak.too_long:
+            if stopped() or streak.is_open:
                 return Outcome.LEFT
 
-            return streak.noted(self._keep(seen))
+            outcome = self._keep(seen)
+            if outcome in _KATANA_ANSWERED:
+                streak.note(failed=outcome is Outcome.PUT_OFF)
+            return outcome
 
         begun: deque[Future[Outcome]] = deque()
         with ThreadPoolExecutor(in_flight) as executor:
@@ -86,11 +91,11 @@ class KeepAlive:
                 begun.append(executor.submit(copy_context().run, keep, seen))
                 if len(begun) > in_flight + AHEAD:
                     yield begun.popleft().result()
-                if stopped() or streak.too_long:
+                if stopped() or streak.is_open:
                     break
             while begun:
                 yield begun.popleft().result()
-        if streak.too_long and not stopped():
+        if streak.is_open and not stopped():
             raise TryAgainLater(PROBE_SECONDS)
 
     def renew(self, connection_id: UUID) -> Outcome:
@@ -145,28 +150,6 @@ class KeepAlive:
         return seen
 
 
-class _Streak:
-    """How many in a row Katana has not renewed, whichever thread asked."""
-
-    def __init__(self) -> None:
-        self._length = 0
-        self._lock = Lock()
-
-    @property
-    def too_long(self) -> bool:
-        """Whether to leave the rest alone."""
-        return self._length >= PUT_OFF_IN_A_ROW
-
-    def noted(self, outcome: Outcome) -> Outcome:
-        """`outcome` itself. One that Katana had no part in neither adds nor ends."""
-        with self._lock:
-            if outcome is Outcome.PUT_OFF:
-                self._length += 1
-            elif outcome in {Outcome.RENEWED, Outcome.ENDED}:
-                self._length = 0
-        return outcome
-
-
 class Idle:
     """The active connections that were last renewed before a moment."""
 
@@ -195,7 +178,7 @@ class Idle:
     def due(self, before: datetime, limit: int) -> Sequence[UUID]:
         """Some of them that can be renewed now: not pausing, and not being renewed."""
         free = and_(
-            is_over(Connection.next_attempt_at, self._clock, PAUSE_AHEAD_SECONDS),
+            is_over(Connection.next_attempt_at, self._clock, LONGEST_PAUSE_SECONDS),
             is_over(Connection.lease_until, self._clock, LEASE_AHEAD_SECONDS),
         )
         found = select(Connection.id).where(_idle(before), free).order_by(Connection.refreshed_at)
@@ -209,32 +192,14 @@ class Idle:
             return connection.execute(oldest).scalar_one()
 
     def batches(self, before: datetime) -> Iterator[Sequence[Snapshot]]:
-        """All of them, each once, in batches that are read when they are asked for.
-
-        No statement reads more than a batch, and none is open in between. A connection that is
-        renewed meanwhile is in no later batch.
-        """
+        """All of them, each once. One that is renewed meanwhile is in no later batch."""
+        key = (Connection.refreshed_at, Connection.id)
         # What was renewed at a moment still to come was written while the database's clock was
         # wrong: it counts as idle too.
         for idle in (_idle(before), _ahead(self.moment(-PAST_AHEAD_SECONDS))):
-            after: Snapshot | None = None
-            while batch := self._read(self._next(idle, after)):
-                yield batch
-                after = batch[-1]
-
-    def _next(self, idle: ColumnElement[bool], after: Snapshot | None) -> Select[Any]:
-        place = tuple_(Connection.refreshed_at, Connection.id)
-        further = [place > (after.refreshed_at, after.id)] if after else []
-        return (
-            select(*snapshot_columns(self._clock))
-            .where(idle, *further)
-            .order_by(Connection.refreshed_at, Connection.id)
-            .limit(BATCH)
-        )
-
-    def _read(self, statement: Select[Any]) -> Sequence[Snapshot]:
-        with self._engine.connect() as connection:
-            return [Snapshot(*row) for row in connection.execute(statement)]
+            snapshots = select(*snapshot_columns(self._clock)).where(idle)
+            for rows in batches(self._engine, snapshots, key, BATCH):
+                yield [Snapshot(*row) for row in rows]
 
 
 def _ahead(moment: datetime) -> ColumnElement[bool]:

@@ -15,10 +15,9 @@ from uuid import UUID
 
 from sqlalchemy import CursorResult, Engine, func, or_, update
 
-from app.connections.clock_bounds import PAST_AHEAD_SECONDS
 from app.connections.fleet.keep_alive import Idle
 from app.connections.models import Connection, Status
-from app.database.clock import Clock
+from app.database.clock import PAST_AHEAD_SECONDS, Clock
 from app.database.engine import single_statements
 
 

@@ -11,7 +11,7 @@ import click
 from flask.cli import AppGroup
 
 from app import connections as parts
-from app.connections.fleet.sealed_tokens import KeyInUse
+from app.connections.fleet.key_rotation import KeyInUse
 from app.operations.commands import require_settings
 from app.operations.commands.progress import progress
 from app.settings.parsing import KEY_BYTES

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.connections.fleet.sealed_tokens import KeyInUse, SealedValue
+from app.connections.fleet.key_rotation import KeyInUse, SealedValue
 from app.errors import SealBroken
 from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
 

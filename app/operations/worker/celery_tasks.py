@@ -15,7 +15,7 @@ from celery.signals import setup_logging
 from flask import Flask
 
 from app import create_app
-from app.connections import key_check, start_up
+from app.connections import start_up
 from app.errors import ConfigurationError
 from app.operations.worker import Job, attempt, jobs
 from app.settings.config import INSTANCE
@@ -73,7 +73,6 @@ def _keep_our_log(**_: object) -> None:
 try:
     flask_app = create_app()
     celery_app = celery_of(flask_app)
-    key_check.require(flask_app)  # both close what they opened, since Celery forks after this
-    start_up.store_staged(flask_app)
+    start_up.check(flask_app)  # it closes what it opened, since Celery forks after this
 except ConfigurationError as error:
     sys.exit(str(error))

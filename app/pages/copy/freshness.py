@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import select
 
 from app import sync
-from app.connections.clock_bounds import seconds_until
 from app.connections.models import Connection
 from app.connections.models import Status as ConnectionStatus
+from app.database.clock import seconds_until
 from app.database.db import db
 from app.pages.display import as_of, span
 from app.sync.due import LEASE_AHEAD_SECONDS, PAUSE_AHEAD_SECONDS

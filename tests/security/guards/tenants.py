@@ -88,8 +88,8 @@ GUARDS = [
     ),
     Mutant(
         "a grant that comes too late is taken back",
-        "app/connections/refresh.py",
-        "        orphans.withdraw(self._login, grant)\n",
+        "app/connections/saving.py",
+        "        self._login.withdraw(grant)\n",
         "        pass\n",
         f"{TESTS}::test_s48_a_refresh_under_way_revives_nothing",
     ),
@@ -111,7 +111,7 @@ GUARDS = [
     Mutant(
         "a grant for nobody is withdrawn",
         LIFECYCLE,
-        "            orphans.withdraw(self._login, grant)\n",
+        "            self._login.withdraw(grant)\n",
         "            pass\n",
         f"{TESTS}::test_s49_an_account_that_goes_during_the_exchange_gets_no_connection",
     ),

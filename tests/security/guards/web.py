@@ -107,8 +107,8 @@ GUARDS = [
     Mutant(
         "there is no debugger",
         "wsgi.py",
-        "        start_up.store_staged(app)\n",
-        "        start_up.store_staged(app)\n"
+        "        start_up.check(app)\n",
+        "        start_up.check(app)\n"
         "    from werkzeug.debug import DebuggedApplication\n"
         "\n"
         "    app.wsgi_app = DebuggedApplication(app.wsgi_app, evalex=True)\n",

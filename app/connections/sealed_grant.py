@@ -1,13 +1,11 @@
-"""A token response as columns of its connection: encrypted tokens, expiry, refresh time."""
+"""A token response as its row keeps it: encrypted tokens, and how long to use them."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.connections.backoff import jitter
 from app.connections.host import UserId
 from app.connections.vault import Place, Vault
-from app.database.clock import Clock
 from app.katana.oauth import Grant
 
 MARGIN_SHARE = 0.1  # of a token's lifetime: refreshed ahead by one to two times this ...
@@ -16,30 +14,36 @@ ALLOWANCE_SHARE = 0.05  # of its lifetime, for latency ...
 ALLOWANCE_SECONDS = 5  # ... or this many seconds, whichever is less
 
 
-def columns(
-    vault: Vault, clock: Clock, grant: Grant, connection_id: UUID, user_id: UserId, age: float = 0
-) -> Mapping[str, Any]:
-    """The column values that store `grant`, which was received `age` seconds ago.
+@dataclass(frozen=True)
+class SealedGrant:
+    """An encrypted token response. A token that is None leaves the stored one unchanged."""
 
-    A token that is missing in it leaves the stored one unchanged.
-    """
-    sealed = {}
-    if grant.refresh_token is not None:
-        place = refresh_place(connection_id, user_id)
-        sealed["sealed_refresh_token"] = vault.seal(grant.refresh_token, place)
-    if grant.access_token is None:
-        return sealed
+    access_token: bytes | None = field(repr=False)
+    refresh_token: bytes | None = field(repr=False)
+    scope: str | None
+    #: Seconds from now until the access token is no longer used.
+    usable_for: float
+    #: Seconds from now until it is refreshed ahead.
+    renew_in: float
 
-    place = access_place(connection_id, user_id)
-    sealed["sealed_access_token"] = vault.seal(grant.access_token, place)
-    used_for = usable_seconds(grant.expires_in) - age
-    return {
-        **sealed,
-        "scope": grant.scope,
-        "expires_at": clock.database_time(used_for),
-        "renew_at": clock.database_time(used_for - margin_seconds(grant.expires_in)),
-        "refreshed_at": clock.database_time(),
-    }
+
+def seal(
+    vault: Vault, grant: Grant, connection_id: UUID, user_id: UserId, age: float = 0
+) -> SealedGrant:
+    """`grant`, which was received `age` seconds ago, encrypted for the row of this connection."""
+    access, refresh = grant.access_token, grant.refresh_token
+    at_access, at_refresh = (
+        access_place(connection_id, user_id),
+        refresh_place(connection_id, user_id),
+    )
+    usable_for = usable_seconds(grant.expires_in) - age
+    return SealedGrant(
+        access_token=None if access is None else vault.seal(access, at_access),
+        refresh_token=None if refresh is None else vault.seal(refresh, at_refresh),
+        scope=grant.scope,
+        usable_for=usable_for,
+        renew_in=usable_for - margin_seconds(grant.expires_in),
+    )
 
 
 def usable_seconds(expires_in: int) -> float:
