@@ -1,11 +1,11 @@
 """Connect attempts: one row for each press of Connect, used once by its callback.
 
-An attempt is a row, not a value in the cookie: a copied cookie would make a used `state` valid
-again. One DELETE consumes the row and returns its PKCE verifier, before Katana is asked. So of many
-callbacks with the same state only one continues (RFC 9700 section 4.7, ASVS 10.2.1).
+An attempt is a row, not a value in the cookie: an old copy of the cookie would make a used `state`
+valid again. One DELETE consumes the row and returns its PKCE verifier before the code is exchanged,
+so of several callbacks with the same state only one continues (RFC 9700 section 4.7, ASVS 10.2.1).
 
-The same transaction inserts a row without a verifier until the code is exchanged: a repeated
-callback waits for the result of the first one.
+The same transaction inserts a row without a verifier, which stays until the code is exchanged: a
+repeated callback waits for the result of the first one.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ from app.errors import (
 from app.katana.oauth import new_code_verifier
 
 LIFE_SECONDS = 600
-LIVE_AT_MOST = 50  # per browser session; beyond that the oldest are deleted
-KEPT_SECONDS = 24 * 3600  # after it expires, so that a late callback is told why it is refused
-EXCHANGE_SECONDS = 60  # a worker that has not exchanged the code by then has died
-LOOK_SECONDS = 0.25  # between two checks by a repeated callback
-CONSUMED = b""  # in place of the verifier
+MAX_PER_SESSION = 50  # per browser session; the oldest ones above that are deleted
+KEPT_SECONDS = 24 * 3600  # after expiry, so that a late callback gets the right error
+EXCHANGE_SECONDS = 60  # longer than any exchange of a code: after it, the worker has died
+POLL_SECONDS = 0.25  # between two reads by a repeated callback
+CONSUMED = b""  # in the column of the verifier, while the code is exchanged
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Attempts:
         self._clock = clock
 
     def begin(self, user_session_id: BrowserId) -> Attempt:
-        """A new attempt for this browser session, good for ten minutes.
+        """A new attempt of this browser session, valid for ten minutes.
 
-        Raises AttemptRefused where the session has just ended.
+        Raises AttemptRefused if the session has just ended.
         """
         attempt = Attempt(state=secrets.token_urlsafe(32), code_verifier=new_code_verifier())
         try:
@@ -65,11 +65,11 @@ class Attempts:
         return attempt
 
     def consume(self, state: str, user_session_id: BrowserId) -> str:
-        """The code verifier of the attempt with this state; the attempt is gone.
+        """Use up the attempt with this state, and return its code verifier.
 
-        The caller calls `finish` once the code is exchanged or cannot be. Raises AttemptExpired,
-        AttemptElsewhere, AttemptUsed or ExchangeUnderWay where this browser session cannot use the
-        attempt. Raises SealBroken where the verifier does not open.
+        Call `finish` after the exchange of the code, also if it fails. Raises AttemptExpired,
+        AttemptElsewhere, AttemptUsed or ExchangeUnderWay if this browser session cannot use the
+        attempt, and SealBroken if the verifier cannot be decrypted.
         """
         state_hash = hash_of(state)
         sealed = db.session.scalar(
@@ -77,7 +77,7 @@ class Attempts:
             .where(
                 ConnectAttempt.state_hash == state_hash,
                 ConnectAttempt.user_session_id == user_session_id,
-                self._lasts(LIFE_SECONDS),
+                self._has_not_expired(LIFE_SECONDS),
                 ConnectAttempt.sealed_verifier != CONSUMED,
             )
             .returning(ConnectAttempt.sealed_verifier)
@@ -91,8 +91,8 @@ class Attempts:
         return self._vault.open(sealed, _place(state_hash, user_session_id))
 
     def finish(self, state: str) -> None:
-        """Note that nothing more comes of the attempt that was consumed with this state."""
-        db.session.rollback()  # what the exchange may have left unfinished
+        """Delete the row of the consumed attempt: repeated callbacks stop waiting."""
+        db.session.rollback()  # the exchange may have left a transaction open
         this_one = ConnectAttempt.state_hash == hash_of(state)
         consumed = ConnectAttempt.sealed_verifier == CONSUMED
         db.session.execute(delete(ConnectAttempt).where(this_one, consumed))
@@ -103,24 +103,24 @@ class Attempts:
         return isinstance(self._refusal(state, user_session_id), ExchangeUnderWay)
 
     def wait_for_exchange(self, state: str, user_session_id: BrowserId, seconds: float) -> None:
-        """Return once no callback exchanges the code any more; this session then looks again.
+        """Return when no other callback exchanges the code any more.
 
-        Raises ExchangeUnderWay after so many seconds. No transaction is open meanwhile.
+        Raises ExchangeUnderWay after `seconds`. No transaction is open while it waits.
         """
         until = self._clock.monotonic() + seconds
         while self.is_under_way(state, user_session_id):
             if self._clock.monotonic() >= until:
                 raise ExchangeUnderWay("an earlier callback with this state is being completed")
 
-            self._clock.sleep(LOOK_SECONDS)
+            self._clock.sleep(POLL_SECONDS)
 
     def _refusal(self, state: str, user_session_id: BrowserId) -> AttemptRefused:
-        """Why an attempt that could not be consumed could not, as of now."""
+        """The error that tells why this attempt cannot be consumed."""
         found = db.session.execute(
             select(
                 ConnectAttempt.user_session_id,
                 ConnectAttempt.sealed_verifier,
-                self._lasts(EXCHANGE_SECONDS),
+                self._has_not_expired(EXCHANGE_SECONDS),
             ).where(ConnectAttempt.state_hash == hash_of(state))
         ).first()
         db.session.rollback()
@@ -139,13 +139,13 @@ class Attempts:
 
         return AttemptUsed("the attempt was used, and its exchange did not end")
 
-    def _lasts(self, longest: float) -> ColumnElement[bool]:
-        """Not past; nor twice as far ahead as it can be, since the database's clock was wrong."""
+    def _has_not_expired(self, longest: float) -> ColumnElement[bool]:
+        """Not expired; a time further ahead than this app can have written counts as expired."""
         return ~is_over(ConnectAttempt.expires_at, self._clock, 2 * longest)
 
     def _store(self, attempt: Attempt, user_session_id: BrowserId) -> None:
         state_hash = hash_of(attempt.state)
-        self._make_room(user_session_id)
+        self._delete_old(user_session_id)
         sealed = self._vault.seal(attempt.code_verifier, _place(state_hash, user_session_id))
         self._insert(state_hash, user_session_id, sealed, LIFE_SECONDS)
         db.session.commit()
@@ -163,23 +163,23 @@ class Attempts:
             )
         )
 
-    def _make_room(self, user_session_id: BrowserId) -> None:
+    def _delete_old(self, user_session_id: BrowserId) -> None:
         kept = (
             select(ConnectAttempt.state_hash)
             .where(ConnectAttempt.user_session_id == user_session_id)
             .order_by(ConnectAttempt.created_at.desc())
-            .limit(LIVE_AT_MOST - 1)
+            .limit(MAX_PER_SESSION - 1)
         )
-        over = (
+        excess = (
             ConnectAttempt.user_session_id == user_session_id
         ) & ConnectAttempt.state_hash.not_in(kept)
-        db.session.execute(delete(ConnectAttempt).where(over))
+        db.session.execute(delete(ConnectAttempt).where(excess))
         expired = ConnectAttempt.expires_at < self._clock.database_time(-KEPT_SECONDS)
         db.session.execute(delete(ConnectAttempt).where(expired))
 
 
 def hash_of(state: str) -> str:
-    """SHA-256 of a state: the table holds no valid state."""
+    """SHA-256 of a state. The table has only the hash, so a reader of it learns no valid state."""
     return hashlib.sha256(state.encode()).hexdigest()
 
 

@@ -5,31 +5,29 @@ All are in seconds and have jitter, so that callers and connections do not act i
 
 import random
 
-PATIENCE_SECONDS = 15  # a caller waits this long for another caller's refresh
-WORTH_WAITING_SECONDS = 3.5  # after a longer back-off the caller gets an error instead
-SETTLE_SECONDS = (
-    2.0  # before a token is sent again: Katana may still be working on the first request
-)
-PROBE_SECONDS = 60  # while the circuit breaker is open, one connection in this time is tried
-REFUSED_SECONDS = 3.0  # between refreshes that the API asks for by refusing good tokens
-BROKEN_SEAL_SECONDS = 60.0
+PATIENCE_SECONDS = 15  # how long a caller waits for another caller's refresh
+SHORT_BACK_OFF_SECONDS = 3.5  # callers wait out a back-off up to this long; for a longer one: error
+#: Before a refresh token is sent again: Katana may still be working on the first request.
+SETTLE_SECONDS = 2.0
+PROBE_SECONDS = 60  # between two probes while the circuit breaker is open
+REFUSED_SECONDS = 3.0  # between refreshes because the API refuses tokens that have not expired
+BROKEN_SEAL_SECONDS = 60.0  # after a stored refresh token could not be decrypted
 
-_FIRST_SECONDS, _LONGEST_SECONDS = 2.0, 300.0  # after a failure; doubles with each
+_FIRST_SECONDS, _LONGEST_SECONDS = 2.0, 300.0  # after the first failure; at most
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
-LONGEST_PAUSE_SECONDS = 1.5 * _LONGEST_RETRY_AFTER_SECONDS  # with the largest factor
-RARE_LOOK_SECONDS = (
-    0.3  # between two reads of the row by a thread that does not poll, as a fallback
-)
+LONGEST_PAUSE_SECONDS = 1.5 * _LONGEST_RETRY_AFTER_SECONDS  # more than jitter can make of it
+#: A thread that waits for a notification reads the row after this time, in case none comes.
+FALLBACK_POLL_SECONDS = 0.3
 
-_LOOK_SECONDS, _LOOK_GROWTH = (0.01, 0.3), 1.15  # first and later ones; how fast they part
+_POLL_SECONDS, _POLL_GROWTH = (0.01, 0.3), 1.15  # first and longest interval; factor per step
 _SAVE_SECONDS, _SAVE_GROWTH = (0.05, 2.0), 1.3
-#: Between taking over a lease that ran out and sending: longer than the longest pause between two
-#: tries to save, so that a holder that waits for the same database saves its response first.
+#: From a takeover until the token is sent. Longer than the longest interval between two saves, so
+#: that the former holder, if it waits for the database, saves its response first.
 TAKEOVER_SECONDS = _SAVE_SECONDS[1] + 3.0
 
 
-def growing(failures: int) -> float:
-    """Back-off in seconds after `failures` in a row: doubles with each, up to five minutes."""
+def back_off_seconds(failures: int) -> float:
+    """Back-off after `failures` in a row: doubles with each, up to five minutes."""
     return exponential(failures, _FIRST_SECONDS, _LONGEST_SECONDS)
 
 
@@ -38,32 +36,32 @@ def exponential(failures: int, first: float, longest: float) -> float:
     return min(longest, first * 2.0 ** min(failures, 20))
 
 
-def grown(failures: int) -> float:
-    """The same with jitter."""
-    return growing(failures) * jitter(1, 1.5)
+def back_off_with_jitter(failures: int) -> float:
+    """The same back-off with jitter."""
+    return back_off_seconds(failures) * jitter(1, 1.5)
 
 
-def asked_for(retry_after: float | None) -> float:
-    """Back-off in seconds that Katana asks for, up to an hour; 0 if it asks for none."""
+def requested_back_off(retry_after: float | None) -> float:
+    """The back-off that Katana asks for in `Retry-After`, up to an hour; 0 if it asks for none."""
     return min(retry_after or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
 
 
-def before_next_look(looks: int) -> float:
+def poll_interval(polls: int) -> float:
     """Seconds between two polls for another caller's refresh: about a sixth of the wait so far."""
-    return _between(_LOOK_SECONDS, _LOOK_GROWTH, looks)
+    return _interval(_POLL_SECONDS, _POLL_GROWTH, polls)
 
 
-def before_next_save(tries: int) -> float:
+def save_interval(tries: int) -> float:
     """Seconds between two tries to save a token response."""
-    return _between(_SAVE_SECONDS, _SAVE_GROWTH, tries)
+    return _interval(_SAVE_SECONDS, _SAVE_GROWTH, tries)
 
 
 def jitter(least: float, most: float) -> float:
-    """A factor between the two."""
-    return random.uniform(least, most)  # noqa: S311  nothing secret hangs on it
+    """A random factor between `least` and `most`."""
+    return random.uniform(least, most)  # noqa: S311  not used for a secret
 
 
-def _between(seconds: tuple[float, float], growth: float, step: int) -> float:
-    """From the first towards the second, `growth` times as much with each step."""
-    least, most = seconds
-    return min(most, least * growth ** min(step, 50)) * jitter(0.7, 1)
+def _interval(seconds: tuple[float, float], growth: float, step: int) -> float:
+    """From the first to the longest of `seconds`, times `growth` with each step, with jitter."""
+    first, longest = seconds
+    return min(longest, first * growth ** min(step, 50)) * jitter(0.7, 1)

@@ -1,4 +1,4 @@
-"""What happened to a connection: a row of its history, a log line, a signal for a fork's code."""
+"""Events of a connection: a row of its history, a log line, and a signal for other code."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,14 @@ from app.connections.host import UserId, db
 from app.connections.models import ConnectionEvent, EventKind
 from app.database.clock import Clock
 
-KEPT = 100  # rows of the history of one user's connection
+KEPT = 100  # rows of history for each user
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a connection: what a receiver is called with."""
+    """An event of a connection. Receivers of the signals get it as their argument."""
 
     kind: EventKind
     user_id: UserId
@@ -33,27 +33,27 @@ class Event:
     #: refresh_failed: a RefreshOutcome, such as `answer_lost` or `client_refused`.
     #: reconnect_needed: the Reason. disconnected: the Revocation. connected: None.
     detail: str | None = None
-    #: Seconds from the claim of a refresh, or for the exchange of a connect; None otherwise.
+    #: Of a refresh: from its claim. Of a connect: of the exchange of the code. None otherwise.
     duration_seconds: float | None = None
     #: Whether this refresh took over the expired lease of another process.
     took_over: bool = False
 
     def __str__(self) -> str:
         words = self.kind.replace("_", " ")
-        told = f"connection {self.connection_id} of user {self.user_id}: {words}"
+        text = f"connection {self.connection_id} of user {self.user_id}: {words}"
         if self.detail:
-            told += f" ({self.detail})"
+            text += f" ({self.detail})"
         if self.duration_seconds is not None:
-            told += f" in {self.duration_seconds:.2f} s"
-        return f"{told}, taken over" if self.took_over else told
+            text += f" in {self.duration_seconds:.2f} s"
+        return f"{text}, taken over" if self.took_over else text
 
 
 _signals = Namespace()
 #: The signal of a kind of event. Subscribe with `@refreshed.connect`. The receiver is called with
-#: an Event after the commit, in the request or command that caused it. It has an app context, and
-#: so a database session, of its own. An exception is logged and has no other effect. A slow
-#: receiver delays the request: use a queue. The receiver must be a function of a module: signals
-#: hold weak references, and call no coroutines.
+#: an Event after the commit, in the request or command that caused it. It has its own app context
+#: and database session. An exception is logged and has no other effect. A slow receiver delays the
+#: request: use a queue. The receiver must be a function at module level, because signals hold weak
+#: references. It must not be a coroutine.
 signal = _signals.signal
 connected = signal(EventKind.CONNECTED)
 refreshed = signal(EventKind.REFRESHED)
@@ -62,15 +62,16 @@ reconnect_needed = signal(EventKind.RECONNECT_NEEDED)
 disconnected = signal(EventKind.DISCONNECTED)
 #: Sent before a disconnect, while the tokens are valid. A receiver must be quick.
 disconnecting = signal("disconnecting")
-#: Sent in the transaction that ends a connection, with it as `database`: what a receiver adds to it
-#: is committed with the end, or not at all. If a receiver raises, the connection does not end.
+#: Sent in the transaction that marks a connection `reconnect_needed`. `database` is its connection:
+#: what a receiver writes there is committed with the mark, or not at all. If a receiver raises, the
+#: transaction is rolled back.
 ending = signal("ending")
 
 WARNINGS = frozenset({EventKind.REFRESH_FAILED, EventKind.RECONNECT_NEEDED})
 
 
 def entry(clock: Clock) -> Insert:
-    """The INSERT of `values()` into the history; run `bound()` after it."""
+    """The INSERT of `values()` into the history; run `trim()` after it."""
     return insert(ConnectionEvent).values(at=clock.database_time())
 
 
@@ -81,19 +82,19 @@ def values(
     return {"user_id": user_id, "connection_id": connection_id, "kind": kind, "detail": detail}
 
 
-def bound() -> Delete:
-    """The DELETE of all but the latest rows of the history of the user `whose`."""
-    newer = aliased(ConnectionEvent)
+def trim() -> Delete:
+    """The DELETE of all but the latest KEPT rows of the history of the user `this_user`."""
+    row = aliased(ConnectionEvent)
     oldest_kept = (
-        select(newer.id)
-        .where(newer.user_id == bindparam("whose"))
-        .order_by(newer.id.desc())
+        select(row.id)
+        .where(row.user_id == bindparam("this_user"))
+        .order_by(row.id.desc())
         .offset(KEPT - 1)
         .limit(1)
         .scalar_subquery()
     )
     return delete(ConnectionEvent).where(
-        ConnectionEvent.user_id == bindparam("whose"), ConnectionEvent.id < oldest_kept
+        ConnectionEvent.user_id == bindparam("this_user"), ConnectionEvent.id < oldest_kept
     )
 
 
@@ -102,14 +103,14 @@ def announce(event: Event) -> None:
     level = logging.WARNING if event.kind in WARNINGS else logging.INFO
     logger.log(level, "%s", event, extra=_fields(event))
     for receiver in signal(event.kind).receivers_for(event):
-        _tell(receiver, event)
+        _call(receiver, event)
 
 
 def announce_disconnecting(user_id: UserId, connection_id: UUID) -> None:
     """Call the receivers of `disconnecting`. The caller must not have an open transaction."""
     event = Event(EventKind.DISCONNECTED, user_id, connection_id)
     for receiver in disconnecting.receivers_for(event):
-        _tell(receiver, event)
+        _call(receiver, event)
 
 
 def announce_ending(database: Database, user_id: UserId, connection_id: UUID, reason: str) -> None:
@@ -119,9 +120,9 @@ def announce_ending(database: Database, user_id: UserId, connection_id: UUID, re
 
 
 def history(user_id: UserId, limit: int) -> Sequence[ConnectionEvent]:
-    """The latest changes and failures of a user's connection, newest first.
+    """The latest events of a user's connection, newest first.
 
-    Processes of an earlier version list each renewal. These are left out.
+    Plain refreshes, which processes of an earlier version still write, are left out.
     """
     listed = or_(ConnectionEvent.kind != EventKind.REFRESHED, ConnectionEvent.detail.is_not(None))
     latest = (
@@ -145,14 +146,14 @@ def _fields(event: Event) -> Mapping[str, object]:
     }
 
 
-def _tell(receiver: Callable[[Event], Any], event: Event) -> None:
+def _call(receiver: Callable[[Event], Any], event: Event) -> None:
     try:
-        with _context_of_its_own():
+        with _new_app_context():
             receiver(event)
-    except Exception:  # a fork's receiver may raise anything; the tokens are already saved
+    except Exception:  # a receiver may raise anything; the tokens are already saved
         logger.exception("a receiver of %s raised", event.kind)
 
 
-def _context_of_its_own() -> AbstractContextManager[object]:
-    # So that a receiver cannot change the session of the request.
+def _new_app_context() -> AbstractContextManager[object]:
+    # A receiver must not change the database session of the request.
     return current_app.app_context() if has_app_context() else nullcontext()

@@ -1,4 +1,4 @@
-"""The SQL statements of `leases.py`. What each is for, and when it matches no row, stands there."""
+"""The SQL statements of `leases.py`. Its methods say what each does, and when it matches no row."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,18 +30,16 @@ from app.connections.backoff import LONGEST_PAUSE_SECONDS
 from app.connections.models import Connection, ConnectionEvent, EventKind, Status
 from app.database.clock import PAST_AHEAD_SECONDS, Clock, is_over
 
-LONGEST_LEASE_SECONDS = 60  # a dead holder blocks nobody longer
-#: How far ahead the end of a lease can lie. Twice the longest lease: a clock that is set back by a
-#: second must not make a lease over while its holder waits for Katana, since a second send would
-#: end the grant.
+LONGEST_LEASE_SECONDS = 60  # after a crash of its holder, others wait this long at most
+#: A lease that ends later than this is ignored: the database's clock was wrong. Twice the longest
+#: lease, because setting the clock back by a second must not end a lease that is in use.
 LEASE_AHEAD_SECONDS = 2 * LONGEST_LEASE_SECONDS
 
 
 class LeaseStatements:
-    """All of them, built once: to build one takes longer than to run it.
+    """All statements, built once, because building one takes longer than running it.
 
-    Their parameters: `this_id`, `this_owner`, `this_generation` and `this_fence` of a lease, and
-    what each method of `Leases` adds.
+    Common parameters: `this_id`, `this_owner`, `this_generation` and `this_fence` of a lease.
     """
 
     def __init__(self, clock: Clock, lease_seconds: float) -> None:
@@ -54,8 +52,8 @@ class LeaseStatements:
         self.release_after_failure = _release_after_failure(clock)
         self.release_unused = _release_unused()
         self.mark_reconnect_needed = _mark_reconnect_needed(clock)
-        self.connected = select(Connection.id).where(Connection.user_id == bindparam("whose"))
-        self.record, self.bound_history = history.entry(clock), history.bound()
+        self.connected = select(Connection.id).where(Connection.user_id == bindparam("this_user"))
+        self.record, self.trim_history = history.entry(clock), history.trim()
 
 
 def snapshot_columns(clock: Clock) -> tuple[Any, ...]:
@@ -87,15 +85,15 @@ _NO_LEASE: Mapping[str, Any] = {"lease_owner": None, "lease_until": None}
 _THIS_ONE = Connection.id == bindparam("this_id")
 _IS_OURS = Connection.lease_owner == _OWNER
 _HELD = and_(_THIS_ONE, _IS_OURS)
-_UNMOVED = Connection.generation == _GENERATION
-_OF_THE_SAME_TOKEN = Connection.parent_generation == _GENERATION
+_SAME_GENERATION = Connection.generation == _GENERATION
+_SAME_PARENT = Connection.parent_generation == _GENERATION
 
 
 def _claim(clock: Clock, seconds: float) -> Update:
     earlier = func.coalesce(Connection.doubtful_since, Connection.sent_at)
     claim = update(Connection).where(
         _THIS_ONE,
-        _UNMOVED,
+        _SAME_GENERATION,
         Connection.status == Status.ACTIVE,
         or_(_IS_OURS, is_over(Connection.lease_until, clock, LEASE_AHEAD_SECONDS)),
         is_over(Connection.next_attempt_at, clock, LONGEST_PAUSE_SECONDS),
@@ -117,7 +115,7 @@ def _claim(clock: Clock, seconds: float) -> Update:
 
 
 def _save(clock: Clock) -> Update:
-    older_response = and_(_OF_THE_SAME_TOKEN, Connection.written_fence < _FENCE)
+    older_response = and_(_SAME_PARENT, Connection.written_fence < _FENCE)
     has_access = bindparam("has_access", type_=Boolean)
     pause = bindparam("pause", type_=Float)
 
@@ -132,7 +130,7 @@ def _save(clock: Clock) -> Update:
     scope = bindparam("new_scope", type_=String)
     return (
         update(Connection)
-        .where(_THIS_ONE, or_(_UNMOVED, older_response))
+        .where(_THIS_ONE, or_(_SAME_GENERATION, older_response))
         .values(
             sealed_refresh_token=func.coalesce(refresh, Connection.sealed_refresh_token),
             sealed_access_token=renewed(access, Connection.sealed_access_token),
@@ -158,17 +156,15 @@ def _save(clock: Clock) -> Update:
 
 
 def _sent_at_after_save(clock: Clock) -> ColumnElement[Any]:
-    """Set if the saved refresh token is possibly spent."""
-    undisturbed = and_(_IS_OURS, _UNMOVED)
-    # Another caller holds the lease by now and may have sent the parent token: its `sent_at` stays.
-    overtaken = and_(_UNMOVED, Connection.status == Status.ACTIVE)
-    return case((undisturbed, null()), (overtaken, Connection.sent_at), else_=clock.database_time())
+    """Null if the saved refresh token is certainly unspent."""
+    still_held = and_(_IS_OURS, _SAME_GENERATION)
+    # Another caller has taken over and may have sent the same token: its `sent_at` stays.
+    overtaken = and_(_SAME_GENERATION, Connection.status == Status.ACTIVE)
+    return case((still_held, null()), (overtaken, Connection.sent_at), else_=clock.database_time())
 
 
 def _is_saved() -> Select[Any]:
-    return select(Connection.id).where(
-        _THIS_ONE, _OF_THE_SAME_TOKEN, Connection.written_fence == _FENCE
-    )
+    return select(Connection.id).where(_THIS_ONE, _SAME_PARENT, Connection.written_fence == _FENCE)
 
 
 def _knows() -> Select[Any]:
@@ -181,7 +177,7 @@ def _knows() -> Select[Any]:
 
 def _mark_possibly_spent(clock: Clock) -> Update:
     newer = (Connection.written_fence > _FENCE, Connection.lease_owner.is_(None))
-    marking = update(Connection).where(_THIS_ONE, _OF_THE_SAME_TOKEN, *newer)
+    marking = update(Connection).where(_THIS_ONE, _SAME_PARENT, *newer)
     return marking.values(sent_at=clock.database_time())
 
 
@@ -196,7 +192,7 @@ def _release_after_failure(clock: Clock) -> Update:
     )
     return (
         update(Connection)
-        .where(_HELD, or_(~refused, _UNMOVED))
+        .where(_HELD, or_(~refused, _SAME_GENERATION))
         .values(
             **_NO_LEASE,
             sent_at=case((in_doubt, Connection.sent_at), else_=null()),
@@ -219,7 +215,7 @@ def _mark_reconnect_needed(clock: Clock) -> Update:
     refusal = case((Connection.failures > 0, clock.database_time()))
     return (
         update(Connection)
-        .where(_HELD, _UNMOVED)
+        .where(_HELD, _SAME_GENERATION)
         .values(
             status=Status.RECONNECT_NEEDED,
             reason=bindparam("why"),

@@ -1,15 +1,15 @@
 """How the refresh protocol reads and writes the row of a connection: read, claim, save, release.
 
-What was read may be out of date at any moment. So every statement checks in its WHERE clause that
-the row has not changed. Each is a transaction of its own and uses the database's clock; receivers
-of a signal may add to the one that ends a connection. docs/refresh-protocol.md has a table of the
-columns and of what a crash at each step leaves.
+Another caller may change the row at any time. So every statement checks in its WHERE clause that
+the row has not changed since it was read. Each statement is a transaction of its own and uses the
+database's clock; receivers of `history.ending` may write in the one that ends a connection.
+docs/refresh-protocol.md lists the columns, and what a crash at each step leaves.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -32,14 +32,14 @@ from app.database.clock import PAST_AHEAD_SECONDS, Clock, seconds_until
 from app.database.engine import single_reads, single_statements
 from app.katana.oauth import LONGEST_LIFE_SECONDS
 
-SHORTEST_LEASE_SECONDS = 20  # time for Katana's answer, and to save it
+SHORTEST_LEASE_SECONDS = 20  # time for Katana's response, and to save it
 REFUSAL_COUNTS_SECONDS = 3600  # a second refusal within this time confirms the first
 
 logger = logging.getLogger(__name__)
 
 
-class _Refreshed:
-    """When a connection was refreshed, and since when that fails, as of `at`."""
+class _RefreshTimes:
+    """When a connection was last refreshed, and since when refreshes fail, as of `at`."""
 
     refreshed_at: datetime
     failing_since: datetime | None
@@ -47,26 +47,26 @@ class _Refreshed:
 
     @property
     def token_age(self) -> float:
-        """Seconds since Katana gave the access token."""
+        """Seconds since Katana issued the access token."""
         return (self.at - self.refreshed_at).total_seconds()
 
     @property
-    def failing(self) -> bool:
+    def is_failing(self) -> bool:
         """Whether the last refresh failed."""
         return self.failing_since is not None and self.failing_since >= self.refreshed_at
 
     @property
     def failing_for(self) -> float:
         """Seconds since refreshes began to fail; 0 if the last one did not."""
-        if self.failing_since is None or not self.failing:
+        if self.failing_since is None or not self.is_failing:
             return 0
 
         return max(0.0, (self.at - self.failing_since).total_seconds())
 
 
 @dataclass(frozen=True)
-class Snapshot(_Refreshed):
-    """A connection's row at one moment. Timestamps are the database's, durations in seconds."""
+class Snapshot(_RefreshTimes):
+    """A connection's row as it was read. Timestamps are the database's, durations in seconds."""
 
     id: UUID
     user_id: UserId
@@ -84,60 +84,58 @@ class Snapshot(_Refreshed):
     at: datetime
 
     @property
-    def alive(self) -> bool:
+    def token_is_valid(self) -> bool:
         """Whether the access token is valid."""
-        return self.left > 0
+        return self.token_valid_for > 0
 
     @property
-    def left(self) -> float:
+    def token_valid_for(self) -> float:
         """Seconds until the access token expires."""
         return seconds_until(self.expires_at, self.at, LONGEST_LIFE_SECONDS)
 
     @property
-    def blocked(self) -> float:
-        """Seconds until the lease runs out."""
+    def lease_left(self) -> float:
+        """Seconds until the lease expires; 0 if there is none."""
         return seconds_until(self.lease_until, self.at, LEASE_AHEAD_SECONDS)
 
     @property
-    def leased(self) -> bool:
+    def is_leased(self) -> bool:
         """Whether a caller holds the lease."""
-        return self.blocked > 0
+        return self.lease_left > 0
 
     @property
-    def working(self) -> float:
-        """Seconds since the lease was claimed; 0 if there is none."""
-        return (self.at - self.sent_at).total_seconds() if self.leased and self.sent_at else 0
+    def leased_for(self) -> float:
+        """Seconds since the current lease was claimed; 0 if there is none."""
+        return (self.at - self.sent_at).total_seconds() if self.is_leased and self.sent_at else 0
 
     @property
-    def pausing(self) -> timedelta:
-        """What is left of the back-off."""
-        return timedelta(
-            seconds=seconds_until(self.next_attempt_at, self.at, LONGEST_PAUSE_SECONDS)
-        )
+    def back_off_left(self) -> float:
+        """Seconds until the back-off ends."""
+        return seconds_until(self.next_attempt_at, self.at, LONGEST_PAUSE_SECONDS)
 
     @property
-    def due(self) -> bool:
-        """Whether to refresh now: the token is near its end, or possibly spent and not leased."""
-        waits = seconds_until(self.renew_at, self.at, LONGEST_LIFE_SECONDS)
-        return not waits or (self.sent_at is not None and not self.leased)
+    def should_refresh(self) -> bool:
+        """Whether to refresh now: near expiry, or the refresh token is possibly spent and free."""
+        until_renewal = seconds_until(self.renew_at, self.at, LONGEST_LIFE_SECONDS)
+        return not until_renewal or (self.sent_at is not None and not self.is_leased)
 
 
 @dataclass(frozen=True)
-class Lease(_Refreshed):
-    """The right to send the refresh token of one generation, and that token (encrypted)."""
+class Lease(_RefreshTimes):
+    """A claimed lease, with the sealed refresh token that its holder may send."""
 
     connection_id: UUID
     user_id: UserId
     generation: int
     owner: str
-    claimed: float  # monotonic, taken before the claim was made
-    #: The lease of another holder had expired: that process has died, or hangs.
+    claimed: float  # by the monotonic clock, before the claim
+    #: The claim replaced another holder's expired lease: that process has died, or hangs.
     took_over: bool
     fence: int
     sealed_refresh_token: bytes = field(repr=False)
     refused_at: datetime | None
     doubtful_since: datetime | None
-    #: Refreshes that failed since the last good one.
+    #: Failed refreshes since the last success.
     failures: int
     refreshed_at: datetime
     failing_since: datetime | None
@@ -153,7 +151,7 @@ class Lease(_Refreshed):
         return -PAST_AHEAD_SECONDS < ago < REFUSAL_COUNTS_SECONDS
 
     @property
-    def doubtful(self) -> bool:
+    def possibly_spent(self) -> bool:
         """Whether the token is possibly spent: an earlier request with it got no response."""
         return self.doubtful_since is not None
 
@@ -171,26 +169,27 @@ class Leases:
         self._sql = LeaseStatements(clock, lease_seconds)
 
     def read(self, connection_id: UUID) -> Snapshot | None:
-        """The connection as it is now; None where there is none."""
+        """The connection as it is now; None if there is none."""
         row = self._row(self._sql.read, {"this_id": connection_id})
         return Snapshot(*row) if row else None
 
-    def claim(self, seen: Snapshot, owner: str | None = None) -> Lease | None:
-        """Claim the lease on the row of a snapshot, and return what its holder may send.
+    def claim(self, snapshot: Snapshot, owner: str | None = None) -> Lease | None:
+        """Claim the lease; None if the row has changed, is leased, or is in back-off.
 
-        None if the row has changed, is leased, or is in back-off. With `owner`, the holder renews
-        its own lease. From the commit on the token counts as possibly spent; a request that got no
-        response before stays recorded in `doubtful_since`.
+        With `owner`, the holder extends its own lease. After the commit the token counts as
+        possibly spent. `doubtful_since` keeps the time of an earlier request without a response.
         """
         owner, claimed = owner or uuid4().hex, self._clock.monotonic()
-        this = {"this_id": seen.id, "this_owner": owner, "this_generation": seen.generation}
+        this = {"this_id": snapshot.id, "this_owner": owner, "this_generation": snapshot.generation}
         with self._engine.connect() as connection:
             row = connection.execute(self._sql.claim, this).one_or_none()
         if row is None:
             return None
 
-        took_over = seen.lease_until is not None
-        return Lease(seen.id, seen.user_id, seen.generation, owner, claimed, took_over, *row)
+        took_over = snapshot.lease_until is not None
+        return Lease(
+            snapshot.id, snapshot.user_id, snapshot.generation, owner, claimed, took_over, *row
+        )
 
     def save(
         self, lease: Lease, sealed: SealedGrant, *, pause: float = 0, failures: int = 0
@@ -218,7 +217,7 @@ class Leases:
         return self._count(self._sql.save, {**_holder(lease), **_request(lease), **how})
 
     def is_saved(self, lease: Lease) -> bool:
-        """Whether the row holds the tokens that came for `lease`; asked after a failed commit."""
+        """Whether the row has the tokens that came for `lease`; for use after a failed commit."""
         this = {"this_id": lease.connection_id, **_request(lease)}
         return self._row(self._sql.is_saved, this) is not None
 
@@ -228,20 +227,25 @@ class Leases:
         return bool(row and row[0])
 
     def mark_possibly_spent(self, lease: Lease) -> None:
-        """Mark stored tokens as possibly spent: an older request was answered after them."""
+        """Mark the stored tokens as possibly spent: an older request got a response after them."""
         this = {"this_id": lease.connection_id, **_request(lease)}
         self._count(self._sql.mark_possibly_spent, this)
 
     def release_after_failure(
-        self, lease: Lease, pause: float, *, spent: bool, refused: bool = False
+        self, lease: Lease, pause: float, *, possibly_spent: bool, refused: bool = False
     ) -> bool:
         """Release the lease and start a back-off of `pause` seconds; False if it was not ours.
 
-        `spent`: the token is possibly spent, so `sent_at` stays. `refused`: Katana refused the
-        token, which is recorded only if the row still has the generation that was sent.
+        `possibly_spent`: a request was sent and got no response, so `sent_at` stays. `refused`:
+        Katana refused the token, which is recorded only if the row still has the generation that
+        was sent.
         """
         this = {**_holder(lease), "this_generation": lease.generation}
-        how = {"pause": pause, "in_doubt": spent or lease.doubtful, "was_refused": refused}
+        how = {
+            "pause": pause,
+            "in_doubt": possibly_spent or lease.possibly_spent,
+            "was_refused": refused,
+        }
         return self._count(self._sql.release_after_failure, {**this, **how})
 
     def release_unused(self, lease: Lease) -> None:
@@ -250,14 +254,14 @@ class Leases:
 
     def connected(self, user_id: UserId) -> bool:
         """Whether this user has a connection, this one or a newer one."""
-        return self._row(self._sql.connected, {"whose": user_id}) is not None
+        return self._row(self._sql.connected, {"this_user": user_id}) is not None
 
     def mark_reconnect_needed(self, lease: Lease, reason: Reason) -> bool:
         """Mark the connection `reconnect_needed`; False if lease or generation have changed.
 
-        A refusal that follows earlier failures also counts towards the `RefusalBreaker`. A refusal
-        after no failure does not: a process that died, or a restored backup, explains it.
-        Receivers of `history.ending` may add rows in the same transaction.
+        After earlier failures, the refusal also counts for the `RefusalBreaker`. Without any it
+        does not: a process that died, or a restored backup, explains a single refusal.
+        Receivers of `history.ending` may write in the same transaction.
         """
         this = {**_holder(lease), "this_generation": lease.generation, "why": reason}
         with self._transactions.begin() as database:
@@ -268,14 +272,14 @@ class Leases:
             return True
 
     def record(self, lease: Lease, kind: EventKind, detail: str | None = None) -> None:
-        """Add to the history what is not a plain refresh, then log and announce it."""
+        """Add an event to the history, unless it is a plain refresh; then log and announce it."""
         try:
             if detail is not None:
                 entry = history.values(lease.user_id, lease.connection_id, kind, detail)
                 self._count(self._sql.record, entry)
-                self._count(self._sql.bound_history, {"whose": lease.user_id})
+                self._count(self._sql.trim_history, {"this_user": lease.user_id})
         except (DBAPIError, PoolTimeout):
-            logger.exception("connection %s: its history lacks: %s", lease.connection_id, kind)
+            logger.exception("connection %s: not in its history: %s", lease.connection_id, kind)
         seconds = self._clock.monotonic() - lease.claimed
         history.announce(
             Event(kind, lease.user_id, lease.connection_id, detail, seconds, lease.took_over)
@@ -294,8 +298,8 @@ class Leases:
 def lease_seconds(overlap: int) -> float:
     """Seconds that a lease lasts, given the rotation grace period `overlap` in seconds.
 
-    Without a grace period the longest lease: sending a token twice could only end the grant. With
-    one, the next caller takes over while Katana still accepts the token.
+    Without a grace period: the longest lease, because a takeover sends the token a second time.
+    With one: short enough for a takeover while Katana still accepts the token.
     """
     if overlap == 0:
         return LONGEST_LEASE_SECONDS

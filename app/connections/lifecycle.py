@@ -116,7 +116,7 @@ class Lifecycle:
             sealed = connection.sealed_refresh_token
             db.session.rollback()  # nothing stays open while Katana is asked
             revocation = self._revoke(connection_id, user_id, sealed)
-            if self._forget(connection_id, generation, user_id, revocation):
+            if self._delete(connection_id, generation, user_id, revocation):
                 return revocation
 
             connection = find(user_id)
@@ -197,7 +197,7 @@ class Lifecycle:
             "refreshed_at": self._clock.database_time(),
             "connected_at": self._clock.database_time(),
             "factory_name": None,  # another account may have been connected
-            **_clean(connected.connected_by),
+            **_reset_columns(connected.connected_by),
         }
         if earlier is None:
             new = insert(Connection).values(
@@ -220,12 +220,12 @@ class Lifecycle:
         db.session.commit()
         return connected
 
-    def _forget(
+    def _delete(
         self, connection_id: UUID, generation: int, user_id: UserId, revocation: Revocation
     ) -> bool:
         this_one = (Connection.id == connection_id) & (Connection.generation == generation)
-        forget = delete(Connection).where(this_one).returning(Connection.id)
-        if db.session.scalar(forget) is None:
+        deletion = delete(Connection).where(this_one).returning(Connection.id)
+        if db.session.scalar(deletion) is None:
             db.session.rollback()
             return False
 
@@ -239,7 +239,7 @@ class Lifecycle:
     ) -> None:
         entry = history.values(user_id, connection_id, kind, detail)
         db.session.execute(history.entry(self._clock), entry)
-        db.session.execute(history.bound(), {"whose": user_id})
+        db.session.execute(history.trim(), {"this_user": user_id})
 
     def _revoke(self, connection_id: UUID, user_id: UserId, sealed: bytes) -> Revocation:
         if self._login.settings.revoke_url is None:
@@ -265,7 +265,7 @@ def finished(user_id: UserId, state: str) -> bool:
     return db.session.scalar(select(Connection.id).where(this_one)) is not None
 
 
-def _clean(connected_by: str) -> Mapping[str, Any]:
+def _reset_columns(connected_by: str) -> Mapping[str, Any]:
     return {
         "status": Status.ACTIVE,
         "reason": None,

@@ -1,9 +1,14 @@
-"""What can become of a refresh, and what to do after a failed one."""
+"""The outcomes of a refresh, and the decision what to do after a failed one."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.connections.backoff import PROBE_SECONDS, SETTLE_SECONDS, asked_for, growing
+from app.connections.backoff import (
+    PROBE_SECONDS,
+    SETTLE_SECONDS,
+    back_off_seconds,
+    requested_back_off,
+)
 from app.connections.leases import Lease
 from app.connections.models import Reason
 from app.errors import (
@@ -15,40 +20,41 @@ from app.errors import (
     NotSent,
 )
 
-FOR_HOURS_SECONDS = 3 * 3600  # after so long, a connection that alone is refused offers Reconnect
+#: A connection whose refreshes fail for longer, while others succeed, offers Reconnect to its user.
+FAILING_ALONE_SECONDS = 3 * 3600
 
 
 class RefreshOutcome(StrEnum):
-    """What can become of a refresh. Log, history, metrics and pages use these words."""
+    """How a refresh ended. The log, the history, the metrics and the pages use these values."""
 
     OK = "ok"
-    #: Renewed, after a response to an earlier request was lost.
+    #: Refreshed, after the response to an earlier request was lost.
     RECOVERED = "recovered"
-    #: Another process had renewed it already.
+    #: Another holder of the lease had saved newer tokens already.
     OVERTAKEN = "overtaken"
-    #: The request never left: nothing is spent.
+    #: The request was not sent: the token is not spent.
     NOT_SENT = "not_sent"
-    #: No usable response came: the token may be spent.
+    #: Sent, and no usable response: the token is possibly spent.
     ANSWER_LOST = "answer_lost"
     #: The response held a refresh token and no access token.
     NO_ACCESS_TOKEN = "no_access_token"  # noqa: S105  a word, not a token
     #: The token endpoint limits requests.
     LOGIN_BUSY = "login_busy"
-    #: Refused for a reason that is neither the token's nor the client's.
+    #: Refused for another reason than the token or the client credentials.
     REQUEST_REFUSED = "request_refused"
-    #: Our client id and secret are refused.
+    #: Katana refuses our client id or secret.
     CLIENT_REFUSED = "client_refused"
-    #: The refresh token is refused, which is to be confirmed.
+    #: Katana refused the refresh token; a second refusal will confirm it.
     GRANT_REFUSED = "grant_refused"
-    #: Not renewed for hours, while other connections are.
+    #: Refreshes fail for hours, while other connections are refreshed.
     FAILING_ALONE = "failing_alone"
     #: Many connections are refused: the circuit breaker is open.
     INCIDENT = "incident"
-    #: The stored refresh token does not open.
+    #: The stored refresh token could not be decrypted.
     SEAL_BROKEN = "seal_broken"
     #: The user must reconnect: Katana has ended the grant.
     ENDED = "ended"
-    #: The user must reconnect: a response was lost, and the grant with it.
+    #: The user must reconnect: a response was lost, and the grant has ended.
     LOST = "lost"
 
 
@@ -57,67 +63,69 @@ class Decision:
     """What to do after a failed refresh."""
 
     outcome: RefreshOutcome
-    #: Seconds without a request, times a random factor between 1 and `spread`.
+    #: Back-off in seconds; it is multiplied by a random factor between 1 and `spread`.
     pause: float = 0
     spread: float = 1.5
-    #: Whether the token may be spent.
-    spent: bool = False
-    #: Whether the token was refused, which a second refusal confirms.
+    #: Whether the refresh token is possibly spent.
+    possibly_spent: bool = False
+    #: Whether Katana refused the refresh token; a second refusal confirms it.
     refused: bool = False
-    #: Why the user must reconnect; None where the connection goes on.
-    ends: Reason | None = None
-    #: Whether the client id and secret are to be checked.
-    alarm: bool = False
+    #: Why the user must reconnect; None if the connection stays active.
+    end_reason: Reason | None = None
+    #: Whether the operator should check the client id and secret.
+    check_client: bool = False
 
 
 def decide(
     error: LoginError, lease: Lease, *, circuit_open: bool, others_renewed: bool
 ) -> Decision:
-    """What to do after `error`, the response to the request that was sent under `lease`.
+    """What to do after a refresh under `lease` failed with `error`.
 
-    `circuit_open`: so many connections were refused in a row that the fault must be Katana's.
-    `others_renewed`: other connections were renewed since this one began to fail.
+    `circuit_open`: Katana refuses many connections in a row, which is treated as its outage.
+    `others_renewed`: other connections were refreshed since this one began to fail.
     """
     if isinstance(error, GrantRefused):
-        return _after_refused_token(error, lease, circuit_open=circuit_open)
+        return _decide_after_refusal(error, lease, circuit_open=circuit_open)
 
-    alone = others_renewed and lease.failing_for >= FOR_HOURS_SECONDS
-    least, spread = growing(lease.failures), 1.5
-    if isinstance(error, AnswerLost) and not lease.doubtful:
-        least, spread = SETTLE_SECONDS, 1.0  # the first repeat comes soon: an overlap may be short
-    pause, spread = _obeying(error, least, spread)
+    failing_alone = others_renewed and lease.failing_for >= FAILING_ALONE_SECONDS
+    least, spread = back_off_seconds(lease.failures), 1.5
+    if isinstance(error, AnswerLost) and not lease.possibly_spent:
+        least, spread = SETTLE_SECONDS, 1.0  # repeat soon, within a grace period
+    pause, spread = _with_retry_after(error, least, spread)
     return Decision(
-        RefreshOutcome.FAILING_ALONE if alone else _word(error, others_renewed=others_renewed),
+        RefreshOutcome.FAILING_ALONE
+        if failing_alone
+        else _outcome_of(error, others_renewed=others_renewed),
         pause,
         spread,
-        spent=isinstance(error, AnswerLost),
-        alarm=isinstance(error, ClientRefused) and not others_renewed,
+        possibly_spent=isinstance(error, AnswerLost),
+        check_client=isinstance(error, ClientRefused) and not others_renewed,
     )
 
 
-def _after_refused_token(error: LoginError, lease: Lease, *, circuit_open: bool) -> Decision:
+def _decide_after_refusal(error: LoginError, lease: Lease, *, circuit_open: bool) -> Decision:
     if circuit_open:
-        pause, spread = _obeying(error, PROBE_SECONDS, 2)
+        pause, spread = _with_retry_after(error, PROBE_SECONDS, 2)
         return Decision(RefreshOutcome.INCIDENT, pause, spread, refused=True)
 
-    # One lost response is settled by the one repeat. After more failures than that, the refusal may
-    # be part of the same outage, and has to be confirmed like any other.
-    if lease.refused_before or (lease.doubtful and lease.failures <= 1):
-        if lease.doubtful:
-            return Decision(RefreshOutcome.LOST, ends=Reason.ANSWER_LOST)
-        return Decision(RefreshOutcome.ENDED, ends=Reason.GRANT_ENDED)
+    # After one lost response, a refusal of the repeated request is final. After more failures the
+    # refusal may belong to the same outage, so it must be confirmed like any other.
+    if lease.refused_before or (lease.possibly_spent and lease.failures <= 1):
+        if lease.possibly_spent:
+            return Decision(RefreshOutcome.LOST, end_reason=Reason.ANSWER_LOST)
+        return Decision(RefreshOutcome.ENDED, end_reason=Reason.GRANT_ENDED)
 
-    pause, spread = _obeying(error, SETTLE_SECONDS, 1.0)
+    pause, spread = _with_retry_after(error, SETTLE_SECONDS, 1.0)
     return Decision(RefreshOutcome.GRANT_REFUSED, pause, spread, refused=True)
 
 
-def _obeying(error: LoginError, pause: float, spread: float) -> tuple[float, float]:
-    """The pause, or the longer one that Katana asks for (RFC 9110 section 10.2.3)."""
-    asked = asked_for(error.retry_after)
-    return (asked, 1.1) if asked > pause else (pause, spread)
+def _with_retry_after(error: LoginError, pause: float, spread: float) -> tuple[float, float]:
+    """The pause, or that of `Retry-After` if it is longer (RFC 9110 section 10.2.3)."""
+    requested = requested_back_off(error.retry_after)
+    return (requested, 1.1) if requested > pause else (pause, spread)
 
 
-def _word(error: LoginError, *, others_renewed: bool) -> RefreshOutcome:
+def _outcome_of(error: LoginError, *, others_renewed: bool) -> RefreshOutcome:
     if isinstance(error, NotSent):
         return RefreshOutcome.NOT_SENT
     if isinstance(error, AnswerLost):

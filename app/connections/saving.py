@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.connections.backoff import before_next_save
+from app.connections.backoff import save_interval
 from app.connections.leases import Lease, Leases
 from app.connections.models import EventKind
 from app.connections.outcomes import RefreshOutcome
@@ -61,7 +61,7 @@ class Saving:
                 if self._staged:
                     file = file or self._staged.stage(lease, sealed)
                 logger.exception("connection %s: not saved yet, trying on", lease.connection_id)
-                self._clock.sleep(before_next_save(tries))
+                self._clock.sleep(save_interval(tries))
                 tries += 1
                 continue
             if file:

@@ -114,7 +114,7 @@ def build(
         return KatanaApi(settings.katana.api_base_url, session, token, until, meter, bulkhead)
 
     def api_without_refresh(connection_id: UUID) -> KatanaApi | None:
-        token = parts.refresh.token_in_hand(connection_id)
+        token = parts.refresh.stored_access_token(connection_id)
         if token is None:
             return None
 

@@ -15,7 +15,7 @@ from app.connections.attempts import (
     EXCHANGE_SECONDS,
     KEPT_SECONDS,
     LIFE_SECONDS,
-    LIVE_AT_MOST,
+    MAX_PER_SESSION,
     Attempt,
     Attempts,
     hash_of,
@@ -280,11 +280,11 @@ def test_the_oldest_gives_way(new_browser: MakeBrowser, clock: HeldClock) -> Non
     browser, other = new_browser("ada"), new_browser("ben")
     untouched = other.begin()
     begun = []
-    for _ in range(LIVE_AT_MOST + 1):
+    for _ in range(MAX_PER_SESSION + 1):
         clock.move(1)
         begun.append(browser.begin())
 
-    assert len(browser.rows()) == LIVE_AT_MOST
+    assert len(browser.rows()) == MAX_PER_SESSION
     with pytest.raises(AttemptRefused):
         browser.consume(begun[0].state)
     for attempt in begun[1:]:

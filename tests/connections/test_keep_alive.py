@@ -15,7 +15,7 @@ from app.connections.circuit_breaker import REFUSALS
 from app.connections.fleet.keep_alive import BATCH, PUT_OFF_IN_A_ROW, Outcome
 from app.connections.lease_statements import LONGEST_LEASE_SECONDS
 from app.connections.models import Connection, Reason, Status
-from app.connections.refresh import SENDS
+from app.connections.refresh import MAX_SENDS
 from app.connections.vault import Vault
 from app.database.db import db
 from app.settings.parsing import TokenKey
@@ -188,7 +188,7 @@ def test_katana_down_ends_the_run_early(app: Flask, new_idle: MakeConnected) -> 
 
     assert told.status == 1
     assert "Katana renews none at present" in told.output
-    assert connected.refreshes() <= (PUT_OFF_IN_A_ROW + IN_FLIGHT) * SENDS
+    assert connected.refreshes() <= (PUT_OFF_IN_A_ROW + IN_FLIGHT) * MAX_SENDS
     assert ended_ones(app) == 0
 
 
@@ -201,7 +201,7 @@ def test_an_incident_at_katana_stops_the_run(app: Flask, new_idle: MakeConnected
     for _ in range(3):
         assert keep_alive(app).status == 1
 
-    assert connected.refreshes() <= (REFUSALS + IN_FLIGHT) * SENDS
+    assert connected.refreshes() <= (REFUSALS + IN_FLIGHT) * MAX_SENDS
     assert ended_ones(app) < REFUSALS
 
 

@@ -22,7 +22,7 @@ MUTANTS = [
     Mutant(
         "a takeover looks for a staged response",
         REFRESH,
-        "        self._saving.store_staged(seen.id)\n",
+        "        self._saving.store_staged(snapshot.id)\n",
         "",
         "tests/connections/test_staged.py::test_a_caller_that_takes_over_looks_for_it_first",
     ),
@@ -99,14 +99,14 @@ MUTANTS = [
     Mutant(
         "only what the claim returns is sent",
         STATEMENTS,
-        "        _UNMOVED,\n        Connection.status",
+        "        _SAME_GENERATION,\n        Connection.status",
         "        Connection.generation >= _GENERATION,\n        Connection.status",
         "tests/connections/test_refresh.py::test_reconnecting_before_the_send_stops_it",
     ),
     Mutant(
         "the claim is for the generation that was seen",
         STATEMENTS,
-        "        _UNMOVED,\n        Connection.status",
+        "        _SAME_GENERATION,\n        Connection.status",
         "        Connection.generation >= _GENERATION,\n        Connection.status",
         "tests/connections/test_refresh.py::test_a_claim_on_what_has_moved_is_refused",
     ),
@@ -134,7 +134,7 @@ MUTANTS = [
     Mutant(
         "an answer is saved only over the generation that was sent",
         STATEMENTS,
-        ".where(_THIS_ONE, or_(_UNMOVED, older_response))",
+        ".where(_THIS_ONE, or_(_SAME_GENERATION, older_response))",
         ".where(_THIS_ONE)",
         "tests/connections/test_refresh.py::test_reconnecting_meanwhile_wins",
     ),
@@ -148,8 +148,8 @@ MUTANTS = [
     Mutant(
         "an answer that is late but alone is saved",
         STATEMENTS,
-        "or_(_UNMOVED, older_response))",
-        "or_(_UNMOVED, older_response), Connection.lease_until > clock.database_time())",
+        "or_(_SAME_GENERATION, older_response))",
+        "or_(_SAME_GENERATION, older_response), Connection.lease_until > clock.database_time())",
         "tests/connections/test_refresh_crashes.py::test_an_answer_in_a_sleeping_hand_is_not_thrown_away",
     ),
     Mutant(
@@ -176,7 +176,7 @@ MUTANTS = [
     Mutant(
         "one refusal is not believed",
         OUTCOMES,
-        "    if lease.refused_before or (lease.doubtful and lease.failures <= 1):",
+        "    if lease.refused_before or (lease.possibly_spent and lease.failures <= 1):",
         "    if True:",
         "tests/connections/test_refresh.py::test_one_refusal_is_not_believed",
     ),
@@ -190,14 +190,14 @@ MUTANTS = [
     Mutant(
         "a refusal is of the token that was sent",
         STATEMENTS,
-        "        .where(_HELD, or_(~refused, _UNMOVED))\n",
+        "        .where(_HELD, or_(~refused, _SAME_GENERATION))\n",
         "        .where(_HELD)\n",
         "tests/connections/test_refresh.py::test_a_verdict_on_what_has_moved_is_refused",
     ),
     Mutant(
         "a lost answer is named as the cause",
         OUTCOMES,
-        "        if lease.doubtful:\n",
+        "        if lease.possibly_spent:\n",
         "        if not lease.refused_before:\n",
         "tests/connections/test_refresh.py::test_an_answer_lost_in_an_outage_is_named_as_the_cause",
     ),
@@ -211,8 +211,8 @@ MUTANTS = [
     Mutant(
         "during an incident one is tried now and then",
         REFRESH,
-        "lease = self._claim(seen) if self._breaker.allows_request() else None",
-        "lease = self._claim(seen)",
+        "lease = self._claim(snapshot) if self._breaker.allows_request() else None",
+        "lease = self._claim(snapshot)",
         "tests/connections/test_refresh.py::test_katana_refusing_everybody_ends_nobody",
     ),
     Mutant(
@@ -225,8 +225,8 @@ MUTANTS = [
     Mutant(
         "a lost answer leaves a doubt",
         OUTCOMES,
-        "        spent=isinstance(error, AnswerLost),\n",
-        "        spent=False,\n",
+        "        possibly_spent=isinstance(error, AnswerLost),\n",
+        "        possibly_spent=False,\n",
         "tests/connections/test_refresh.py",
     ),
     Mutant(
@@ -253,15 +253,15 @@ MUTANTS = [
     Mutant(
         "the wait for the claim counts",
         LEASES,
-        "        took_over = seen.lease_until is not None\n",
-        "        took_over = seen.lease_until is not None\n"
+        "        took_over = snapshot.lease_until is not None\n",
+        "        took_over = snapshot.lease_until is not None\n"
         "        claimed = self._clock.monotonic()\n",
         "tests/connections/test_refresh.py::test_a_claim_holds_from_before_it_was_made",
     ),
     Mutant(
         "a verdict is for the generation that was sent",
         STATEMENTS,
-        "        .where(_HELD, _UNMOVED)\n",
+        "        .where(_HELD, _SAME_GENERATION)\n",
         "        .where(_HELD)\n",
         "tests/connections/test_refresh.py::test_a_verdict_on_what_has_moved_is_refused",
     ),
@@ -286,8 +286,8 @@ MUTANTS = [
     Mutant(
         "a save that counted is not taken for the grant that came after it",
         STATEMENTS,
-        "        _THIS_ONE, _OF_THE_SAME_TOKEN, Connection.written_fence == _FENCE",
-        "        _THIS_ONE, Connection.written_fence == _FENCE",
+        "(_THIS_ONE, _SAME_PARENT, Connection.written_fence == _FENCE)",
+        "(_THIS_ONE, Connection.written_fence == _FENCE)",
         "tests/connections/test_refresh_database.py",
     ),
     Mutant(
@@ -307,14 +307,14 @@ MUTANTS = [
     Mutant(
         "pauses are spread",
         "app/connections/backoff.py",
-        "    return growing(failures) * jitter(1, 1.5)",
-        "    return growing(failures) * 1.25",
+        "    return back_off_seconds(failures) * jitter(1, 1.5)",
+        "    return back_off_seconds(failures) * 1.25",
         "tests/connections/test_refresh.py::test_pauses_after_a_failure_are_spread",
     ),
     Mutant(
         "a holder that must have died is not waited for",
         REFRESH,
-        "        if seen.working > PATIENCE_SECONDS:",
+        "        if snapshot.leased_for > PATIENCE_SECONDS:",
         "        if False:",
         "tests/connections/test_refresh.py::test_a_holder_that_must_have_died_is_not_waited_for",
     ),
@@ -349,8 +349,8 @@ MUTANTS = [
     Mutant(
         "a refusal after an outage is asked about once more",
         OUTCOMES,
-        "(lease.doubtful and lease.failures <= 1)",
-        "lease.doubtful",
+        "(lease.possibly_spent and lease.failures <= 1)",
+        "lease.possibly_spent",
         "tests/connections/test_refresh.py::test_refusals_that_follow_an_outage_are_part_of_it",
     ),
     Mutant(
@@ -398,21 +398,21 @@ MUTANTS = [
     Mutant(
         "one that fails alone for hours is named",
         REFRESH,
-        "        for_hours = seen.failing_for >= FOR_HOURS_SECONDS\n",
-        "        for_hours = False\n",
+        "        failing_long = snapshot.failing_for >= FAILING_ALONE_SECONDS\n",
+        "        failing_long = False\n",
         f"{TROUBLE}::test_one_that_is_refused_for_hours_offers_reconnect",
     ),
     Mutant(
         "what hits everybody is no user's to mend",
         INCIDENTS,
-        "            return connection.execute(self._others, this_one).first() is not None",
+        "            return connection.execute(self._others_query, this_one).first() is not None",
         "            return True",
         f"{TROUBLE}::test_a_refusal_of_everybody_offers_nobody_to_reconnect",
     ),
     Mutant(
         "a refused token that is fresh makes the pauses grow",
         REFRESH,
-        "(still_good and lease.token_age < FRESH_SECONDS)",
+        "(refused_by_api and lease.token_age < FRESH_SECONDS)",
         "False",
         "tests/connections/test_refresh.py::test_an_api_that_refuses_every_token_is_not_a_refresh_loop",
     ),
@@ -461,7 +461,7 @@ MUTANTS = [
     Mutant(
         "the history is bounded",
         LEASES,
-        '                self._count(self._sql.bound_history, {"whose": lease.user_id})\n',
+        '                self._count(self._sql.trim_history, {"this_user": lease.user_id})\n',
         "",
         f"{TROUBLE}::test_the_history_is_bounded",
     ),

@@ -10,7 +10,7 @@ import pytest
 from app.connections.backoff import PROBE_SECONDS, SETTLE_SECONDS
 from app.connections.leases import Lease
 from app.connections.models import Reason
-from app.connections.outcomes import FOR_HOURS_SECONDS, RefreshOutcome, decide
+from app.connections.outcomes import FAILING_ALONE_SECONDS, RefreshOutcome, decide
 from app.errors import (
     AnswerLost,
     ClientRefused,
@@ -24,7 +24,7 @@ from app.pages import display
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-LONG = timedelta(seconds=FOR_HOURS_SECONDS)
+LONG = timedelta(seconds=FAILING_ALONE_SECONDS)
 BUSY, DOUBT, REFUSED = {"failures": 3}, {"doubtful_since": NOW - HOUR}, {"refused_at": NOW}
 FOR_HOURS = {"failing_since": NOW - LONG, "refreshed_at": NOW - LONG - HOUR}
 
@@ -89,8 +89,8 @@ def test_what_is_done_after_a_failure(
     decision = decide(error, lease(**row), circuit_open=False, others_renewed=False)
 
     assert decision.outcome == outcome
-    assert (decision.pause, decision.ends, decision.alarm) == (pause, ends, alarm)
-    assert (decision.spent, decision.refused) == (spent, refused)
+    assert (decision.pause, decision.end_reason, decision.check_client) == (pause, ends, alarm)
+    assert (decision.possibly_spent, decision.refused) == (spent, refused)
 
 
 @pytest.mark.parametrize("row", [{}, REFUSED, DOUBT, DOUBT | REFUSED])
@@ -99,7 +99,7 @@ def test_an_open_circuit_breaker_ends_no_connection(row: dict[str, Any]) -> None
     decision = decide(GrantRefused(), lease(**row), circuit_open=True, others_renewed=False)
 
     assert decision.outcome is RefreshOutcome.INCIDENT
-    assert (decision.pause, decision.ends, decision.refused) == (PROBE_SECONDS, None, True)
+    assert (decision.pause, decision.end_reason, decision.refused) == (PROBE_SECONDS, None, True)
 
 
 @pytest.mark.parametrize("error", [RequestRefused(), ClientRefused(), AnswerLost(), LoginBusy()])
@@ -112,9 +112,9 @@ def test_what_fails_for_hours_while_others_are_renewed_is_named(error: LoginErro
 
     assert soon.outcome is not RefreshOutcome.FAILING_ALONE
     assert later.outcome is RefreshOutcome.FAILING_ALONE
-    assert not soon.alarm
-    assert not later.alarm
-    assert later.ends is None
+    assert not soon.check_client
+    assert not later.check_client
+    assert later.end_reason is None
 
 
 def test_a_failure_that_a_success_has_ended_does_not_count() -> None:

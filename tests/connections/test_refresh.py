@@ -13,8 +13,8 @@ from app.connections.backoff import (
     PATIENCE_SECONDS,
     REFUSED_SECONDS,
     SETTLE_SECONDS,
-    before_next_look,
-    grown,
+    back_off_with_jitter,
+    poll_interval,
 )
 from app.connections.circuit_breaker import REFUSALS
 from app.connections.lease_statements import LONGEST_LEASE_SECONDS
@@ -159,7 +159,7 @@ def test_connections_made_together_are_not_renewed_together(new_connected: MakeC
 
 def test_pauses_after_a_failure_are_spread() -> None:
     """R-15: who failed together does not come back together."""
-    pauses = {grown(3) for _ in range(20)}
+    pauses = {back_off_with_jitter(3) for _ in range(20)}
 
     assert len(pauses) > 10
     assert 16 <= min(pauses) < max(pauses) <= 24  # 2, 4, 8, 16 seconds, and up to half as much more
@@ -317,7 +317,7 @@ def test_an_answer_lost_in_an_outage_is_named_as_the_cause(
     connected.sandbox.fault("refresh", "lose_answer")
     for there in (parts, away):
         clock.move(LONG_SECONDS)
-        assert not refresh(there).renew(look(parts, connected))
+        assert not refresh(there).try_refresh(look(parts, connected))
     clock.move(LONG_SECONDS)
 
     with pytest.raises(ReconnectNeeded, match="answer_lost"):
@@ -624,7 +624,7 @@ def test_katana_refusing_everybody_ends_nobody(
     # All are refused for the first time before anyone is for the second.
     for one in everybody:
         lease = one.parts().leases.claim(one.parts().leases.read(one.id))  # type: ignore[arg-type]
-        one.parts().leases.release_after_failure(lease, 1, spent=False, refused=True)  # type: ignore[arg-type]
+        one.parts().leases.release_after_failure(lease, 1, possibly_spent=False, refused=True)  # type: ignore[arg-type]
 
     for _ in range(5):
         clock.move(120)
@@ -743,7 +743,7 @@ def test_a_host_that_was_suspended_does_not_send(
     if step == "send":
         parts = replace(parts, login=Interrupted(parts.login, before=suspend))
 
-    assert not refresh(parts).renew(look(parts, connected))
+    assert not refresh(parts).try_refresh(look(parts, connected))
     assert connected.refreshes() == 0
     assert connected.row().lease_until is None
 
@@ -758,7 +758,7 @@ def test_a_verdict_on_what_has_moved_is_refused(connected: Connected, parts: Par
     assert parts.leases.save(first, SealedGrant(None, None, None, 0, 0))
 
     assert not parts.leases.mark_reconnect_needed(second, Reason.GRANT_ENDED)
-    assert not parts.leases.release_after_failure(second, 0, spent=False, refused=True)
+    assert not parts.leases.release_after_failure(second, 0, possibly_spent=False, refused=True)
     assert connected.row().status is Status.ACTIVE
     assert connected.row().refused_at is None
 
@@ -796,7 +796,7 @@ def test_who_waits_does_not_sleep_long_past_the_answer() -> None:
     """However long a refresh takes, who waits for it has it after half as long again."""
     waited = 0.0
     for looks in range(100):
-        pause = before_next_look(looks)
+        pause = poll_interval(looks)
 
         assert pause <= waited / 2 + 0.05
         waited += pause

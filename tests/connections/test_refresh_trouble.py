@@ -11,10 +11,10 @@ from sqlalchemy import literal
 from app.connections.backoff import (
     LONGEST_PAUSE_SECONDS,
     TAKEOVER_SECONDS,
-    before_next_save,
+    save_interval,
 )
 from app.connections.models import EventKind, Reason, Status
-from app.connections.outcomes import FOR_HOURS_SECONDS
+from app.connections.outcomes import FAILING_ALONE_SECONDS
 from app.connections.sealed_grant import SealedGrant
 from app.database.clock import SystemClock
 from app.errors import FailingAlone, ReconnectNeeded, TryAgainLater
@@ -54,7 +54,7 @@ class TestTakingOver:
 
     def test_the_wait_is_longer_than_any_pause_between_two_saves(self) -> None:
         """What a saver needs to come first."""
-        assert max(before_next_save(tries) for tries in range(200)) < TAKEOVER_SECONDS
+        assert max(save_interval(tries) for tries in range(200)) < TAKEOVER_SECONDS
 
     def test_a_holder_that_could_not_save_saves_first(
         self, connected: Connected, clock: HeldClock
@@ -119,7 +119,7 @@ class TestTakingOver:
 
         assert again
         assert again.fence == second.fence + 1
-        assert again.doubtful
+        assert again.possibly_spent
         assert again.claimed > second.claimed
 
 
@@ -188,7 +188,7 @@ def fail_for_hours(
     clock.move(61)
     ask = refresh(refused.parts()).fresh_access_token
     told = TryAgainLater(0)
-    until = clock.elapsed + FOR_HOURS_SECONDS + 1200
+    until = clock.elapsed + FAILING_ALONE_SECONDS + 1200
     while clock.elapsed < until:
         refused.sandbox.clear_faults()
         for other in others:

@@ -72,8 +72,8 @@ MUTANTS = [
     Mutant(
         "threads carry the id of their command",
         "app/connections/fleet/keep_alive.py",
-        "executor.submit(copy_context().run, keep, seen)",
-        "executor.submit(keep, seen)",
+        "executor.submit(copy_context().run, refresh_unless_stopped, snapshot)",
+        "executor.submit(keep, snapshot)",
         f"{LOGS}::test_the_lines_of_a_command_carry_its_run",
     ),
     Mutant(
@@ -149,7 +149,7 @@ MUTANTS = [
     Mutant(
         "a lease that was taken over is told",
         "app/connections/leases.py",
-        "took_over = seen.lease_until is not None",
+        "took_over = snapshot.lease_until is not None",
         "took_over = False",
         f"{HOOKS}::test_receivers_are_told_that_a_lease_was_taken_over",
     ),
@@ -170,8 +170,8 @@ MUTANTS = [
     Mutant(
         "a receiver that raises harms nothing",
         "app/connections/history.py",
-        "    except Exception:  # a fork's receiver",
-        "    except ZeroDivisionError:  # a fork's receiver",
+        "    except Exception:  # a receiver may raise",
+        "    except ZeroDivisionError:  # a receiver may raise",
         f"{HOOKS}::test_what_a_receiver_breaks_is_its_own",
     ),
     Mutant(

@@ -242,7 +242,7 @@ STORM: dict[str, tuple[int, Callable[[Storm], None]]] = {
 
 
 #: What a refresh says, with all that is known, where it cannot save.
-AWAY = ("not saved yet, trying on", "not renewed ahead of its end", "its history lacks")
+AWAY = ("not saved yet, trying on", "could not be refreshed ahead of expiry", "not in its history")
 
 #: The steps that write to the database themselves.
 WRITES = {"cut the database", "a minute passes", "reconnect", "disconnect"}

@@ -1,7 +1,7 @@
 """Keep-alive: refresh connections that were idle for days, before their refresh tokens expire.
 
-Any number of hosts may run it at once, beside live traffic: the lease decides which one sends. An
-interrupted run has refreshed some connections and changed no others.
+Any number of hosts may run it at the same time, beside live traffic: the lease decides which one
+sends. A run can be stopped at any point and started again.
 """
 
 import logging
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from itertools import chain
 from uuid import UUID
@@ -20,27 +20,26 @@ from app.connections.backoff import (
     LONGEST_PAUSE_SECONDS,
     PATIENCE_SECONDS,
     PROBE_SECONDS,
-    WORTH_WAITING_SECONDS,
+    SHORT_BACK_OFF_SECONDS,
 )
 from app.connections.circuit_breaker import FailureStreak
 from app.connections.lease_statements import LEASE_AHEAD_SECONDS, snapshot_columns
 from app.connections.leases import Leases, Snapshot
 from app.connections.models import Connection, Status
-from app.connections.refresh import SENDS, Refresh
+from app.connections.refresh import MAX_SENDS, Refresh
 from app.database.clock import PAST_AHEAD_SECONDS, Clock, is_over
 from app.database.engine import batches, single_statements
 from app.errors import NotConnected, SealBroken, TryAgainLater
 
-WORTH_WAITING = timedelta(seconds=WORTH_WAITING_SECONDS)
 BATCH = 200  # rows that one statement reads
-AHEAD = 100  # this many are handed to the threads ahead: none waits while one of them is slow
-PUT_OFF_IN_A_ROW = 20  # after so many without a success, the rest is left
+AHEAD = 100  # connections queued for the threads, so that a slow one does not hold up the others
+PUT_OFF_IN_A_ROW = 20  # after this many failures without a success the run stops
 
 logger = logging.getLogger(__name__)
 
 
 class Outcome(StrEnum):
-    """What became of one connection."""
+    """The result for one connection. The command prints these values."""
 
     RENEWED = "renewed"
     ELSEWHERE = "renewed or disconnected by somebody else meanwhile"
@@ -51,12 +50,12 @@ class Outcome(StrEnum):
     LEFT = "left for the next time"
 
 
-#: Others say nothing about Katana.
-_KATANA_ANSWERED = {Outcome.RENEWED, Outcome.ENDED, Outcome.PUT_OFF}
+#: Outcomes of a request to Katana: only these count for the failure streak.
+_KATANA_RESPONDED = {Outcome.RENEWED, Outcome.ENDED, Outcome.PUT_OFF}
 
 
 class KeepAlive:
-    """Renews connections that are not in use."""
+    """Refreshes connections that are not in use."""
 
     def __init__(self, leases: Leases, idle: "Idle", refresh: Refresh, clock: Clock) -> None:
         self._leases = leases
@@ -67,100 +66,103 @@ class KeepAlive:
     def run(
         self, before: datetime, in_flight: int, stopped: Callable[[], bool]
     ) -> Iterator[Outcome]:
-        """What becomes of each connection that was last renewed before a moment.
+        """Refresh each connection that was last refreshed before a time; yields the outcomes.
 
-        At most `in_flight` are renewed at once. Once `stopped()`, those under way are finished and
-        no more begun. Raises TryAgainLater where Katana renews none: asking for the rest would be
-        in vain, and one probe now and then is enough.
+        At most `in_flight` run at the same time. After `stopped()` returns true, those under way
+        are finished and no others are started. Raises TryAgainLater after PUT_OFF_IN_A_ROW failures
+        without a success: Katana has an outage.
         """
         streak = FailureStreak(PUT_OFF_IN_A_ROW)
 
-        def keep(seen: Snapshot) -> Outcome:
+        def refresh_unless_stopped(snapshot: Snapshot) -> Outcome:
             if stopped() or streak.is_open:
                 return Outcome.LEFT
 
-            outcome = self._keep(seen)
-            if outcome in _KATANA_ANSWERED:
-                streak.note(failed=outcome is Outcome.PUT_OFF)
+            outcome = self._refresh_one(snapshot)
+            if outcome in _KATANA_RESPONDED:
+                streak.record(failed=outcome is Outcome.PUT_OFF)
             return outcome
 
-        begun: deque[Future[Outcome]] = deque()
+        futures: deque[Future[Outcome]] = deque()
         with ThreadPoolExecutor(in_flight) as executor:
-            for seen in chain.from_iterable(self._idle.batches(before)):
-                # Each thread works for the caller's app, and its lines carry the caller's id.
-                begun.append(executor.submit(copy_context().run, keep, seen))
-                if len(begun) > in_flight + AHEAD:
-                    yield begun.popleft().result()
+            for snapshot in chain.from_iterable(self._idle.batches(before)):
+                # The thread gets the caller's app context, and its request id for the log.
+                futures.append(
+                    executor.submit(copy_context().run, refresh_unless_stopped, snapshot)
+                )
+                if len(futures) > in_flight + AHEAD:
+                    yield futures.popleft().result()
                 if stopped() or streak.is_open:
                     break
-            while begun:
-                yield begun.popleft().result()
+            while futures:
+                yield futures.popleft().result()
         if streak.is_open and not stopped():
             raise TryAgainLater(PROBE_SECONDS)
 
     def renew(self, connection_id: UUID) -> Outcome:
-        """Renew this one now. Raises NotConnected."""
-        return self._keep(self._look(connection_id))
+        """Refresh this connection now. Raises NotConnected."""
+        return self._refresh_one(self._read(connection_id))
 
-    def _keep(self, seen: Snapshot) -> Outcome:
+    def _refresh_one(self, snapshot: Snapshot) -> Outcome:
         try:
-            return self._settle(seen)
+            return self._refresh_with_retry(snapshot)
         except NotConnected:
             return Outcome.ELSEWHERE
         except SealBroken as error:
-            logger.error("connection %s: %s", seen.id, error)
-        except Exception:  # whatever it is, it must not keep the others from being renewed
-            logger.exception("connection %s: not renewed", seen.id)
+            logger.error("connection %s: %s", snapshot.id, error)
+        except Exception:  # one connection must not stop the run
+            logger.exception("connection %s: not refreshed", snapshot.id)
         return Outcome.FAILED
 
-    def _settle(self, seen: Snapshot) -> Outcome:
-        """Renew it; where the first send leaves open what is true, send once more."""
-        now = self._rested(seen)
-        if now.pausing:
+    def _refresh_with_retry(self, snapshot: Snapshot) -> Outcome:
+        """Refresh it; send a second time if the first request needs confirmation."""
+        current = self._after_short_back_off(snapshot)
+        if current.back_off_left:
             return Outcome.PAUSING
 
-        for _ in range(SENDS):
-            if self._refresh.renew(now):
+        for _ in range(MAX_SENDS):
+            if self._refresh.try_refresh(current):
                 return Outcome.RENEWED
 
-            now = self._rested(self._look(seen.id))
-            if now.working > PATIENCE_SECONDS:
-                return Outcome.PAUSING  # whoever held the lease must have died
-            if now.leased or now.refreshed_at > seen.refreshed_at:
+            current = self._after_short_back_off(self._read(snapshot.id))
+            if current.leased_for > PATIENCE_SECONDS:
+                return Outcome.PAUSING  # the holder of the lease has most likely died
+            if current.is_leased or current.refreshed_at > snapshot.refreshed_at:
                 return Outcome.ELSEWHERE
-            if now.status is Status.RECONNECT_NEEDED:
+            if current.status is Status.RECONNECT_NEEDED:
                 return Outcome.ENDED
-            if now.pausing:
+            if current.back_off_left:
                 break
         return Outcome.PUT_OFF
 
-    def _rested(self, seen: Snapshot) -> Snapshot:
-        """What is seen after a short pause; a longer one is not waited for."""
-        if not timedelta(0) < seen.pausing <= WORTH_WAITING:
-            return seen
+    def _after_short_back_off(self, snapshot: Snapshot) -> Snapshot:
+        """The row after a short back-off; unchanged if there is none, or a long one."""
+        if not 0 < snapshot.back_off_left <= SHORT_BACK_OFF_SECONDS:
+            return snapshot
 
-        self._clock.sleep(seen.pausing.total_seconds())
-        return self._look(seen.id)
+        self._clock.sleep(snapshot.back_off_left)
+        return self._read(snapshot.id)
 
-    def _look(self, connection_id: UUID) -> Snapshot:
-        seen = self._leases.read(connection_id)
-        if seen is None:
+    def _read(self, connection_id: UUID) -> Snapshot:
+        snapshot = self._leases.read(connection_id)
+        if snapshot is None:
             raise NotConnected
 
-        return seen
+        return snapshot
 
 
 class Idle:
-    """The active connections that were last renewed before a moment."""
+    """The active connections that were last refreshed before a given time."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = single_statements(engine)
         self._clock = clock
 
     def moment(self, seconds_ago: float) -> datetime:
-        """The database's time so long ago.
+        """The database's time, `seconds_ago`.
 
-        Read once and then passed on as a value: PostgreSQL looks up no index by its clock.
+        Read once and passed as a value: PostgreSQL does not use an index for an expression with
+        `clock_timestamp()`.
         """
         with self._engine.connect() as connection:
             moment: datetime = connection.execute(
@@ -169,14 +171,14 @@ class Idle:
         return moment
 
     def count(self, before: datetime) -> int:
-        """How many there are."""
-        ranges = (_idle(before), _ahead(self.moment(-PAST_AHEAD_SECONDS)))
+        """How many there are, those with a refresh time in the future included."""
+        ranges = (_idle(before), _refreshed_after(self.moment(-PAST_AHEAD_SECONDS)))
         counts = (select(func.count()).select_from(Connection).where(idle) for idle in ranges)
         with self._engine.connect() as connection:
             return sum(connection.execute(count).scalar_one() for count in counts)
 
     def due(self, before: datetime, limit: int) -> Sequence[UUID]:
-        """Some of them that can be renewed now: not pausing, and not being renewed."""
+        """Up to `limit` of them that can be refreshed now: no back-off and no lease."""
         free = and_(
             is_over(Connection.next_attempt_at, self._clock, LONGEST_PAUSE_SECONDS),
             is_over(Connection.lease_until, self._clock, LEASE_AHEAD_SECONDS),
@@ -186,23 +188,23 @@ class Idle:
             return connection.scalars(found.limit(limit)).all()
 
     def oldest(self) -> datetime | None:
-        """When the one that has waited longest was last renewed; None where there is none."""
+        """The earliest last refresh of an active connection; None if there is none."""
         oldest = select(func.min(Connection.refreshed_at)).where(Connection.status == Status.ACTIVE)
         with self._engine.connect() as connection:
             return connection.execute(oldest).scalar_one()
 
     def batches(self, before: datetime) -> Iterator[Sequence[Snapshot]]:
-        """All of them, each once. One that is renewed meanwhile is in no later batch."""
+        """All of them, each once. One that is refreshed meanwhile is not in a later batch."""
         key = (Connection.refreshed_at, Connection.id)
-        # What was renewed at a moment still to come was written while the database's clock was
-        # wrong: it counts as idle too.
-        for idle in (_idle(before), _ahead(self.moment(-PAST_AHEAD_SECONDS))):
+        # A refresh time in the future was written while the database's clock was wrong: such a
+        # connection counts as idle too.
+        for idle in (_idle(before), _refreshed_after(self.moment(-PAST_AHEAD_SECONDS))):
             snapshots = select(*snapshot_columns(self._clock)).where(idle)
             for rows in batches(self._engine, snapshots, key, BATCH):
                 yield [Snapshot(*row) for row in rows]
 
 
-def _ahead(moment: datetime) -> ColumnElement[bool]:
+def _refreshed_after(moment: datetime) -> ColumnElement[bool]:
     return and_(Connection.status == Status.ACTIVE, Connection.refreshed_at > moment)
 
 

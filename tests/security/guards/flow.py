@@ -108,7 +108,7 @@ GUARDS = [
     Mutant(
         "an attempt ends by itself",
         ATTEMPTS,
-        "                self._lasts(LIFE_SECONDS),\n"
+        "                self._has_not_expired(LIFE_SECONDS),\n"
         "                ConnectAttempt.sealed_verifier",
         "                ConnectAttempt.sealed_verifier",
         f"{FLOW}::test_s05_an_attempt_is_good_for_ten_minutes",
@@ -147,8 +147,8 @@ GUARDS = [
     Mutant(
         "attempts live side by side",
         ATTEMPTS,
-        "LIVE_AT_MOST = 50",
-        "LIVE_AT_MOST = 1",
+        "MAX_PER_SESSION = 50",
+        "MAX_PER_SESSION = 1",
         f"{FLOW}::test_s06_forty_attempts_live_side_by_side_and_weigh_nothing",
     ),
     Mutant(

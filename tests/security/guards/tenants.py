@@ -103,7 +103,7 @@ GUARDS = [
     Mutant(
         "what is disconnected is deleted, so that nothing revives it",
         LIFECYCLE,
-        "forget = delete(Connection).where(this_one).returning(Connection.id)",
+        "deletion = delete(Connection).where(this_one).returning(Connection.id)",
         "over = {'status': 'reconnect_needed', 'reason': 'grant_ended'}\n"
         "        forget = update(Connection).where(this_one).values(over).returning(Connection.id)",
         f"{TESTS}::test_s48_a_refresh_under_way_revives_nothing",
