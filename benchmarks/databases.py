@@ -148,10 +148,10 @@ def store(engine: Engine, tokens: Mapping[int, tuple[str, str]], *, life: float)
                 "connected_by": "",
                 "connected_at": now,
                 "sealed_access_token": vault.seal(
-                    access, sealed_grant.access_place(connection_id, number)
+                    access, sealed_grant.access_token_aad(connection_id, number)
                 ),
                 "sealed_refresh_token": vault.seal(
-                    refresh, sealed_grant.refresh_place(connection_id, number)
+                    refresh, sealed_grant.refresh_token_aad(connection_id, number)
                 ),
                 "expires_at": end,
                 "renew_at": end,
@@ -173,7 +173,7 @@ def id_of(number: int) -> UUID:
 def fill(engine: Engine, first: int, last: int) -> None:
     """Connect the users with these numbers, all with the same sealed tokens, which do not open."""
     vault = connections.current().vault
-    place = sealed_grant.access_place(uuid4(), 0)
+    place = sealed_grant.access_token_aad(uuid4(), 0)
     sealed = vault.seal(token("filler"), place)
     number = numbers(first, last)
     ago = DatabaseTime(cast(-(number.c.n * SCATTER % MONTH_SECONDS), Float))

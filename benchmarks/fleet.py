@@ -69,7 +69,7 @@ def _fill_connections(engine: Engine, first: int, last: int) -> None:
     number = numbers(first, last)
     n, now = number.c.n, datetime.now(UTC)
     sealed = connections.current().vault.seal(
-        token("filler"), sealed_grant.access_place(uuid4(), 0)
+        token("filler"), sealed_grant.access_token_aad(uuid4(), 0)
     )
     ended, failing, idle = n % ENDED == 0, n % FAILING == 0, n <= IDLE
     email = literal("filler") + cast(n, String) + literal("@workshop.example")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.connections.host import BrowserId, db
 from app.connections.models import ConnectAttempt
-from app.connections.vault import Place, Vault
+from app.connections.vault import AssociatedData, Vault
 from app.database.clock import Clock, is_over
 from app.errors import (
     AttemptElsewhere,
@@ -88,7 +88,7 @@ class Attempts:
         if sealed is None:
             raise self._refusal(state, user_session_id)
 
-        return self._vault.open(sealed, _place(state_hash, user_session_id))
+        return self._vault.open(sealed, _verifier_aad(state_hash, user_session_id))
 
     def finish(self, state: str) -> None:
         """Delete the row of the consumed attempt: repeated callbacks stop waiting."""
@@ -146,7 +146,7 @@ class Attempts:
     def _store(self, attempt: Attempt, user_session_id: BrowserId) -> None:
         state_hash = hash_of(attempt.state)
         self._delete_old(user_session_id)
-        sealed = self._vault.seal(attempt.code_verifier, _place(state_hash, user_session_id))
+        sealed = self._vault.seal(attempt.code_verifier, _verifier_aad(state_hash, user_session_id))
         self._insert(state_hash, user_session_id, sealed, LIFE_SECONDS)
         db.session.commit()
 
@@ -183,5 +183,5 @@ def hash_of(state: str) -> str:
     return hashlib.sha256(state.encode()).hexdigest()
 
 
-def _place(state_hash: str, user_session_id: BrowserId) -> Place:
-    return Place("connect_attempts", "sealed_verifier", state_hash, str(user_session_id))
+def _verifier_aad(state_hash: str, user_session_id: BrowserId) -> AssociatedData:
+    return AssociatedData("connect_attempts", "sealed_verifier", state_hash, str(user_session_id))

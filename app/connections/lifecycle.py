@@ -15,7 +15,7 @@ from app.connections.attempts import hash_of
 from app.connections.history import Event
 from app.connections.host import UserId, db, user_key
 from app.connections.models import Connection, ConnectionEvent, EventKind, Status
-from app.connections.sealed_grant import refresh_place, seal
+from app.connections.sealed_grant import refresh_token_aad, seal
 from app.connections.staged_responses import StagedResponses, remove
 from app.connections.vault import Vault
 from app.database.clock import Clock
@@ -246,7 +246,7 @@ class Lifecycle:
             return Revocation.NOT_OFFERED
 
         try:
-            token = self._vault.open(sealed, refresh_place(connection_id, user_id))
+            token = self._vault.open(sealed, refresh_token_aad(connection_id, user_id))
             with self._bulkheads.callbacks.place():
                 self._login.revoke(token)
         except (KatanaSaturated, LoginError, SealBroken):

@@ -50,7 +50,7 @@ from app.connections.leases import Lease, Leases, Snapshot
 from app.connections.models import EventKind, Reason, Status
 from app.connections.outcomes import FAILING_ALONE_SECONDS, Decision, RefreshOutcome, decide
 from app.connections.saving import Saving
-from app.connections.sealed_grant import access_place, refresh_place
+from app.connections.sealed_grant import access_token_aad, refresh_token_aad
 from app.connections.single_flight import SingleFlight
 from app.connections.staged_responses import StagedResponses
 from app.connections.vault import Vault
@@ -213,8 +213,8 @@ class Refresh:
         if not snapshot.token_is_valid:
             return None
 
-        place = access_place(snapshot.id, snapshot.user_id)
-        token = self._vault.open(snapshot.sealed_access_token, place)
+        aad = access_token_aad(snapshot.id, snapshot.user_id)
+        token = self._vault.open(snapshot.sealed_access_token, aad)
         return token if token != refused else None
 
     def _claim(self, snapshot: Snapshot) -> Lease | None:
@@ -267,9 +267,9 @@ class Refresh:
         return grant.access_token
 
     def _open_refresh_token(self, lease: Lease) -> str:
-        place = refresh_place(lease.connection_id, lease.user_id)
+        aad = refresh_token_aad(lease.connection_id, lease.user_id)
         try:
-            return self._vault.open(lease.sealed_refresh_token, place)
+            return self._vault.open(lease.sealed_refresh_token, aad)
         except SealBroken:
             # The grant is not ended: the key may be wrong, and the token valid.
             if self._leases.release_after_failure(lease, BROKEN_SEAL_SECONDS, possibly_spent=False):

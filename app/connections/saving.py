@@ -1,4 +1,4 @@
-"""Save a token response: retried until the database accepts it, in a file meanwhile."""
+"""Save a token response: retry until the database accepts it, and stage it in a file meanwhile."""
 
 import logging
 from uuid import UUID
@@ -17,14 +17,14 @@ from app.database.clock import Clock
 from app.errors import SealBroken
 from app.katana.oauth import LONGEST_LIFE_SECONDS, Grant, KatanaLogin
 
-#: The age of a staged access token is unknown: it counts as expired, and is refreshed when used.
-USED_UP = float(LONGEST_LIFE_SECONDS)
+#: The age of a staged access token is not known. With this age it counts as expired.
+EXPIRED_AGE = float(LONGEST_LIFE_SECONDS)
 
 logger = logging.getLogger(__name__)
 
 
 class Saving:
-    """Saves token responses, which are the only copies of the next tokens."""
+    """Saves token responses. Each is the only copy of the next tokens."""
 
     def __init__(
         self,
@@ -43,14 +43,14 @@ class Saving:
     def save(self, lease: Lease, grant: Grant, *, pause: float = 0, failures: int = 0) -> bool:
         """Save the response that came for `lease`, and start a back-off of `pause` seconds.
 
-        False if it is discarded, because the row holds another grant or newer tokens. There is no
-        limit of tries. A worker that is asked to stop finishes its requests first
+        False if it was discarded, because the row has another grant or newer tokens. There is no
+        limit of retries. A worker that is told to stop finishes its requests first
         (`graceful_timeout` in gunicorn.conf.py).
         """
-        answered = self._clock.monotonic()
+        received_at = self._clock.monotonic()
         tries, file = 0, None
         while True:
-            age = self._clock.monotonic() - answered
+            age = self._clock.monotonic() - received_at
             sealed = seal(self._vault, grant, lease.connection_id, lease.user_id, age)
             try:
                 # The first try is the first statement after the response.
@@ -60,7 +60,7 @@ class Saving:
             except (DBAPIError, PoolTimeout):
                 if self._staged:
                     file = file or self._staged.stage(lease, sealed)
-                logger.exception("connection %s: not saved yet, trying on", lease.connection_id)
+                logger.exception("connection %s: not saved yet, will retry", lease.connection_id)
                 self._clock.sleep(save_interval(tries))
                 tries += 1
                 continue
@@ -73,7 +73,7 @@ class Saving:
     def store_staged(self, connection_id: UUID | None = None) -> int:
         """Store the staged responses of this host, of one connection or of all; returns how many.
 
-        A response that the database does not accept now stays in its file.
+        A response that the database does not take stays in its file.
         """
         stored = 0
         for response in self._staged.waiting(connection_id) if self._staged else ():
@@ -81,21 +81,21 @@ class Saving:
                 stored += self._store_one_staged(response)
             except (DBAPIError, PoolTimeout, SealBroken) as error:
                 kind = type(error).__name__
-                logger.error("%s is not stored yet (%s)", response.path.name, kind)
+                logger.error("%s could not be stored yet (%s)", response.path.name, kind)
                 if isinstance(error, OperationalError | PoolTimeout):
-                    break  # the database is away, for the other files too
+                    break  # the database is unavailable for the other files too
         return stored
 
     def _store_one_staged(self, response: StagedResponse) -> bool:
         grant = response.opened(self._vault)
         lease = response.lease(self._clock.monotonic())
-        sealed = seal(self._vault, grant, lease.connection_id, lease.user_id, USED_UP)
+        sealed = seal(self._vault, grant, lease.connection_id, lease.user_id, EXPIRED_AGE)
         stored = self._leases.save(lease, sealed)
         if stored:
             self._leases.record(lease, EventKind.REFRESHED, RefreshOutcome.RECOVERED)
         elif not self._leases.is_saved(lease):
             if not self._leases.knows(lease):
-                logger.error("%s is of no connection of this database", response.path.name)
+                logger.error("%s: this database does not have its connection", response.path.name)
                 return False
             self._discard(lease, grant)
         remove(response.path)
@@ -104,7 +104,7 @@ class Saving:
     def _discard(self, lease: Lease, grant: Grant) -> None:
         """Discard a response that came after a disconnect, a reconnect or a newer response."""
         if self._leases.connected(lease.user_id):
-            # Not revoked: Katana may revoke the user's current grant too.
+            # Do not revoke the discarded one: Katana may revoke the user's current grant with it.
             self._leases.mark_possibly_spent(lease)
             return
 

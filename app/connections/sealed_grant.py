@@ -1,17 +1,17 @@
-"""A token response as its row keeps it: encrypted tokens, and how long to use them."""
+"""A token response as it is stored: encrypted tokens, and how long to use the access token."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.connections.backoff import jitter
 from app.connections.host import UserId
-from app.connections.vault import Place, Vault
+from app.connections.vault import AssociatedData, Vault
 from app.katana.oauth import Grant
 
-MARGIN_SHARE = 0.1  # of a token's lifetime: refreshed ahead by one to two times this ...
-MARGIN_SECONDS = 1800  # ... or by one to two times this many seconds, whichever is less
-ALLOWANCE_SHARE = 0.05  # of its lifetime, for latency ...
-ALLOWANCE_SECONDS = 5  # ... or this many seconds, whichever is less
+MARGIN_SHARE = 0.1  # refresh ahead of expiry by one to two times this share of the lifetime ...
+MARGIN_SECONDS = 1800  # ... or by one to two times this, whichever is less
+ALLOWANCE_SHARE = 0.05  # for latency, treat a token as expired by this share of its lifetime ...
+ALLOWANCE_SECONDS = 5  # ... or by this, whichever is less, before it expires
 
 
 @dataclass(frozen=True)
@@ -23,23 +23,23 @@ class SealedGrant:
     scope: str | None
     #: Seconds from now until the access token is no longer used.
     usable_for: float
-    #: Seconds from now until it is refreshed ahead.
+    #: Seconds from now until it is refreshed ahead of expiry.
     renew_in: float
 
 
 def seal(
     vault: Vault, grant: Grant, connection_id: UUID, user_id: UserId, age: float = 0
 ) -> SealedGrant:
-    """`grant`, which was received `age` seconds ago, encrypted for the row of this connection."""
+    """`grant`, received `age` seconds ago, encrypted for the row of this connection."""
     access, refresh = grant.access_token, grant.refresh_token
-    at_access, at_refresh = (
-        access_place(connection_id, user_id),
-        refresh_place(connection_id, user_id),
+    access_aad, refresh_aad = (
+        access_token_aad(connection_id, user_id),
+        refresh_token_aad(connection_id, user_id),
     )
     usable_for = usable_seconds(grant.expires_in) - age
     return SealedGrant(
-        access_token=None if access is None else vault.seal(access, at_access),
-        refresh_token=None if refresh is None else vault.seal(refresh, at_refresh),
+        access_token=None if access is None else vault.seal(access, access_aad),
+        refresh_token=None if refresh is None else vault.seal(refresh, refresh_aad),
         scope=grant.scope,
         usable_for=usable_for,
         renew_in=usable_for - margin_seconds(grant.expires_in),
@@ -47,23 +47,23 @@ def seal(
 
 
 def usable_seconds(expires_in: int) -> float:
-    """Seconds for which a token with this lifetime is used."""
+    """Seconds for which an access token with this lifetime is used."""
     return expires_in - min(expires_in * ALLOWANCE_SHARE, ALLOWANCE_SECONDS)
 
 
 def margin_seconds(expires_in: int) -> float:
-    """Seconds before its end at which a token is refreshed ahead, with jitter.
+    """Seconds before its expiry at which an access token is refreshed ahead, with jitter.
 
-    The jitter spreads the refreshes of connections that were made in the same minute.
+    The jitter spreads the refreshes of connections that were made at the same time.
     """
     return min(expires_in * MARGIN_SHARE, MARGIN_SECONDS) * jitter(1, 2)
 
 
-def access_place(connection_id: UUID, user_id: UserId) -> Place:
+def access_token_aad(connection_id: UUID, user_id: UserId) -> AssociatedData:
     """The associated data of an access token."""
-    return Place("connections", "sealed_access_token", str(connection_id), str(user_id))
+    return AssociatedData("connections", "sealed_access_token", str(connection_id), str(user_id))
 
 
-def refresh_place(connection_id: UUID, user_id: UserId) -> Place:
+def refresh_token_aad(connection_id: UUID, user_id: UserId) -> AssociatedData:
     """The associated data of a refresh token."""
-    return Place("connections", "sealed_refresh_token", str(connection_id), str(user_id))
+    return AssociatedData("connections", "sealed_refresh_token", str(connection_id), str(user_id))

@@ -1,8 +1,8 @@
-"""Single-flight: one thread of this process asks, the other threads wait for its result.
+"""Single-flight: one thread of this process refreshes, the other threads wait for its result.
 
-An optimisation only. The lease in the row decides who may send; two processes, or a thread that
-misses a notification, stay correct. It keeps the threads of a process from queueing at the database
-for a lease that one of them is about to take, and lets one waiting thread poll the row for all.
+An optimisation only. The lease in the row decides which caller may send, so nothing breaks if a
+thread misses a notification. It saves database queries: only one thread of a process tries to claim
+the lease of a connection, and only one waiting thread polls its row.
 """
 
 from collections.abc import Iterator
@@ -24,29 +24,29 @@ class _WaitGroup:
 
 
 class SingleFlight:
-    """The threads of this process that refresh a connection, or wait for its refresh."""
+    """Coordinates the threads of this process that need the same connection refreshed."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._taken: set[UUID] = set()
+        self._in_flight: set[UUID] = set()
         self._groups: dict[UUID, _WaitGroup] = {}
         self._lock = Lock()
 
     @contextmanager
     def enter(self, connection_id: UUID) -> Iterator[bool]:
-        """Whether this thread may refresh; no other thread of this process may before it leaves."""
+        """Whether this thread may refresh. While it may, no other thread of this process may."""
         with self._lock:
-            entered = connection_id not in self._taken
-            self._taken.add(connection_id)
+            entered = connection_id not in self._in_flight
+            self._in_flight.add(connection_id)
         try:
             yield entered
         finally:
             if entered:
                 with self._lock:
-                    self._taken.remove(connection_id)
+                    self._in_flight.remove(connection_id)
 
     def wait(self, connection_id: UUID, poll_seconds: float, fallback_seconds: float) -> None:
-        """Wait for a notification, then return so that the caller reads the row again.
+        """Wait for a notification; the caller then reads the row again.
 
         Returns after `poll_seconds` at the latest if no other thread polls for this connection,
         otherwise after `fallback_seconds`.
@@ -65,9 +65,9 @@ class SingleFlight:
                     del self._groups[connection_id]
 
     def notify(self, connection_id: UUID) -> None:
-        """Let every thread that waits for this connection read the row now."""
+        """Wake every thread that waits for this connection."""
         if connection_id not in self._groups:
-            return  # the common case: every use of a token comes by here
+            return  # the common case, without a lock: this runs after every use of a token
 
         with self._lock:
             group = self._groups.pop(connection_id, None)

@@ -1,9 +1,9 @@
-"""Token responses that the database has not taken yet, kept in sealed files.
+"""Staged responses: token responses in encrypted files, because the database did not take them.
 
 A token response is the only copy of the next refresh token. If the first save fails, it is written
-to a file in the instance folder, sealed as in its row, and removed once the row has it. So it
-survives the end of its process. The next start, the keep-alive and a caller that takes over the
-expired lease store what is there, by the same compare-and-swap as the save itself.
+to a file in the instance folder, encrypted as in its row. The file is deleted when the row has the
+tokens. So the response survives a crash of its process. The next start, the keep-alive and a caller
+that takes over the expired lease store it, by the same compare-and-swap as the save itself.
 """
 
 import base64
@@ -22,7 +22,7 @@ from sqlalchemy import make_url
 
 from app.connections.host import UserId, user_id_for_json, user_id_from
 from app.connections.leases import Lease
-from app.connections.sealed_grant import SealedGrant, access_place, refresh_place
+from app.connections.sealed_grant import SealedGrant, access_token_aad, refresh_token_aad
 from app.connections.vault import Vault
 from app.katana.oauth import UNSTATED_LIFE_SECONDS, Grant
 
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StagedResponse:
-    """A token response in a file. Its access token counts as expired: its age is not known."""
+    """The content of one file. The access token counts as expired, because its age is not known."""
 
     path: Path
     connection_id: UUID
@@ -46,18 +46,18 @@ class StagedResponse:
     scope: str | None
 
     def opened(self, vault: Vault) -> Grant:
-        """The grant. Raises SealBroken if it does not open in the place that the file names."""
-        place = (self.connection_id, self.user_id)
+        """The decrypted grant. Raises SealBroken if its tokens are not of this connection."""
+        ids = (self.connection_id, self.user_id)
         access, refresh = self.sealed_access_token, self.sealed_refresh_token
         return Grant(
-            access_token=vault.open(access, access_place(*place)) if access else None,
-            refresh_token=vault.open(refresh, refresh_place(*place)) if refresh else None,
+            access_token=vault.open(access, access_token_aad(*ids)) if access else None,
+            refresh_token=vault.open(refresh, refresh_token_aad(*ids)) if refresh else None,
             expires_in=UNSTATED_LIFE_SECONDS,
             scope=self.scope,
         )
 
     def lease(self, claimed: float) -> Lease:
-        """The lease that the token was sent under, for the save; it has most likely expired."""
+        """The lease under which the request was sent; by now it has most likely expired."""
         unknown = datetime(1970, 1, 1, tzinfo=UTC)
         return Lease(
             connection_id=self.connection_id,
@@ -85,16 +85,16 @@ class StagedResponses:
         self._database = _fingerprint(database_url)
 
     def is_writable(self) -> bool:
-        """Whether a response could be staged. Changes nothing: the folder is made when needed."""
-        there = next(
+        """Whether a response could be staged. Does not create the folder."""
+        existing = next(
             path for path in (self._folder, *self._folder.parents) if os.path.lexists(path)
         )
-        return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+        return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
     def stage(self, lease: Lease, sealed: SealedGrant) -> Path | None:
-        """Write the encrypted response to disk; their file, None if that is not possible.
+        """Write the encrypted response to a file and return its path; None if that fails.
 
-        Raises nothing: the save itself goes on.
+        Raises nothing, so that the caller goes on trying to save.
         """
         content = json.dumps(
             {
@@ -118,9 +118,9 @@ class StagedResponses:
         return path
 
     def waiting(self, connection_id: UUID | None = None) -> Iterator[StagedResponse]:
-        """The staged responses of this database, or of one connection of it, in any order.
+        """The staged responses of this database, or of one of its connections, in any order.
 
-        One that cannot be read is logged, and left for a person to look at.
+        A file that cannot be read is logged and kept.
         """
         for path in self._paths(connection_id or "*"):
             try:
@@ -131,11 +131,11 @@ class StagedResponses:
                 logger.error("%s cannot be read (%s)", path.name, type(error).__name__)
 
     def path(self, connection_id: str, fence: int) -> Path:
-        """Where the response to the request of this holder of the lease is kept."""
+        """The file for the response to the request with this fencing token."""
         return self._folder / f"{self._database}-{connection_id}-{fence}.json"
 
     def count(self) -> int:
-        """How many wait, unreadable ones included."""
+        """The number of files, unreadable ones included."""
         return len(self._paths("*"))
 
     def _paths(self, connection_id: UUID | str) -> list[Path]:
@@ -143,7 +143,7 @@ class StagedResponses:
 
 
 def remove(path: Path) -> None:
-    """Delete the file of a response that is stored, or that no row will take."""
+    """Delete the file of a response that was stored or discarded."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -151,24 +151,23 @@ def remove(path: Path) -> None:
 
 
 def _fingerprint(database_url: str) -> str:
-    # Without host, user and password: a failover or a new password may change them in DATABASE_URL
-    # while a response waits.
+    # Without host, user and password: they may change in DATABASE_URL while a response is staged.
     url = make_url(database_url)
     return hashlib.sha256(repr([url.get_backend_name(), url.database]).encode()).hexdigest()[:12]
 
 
 def _write_durably(path: Path, content: bytes) -> None:
-    """Whole or not at all, also after a power cut: write aside, fsync, rename, fsync the folder."""
-    aside = path.with_suffix(".new")
+    """Atomic, also after a power cut: write another file, fsync, rename, fsync the folder."""
+    temporary = path.with_suffix(".new")
     try:
-        with open(aside, "wb", opener=_for_the_owner) as file:
+        with open(temporary, "wb", opener=_open_private) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except OSError:
         with suppress(OSError):
-            aside.unlink()  # a full disk has taken a part of it
+            temporary.unlink()  # on a full disk it is incomplete
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -177,7 +176,7 @@ def _write_durably(path: Path, content: bytes) -> None:
         os.close(folder)
 
 
-def _for_the_owner(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
@@ -197,9 +196,9 @@ def _read(path: Path) -> StagedResponse:
 
 
 def _whole(value: object) -> int:
-    """A number that fits its column; raises ValueError for any other value."""
+    """An integer that fits its column. Raises ValueError for any other value."""
     if type(value) is not int or not 0 <= value < 2**31:
-        raise ValueError("not a number of a row")
+        raise ValueError("not a valid generation or fencing token")
     return value
 
 

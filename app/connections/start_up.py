@@ -1,8 +1,8 @@
-"""Before the first request: try the keys, and store token responses that wait on this host.
+"""Checks before the first request: test the encryption keys, and store staged responses.
 
-With a wrong key every page would fail, and every try would start a back-off. So the keys are tried
-on a sample: the tokens that were refreshed most recently, and those that were refreshed longest
-ago, which may need an old key. One or two damaged rows stop no start.
+With a wrong key every page would fail. So the keys are tested on a sample of the stored tokens: the
+most recently refreshed ones, and those refreshed longest ago, which may need an old key. One or two
+damaged rows do not prevent the start.
 """
 
 import logging
@@ -20,46 +20,46 @@ from app.connections.vault import Vault
 from app.database import poolers
 from app.errors import ConfigurationError, SealBroken
 
-TRIED = 50  # connections, most recent and oldest each
+TRIED = 50  # connections of each kind: most recently refreshed, and longest ago
 DAMAGED = 2  # connections that may fail to decrypt although their key is right
 
 logger = logging.getLogger(__name__)
 
 
 def check(app: Flask) -> None:
-    """Refuse wrong keys, then store what an earlier process could not.
+    """Test the keys, then store the responses that an earlier process could not save.
 
-    Raises ConfigurationError, which names each key that does not fit, or a pooler that takes no
-    session of this app. If the database does not respond, or has no tables yet, the keys are not
-    tried.
+    Raises ConfigurationError, which names each key that is wrong or missing, or a pooler that
+    refuses this app's sessions. If the database is unavailable, or has no tables yet, the keys are
+    not tested.
     """
     with app.app_context():
         try:
             _try_keys(current())
             _store_staged(current())
         finally:
-            db.engine.dispose()  # a server that forks after this must not share its sessions
+            db.engine.dispose()  # forked workers must not share its connections
 
 
 def _try_keys(parts: Connections) -> None:
     try:
         faults = _faults(parts.sealed_tokens, parts.vault)
     except SQLAlchemyError as error:
-        if poolers.refuses_settings(error):  # it will for as long as its settings stay
+        if poolers.refuses_settings(error):  # permanent, until its configuration is changed
             raise ConfigurationError((f"{poolers.REFUSES} {poolers.REMEDY}",)) from None
 
-        logger.warning("the keys were not tried: the database fails (%s)", type(error).__name__)
+        logger.warning("the keys were not tested: database error (%s)", type(error).__name__)
         return
     if faults:
         raise ConfigurationError(tuple(faults))
 
 
 def _store_staged(parts: Connections) -> None:
-    """Says once if this host can stage nothing."""
+    """Also warns once if this host cannot stage a response."""
     if not parts.staged.is_writable():
         logger.warning(
-            "the instance folder cannot be written: a token response that the database does not "
-            "take is lost if the process ends before it can be saved"
+            "the instance folder is not writable: a token response that cannot be saved in the "
+            "database is lost if the process ends first"
         )
     parts.refresh.store_staged()
 
@@ -72,7 +72,7 @@ def _faults(tokens: SealedTokens, vault: Vault) -> Sequence[str]:
             continue
 
         try:
-            vault.open(value.sealed, value.place)
+            vault.open(value.sealed, value.aad)
         except SealBroken:
             closed[value.kid].add(value.connection_id)
         else:
@@ -88,11 +88,11 @@ def _faults(tokens: SealedTokens, vault: Vault) -> Sequence[str]:
 def _sentence(kid: str, vault: Vault) -> str:
     if not vault.knows(kid):
         return (
-            f"TOKEN_ENCRYPTION_KEYS lacks the key {kid!r}, which has sealed stored tokens: "
-            "put it back, behind the first."
+            f"TOKEN_ENCRYPTION_KEYS lacks the key {kid!r}, which encrypted stored tokens: "
+            "add it again, after the first one."
         )
 
     return (
-        f"TOKEN_ENCRYPTION_KEYS has another key under the name {kid!r} than the one which has "
-        "sealed stored tokens: put that one back."
+        f"TOKEN_ENCRYPTION_KEYS has another key with the id {kid!r} than the one that encrypted "
+        "stored tokens: restore that one."
     )

@@ -1,7 +1,7 @@
-"""Seal and open tokens: encryption with associated data, for one row and column.
+"""Seal and open tokens: authenticated encryption, bound to one row and column.
 
-AES-256-GCM. The associated data names the format, the key, the table, the column, the row and the
-user, so that a sealed token copied to another row or column does not open there (ASVS 11.3.3).
+AES-256-GCM. The associated data (AAD) names the format, the key, the table, the column, the row and
+the user, so a sealed token that is copied to another row or column does not decrypt (ASVS 11.3.3).
 
     sealed value = 1 (format) | length of kid | kid | nonce, 12 bytes | ciphertext and tag
 """
@@ -22,8 +22,8 @@ NONCE_BYTES = 12
 
 
 @dataclass(frozen=True)
-class Place:
-    """The associated data of a sealed value: it decrypts for this row and column only."""
+class AssociatedData:
+    """The row and column of a sealed value. It decrypts with exactly these only."""
 
     table: str
     column: str
@@ -38,17 +38,17 @@ class Vault:
         self._ciphers = {key.kid: AESGCM(key.key) for key in keys}
         self._sealing_kid = keys[0].kid
 
-    def seal(self, text: str, place: Place) -> bytes:
-        """`text`, sealed with the first key for `place`."""
+    def seal(self, text: str, aad: AssociatedData) -> bytes:
+        """`text`, encrypted with the first key and bound to `aad`."""
         nonce = os.urandom(NONCE_BYTES)
         kid = self._sealing_kid
-        sealed = self._ciphers[kid].encrypt(nonce, text.encode(), _associated_data(kid, place))
+        sealed = self._ciphers[kid].encrypt(nonce, text.encode(), _encode(kid, aad))
         return bytes((FORMAT, len(kid))) + kid.encode() + nonce + sealed
 
-    def open(self, sealed: bytes, place: Place) -> str:
-        """The text that was sealed for `place`.
+    def open(self, sealed: bytes, aad: AssociatedData) -> str:
+        """The decrypted text.
 
-        Raises SealBroken where the key is unknown, the place is another, or a bit has changed.
+        Raises SealBroken if the key is unknown, `aad` is another, or the value was changed.
         """
         kid = sealed_by(sealed)
         if not self.knows(kid):
@@ -57,28 +57,24 @@ class Vault:
         start = 2 + len(kid)
         nonce, ciphertext = sealed[start : start + NONCE_BYTES], sealed[start + NONCE_BYTES :]
         try:
-            return (
-                self._ciphers[kid].decrypt(nonce, ciphertext, _associated_data(kid, place)).decode()
-            )
+            return self._ciphers[kid].decrypt(nonce, ciphertext, _encode(kid, aad)).decode()
         except (InvalidTag, ValueError):
-            raise SealBroken(
-                f"{place.table}.{place.column} does not open with key {kid!r}"
-            ) from None
+            raise SealBroken(f"{aad.table}.{aad.column} does not open with key {kid!r}") from None
 
     def knows(self, kid: str) -> bool:
-        """Whether there is a key of this name."""
+        """Whether there is a key with this id."""
         return kid in self._ciphers
 
-    def reseal(self, sealed: bytes, place: Place) -> bytes:
-        """The same text under the first key; `sealed` itself where that is the key already."""
+    def reseal(self, sealed: bytes, aad: AssociatedData) -> bytes:
+        """Encrypt with the first key; returns `sealed` itself if that is its key already."""
         if sealed_by(sealed) == self._sealing_kid:
             return sealed
 
-        return self.seal(self.open(sealed, place), place)
+        return self.seal(self.open(sealed, aad), aad)
 
 
 def sealed_by(sealed: bytes) -> str:
-    """The name of the key that `sealed` needs. Raises SealBroken where it is no sealed value."""
+    """The id of the key that encrypted `sealed`. Raises SealBroken if it is not a sealed value."""
     if len(sealed) < 2 or sealed[0] != FORMAT:
         raise SealBroken("not a sealed value of a known format")
 
@@ -89,6 +85,6 @@ def sealed_by(sealed: bytes) -> str:
     return kid.decode()
 
 
-def _associated_data(kid: str, place: Place) -> bytes:
-    # JSON, since a list of strings has one reading only.
-    return json.dumps([FORMAT, kid, place.table, place.column, place.row, place.user]).encode()
+def _encode(kid: str, aad: AssociatedData) -> bytes:
+    # JSON, because it is unambiguous: concatenated strings could be split in several ways.
+    return json.dumps([FORMAT, kid, aad.table, aad.column, aad.row, aad.user]).encode()

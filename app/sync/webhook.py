@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.connections.vault import Place
+from app.connections.vault import AssociatedData
 from app.database.columns import Timestamp
 from app.database.db import Model
 from app.sync.models import connection_key
@@ -62,6 +62,6 @@ def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def token_place(connection_id: UUID) -> Place:
+def token_place(connection_id: UUID) -> AssociatedData:
     """The associated data of a signing token."""
-    return Place("webhooks", "sealed_token", str(connection_id), "")
+    return AssociatedData("webhooks", "sealed_token", str(connection_id), "")

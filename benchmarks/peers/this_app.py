@@ -62,8 +62,8 @@ class ThisApp:
             row = connection.execute(select(*columns).where(Connection.user_id == number)).one()
         vault = self._parts.vault
         return Pair(
-            vault.open(row[1], sealed_grant.access_place(row[0], number)),
-            vault.open(row[2], sealed_grant.refresh_place(row[0], number)),
+            vault.open(row[1], sealed_grant.access_token_aad(row[0], number)),
+            vault.open(row[2], sealed_grant.refresh_token_aad(row[0], number)),
         )
 
     def close(self) -> None:

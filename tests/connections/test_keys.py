@@ -6,7 +6,7 @@ from flask import Flask
 from app import connections
 from app.connections.fleet.key_rotation import BATCH, KeyRotation, SealedTokens
 from app.connections.models import EventKind
-from app.connections.vault import Place, Vault, sealed_by
+from app.connections.vault import AssociatedData, Vault, sealed_by
 from app.database.db import db
 from app.settings.config import load
 from app.settings.parsing import TokenKey
@@ -115,10 +115,10 @@ def test_a_refresh_in_between_wins(
     class Overtaken(Vault):
         """Somebody with the old key in front refreshes between reading and exchanging, once."""
 
-        def reseal(self, sealed: bytes, place: Place) -> bytes:
+        def reseal(self, sealed: bytes, aad: AssociatedData) -> bytes:
             if connected.row().generation == 1:
                 run(connected.app, "connections", "refresh", str(connected.id))
-            return super().reseal(sealed, place)
+            return super().reseal(sealed, aad)
 
     with rotating.app_context():
         engine = db.engine

@@ -20,7 +20,7 @@ from app.connections.attempts import hash_of
 from app.connections.history import Event, signal
 from app.connections.lifecycle import NAME_CHARACTERS, STORE_ATTEMPTS, Lifecycle, Revocation
 from app.connections.models import EventKind, Reason, Status
-from app.connections.vault import Place, Vault
+from app.connections.vault import AssociatedData, Vault
 from app.database.db import db
 from app.errors import NotConnected, SealBroken
 from app.katana.oauth import Grant, KatanaLogin
@@ -44,10 +44,10 @@ class Interrupted(Vault):
         super().__init__(connected.settings.token_keys)
         self.left = [before]
 
-    def seal(self, text: str, place: Place) -> bytes:
+    def seal(self, text: str, aad: AssociatedData) -> bytes:
         if self.left:
             self.left.pop()()
-        return super().seal(text, place)
+        return super().seal(text, aad)
 
 
 class Asked(KatanaLogin):

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.connections.vault import FORMAT, Place, Vault, sealed_by
+from app.connections.vault import FORMAT, AssociatedData, Vault, sealed_by
 from app.errors import SealBroken
 from app.settings.parsing import TokenKey
 
 CANARY = "canary-3f1c9b"
 OLD = TokenKey("k1", bytes(range(32)))
 NEW = TokenKey("k2", bytes(range(32, 64)))
-PLACE = Place("connections", "sealed_refresh_token", "row-1", "user-1")
+PLACE = AssociatedData("connections", "sealed_refresh_token", "row-1", "user-1")
 
 
 def vault(*keys: TokenKey) -> Vault:
@@ -51,7 +51,7 @@ def test_what_is_sealed_shows_nothing() -> None:
     ],
     ids=lambda place: f"{place.table}.{place.column} {place.row} {place.user}",
 )
-def test_it_opens_nowhere_else(elsewhere: Place) -> None:
+def test_it_opens_nowhere_else(elsewhere: AssociatedData) -> None:
     """S-41: copied to another table, column, row or user it is worth nothing."""
     sealed = vault().seal(CANARY, PLACE)
 

@@ -317,7 +317,7 @@ class Theirs:
         row = self.row
         vault = Vault(load(self.app.config["TESTS_ENVIRON"]).token_keys)
         token = vault.open(
-            row.sealed_refresh_token, sealed_grant.refresh_place(row.id, row.user_id)
+            row.sealed_refresh_token, sealed_grant.refresh_token_aad(row.id, row.user_id)
         )
         stored = hashlib.sha256(token.encode()).hexdigest()[:16]
         (family,) = [

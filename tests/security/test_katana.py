@@ -456,8 +456,8 @@ def assert_sound(rig: Rig, connection: Connection) -> None:
         opened = connections.current().vault.open
     place = (connection.id, connection.user_id)
     for token in (
-        opened(connection.sealed_access_token, sealed_grant.access_place(*place)),
-        opened(connection.sealed_refresh_token, sealed_grant.refresh_place(*place)),
+        opened(connection.sealed_access_token, sealed_grant.access_token_aad(*place)),
+        opened(connection.sealed_refresh_token, sealed_grant.refresh_token_aad(*place)),
     ):
         assert 0 < len(token) <= TOKEN_CHARACTERS
         assert all("!" <= letter <= "~" for letter in token)
@@ -638,7 +638,7 @@ def test_s36_a_token_that_cannot_be_sent_is_not(
     assert stored
     with rig.app.app_context():
         vault = connections.current().vault
-    place = sealed_grant.access_place(stored.id, stored.user_id)
+    place = sealed_grant.access_token_aad(stored.id, stored.user_id)
     change(rig, sealed_access_token=vault.seal(token, place))
 
     page = ada.dashboard()

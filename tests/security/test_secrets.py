@@ -284,7 +284,7 @@ ENVIRON = {
     "DATABASE_URL": f"postgresql://user:{CANARY}@host/app",
     "RATELIMIT_STORAGE_URI": f"memory://:{CANARY}@host",
 }
-PLACE = sealed_grant.access_place(uuid4(), 1)
+PLACE = sealed_grant.access_token_aad(uuid4(), 1)
 HOLDERS = {
     "settings": lambda: load(ENVIRON),
     "Katana's settings": lambda: load(ENVIRON).katana,
@@ -430,7 +430,7 @@ def test_s42_a_key_that_was_taken_away_too_early_is_asked_for(
         vault = connections.current().vault
         oldest = crowd(app, vault, start_up.TRIED + 10)[:5]
         for connection in db.session.scalars(select(Connection).where(Connection.id.in_(oldest))):
-            place = sealed_grant.access_place(connection.id, connection.user_id)
+            place = sealed_grant.access_token_aad(connection.id, connection.user_id)
             connection.sealed_access_token = lost.seal("unknown", place)
         db.session.commit()
 

@@ -120,12 +120,12 @@ class Connected:
 
     def stored_refresh_token(self) -> str:
         """The refresh token in the row, opened."""
-        place = sealed_grant.refresh_place(self.id, self.user_id)
+        place = sealed_grant.refresh_token_aad(self.id, self.user_id)
         return self.vault.open(self.row().sealed_refresh_token, place)
 
     def stored_access_token(self) -> str:
         """The access token in the row, opened."""
-        place = sealed_grant.access_place(self.id, self.user_id)
+        place = sealed_grant.access_token_aad(self.id, self.user_id)
         return self.vault.open(self.row().sealed_access_token, place)
 
     def stored_fingerprint(self) -> str:

@@ -41,10 +41,10 @@ def _row(vault: Vault, user_id: int, refreshed_at: datetime) -> dict[str, object
         "connected_by": "",
         "connected_at": refreshed_at,
         "sealed_access_token": vault.seal(
-            "unknown", sealed_grant.access_place(connection_id, user_id)
+            "unknown", sealed_grant.access_token_aad(connection_id, user_id)
         ),
         "sealed_refresh_token": vault.seal(
-            "unknown", sealed_grant.refresh_place(connection_id, user_id)
+            "unknown", sealed_grant.refresh_token_aad(connection_id, user_id)
         ),
         "expires_at": refreshed_at,
         "renew_at": refreshed_at,

@@ -242,7 +242,7 @@ STORM: dict[str, tuple[int, Callable[[Storm], None]]] = {
 
 
 #: What a refresh says, with all that is known, where it cannot save.
-AWAY = ("not saved yet, trying on", "could not be refreshed ahead of expiry", "not in its history")
+AWAY = ("not saved yet, will retry", "could not be refreshed ahead of expiry", "not in its history")
 
 #: The steps that write to the database themselves.
 WRITES = {"cut the database", "a minute passes", "reconnect", "disconnect"}

@@ -26,8 +26,8 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.connections.models import Connection
-from app.connections.sealed_grant import access_place, refresh_place
-from app.connections.vault import Place, Vault, sealed_by
+from app.connections.sealed_grant import access_token_aad, refresh_token_aad
+from app.connections.vault import AssociatedData, Vault, sealed_by
 from app.database.engine import batches, single_statements
 from app.errors import SealBroken
 
@@ -47,7 +47,7 @@ class SealedValue:
     """One sealed token, and where it belongs."""
 
     connection_id: UUID
-    place: Place
+    aad: AssociatedData
     sealed: bytes = field(repr=False)
 
     @property
@@ -159,7 +159,7 @@ class KeyRotation:
         exchanges = []
         for value in values:
             try:
-                new = self._vault.reseal(value.sealed, value.place)
+                new = self._vault.reseal(value.sealed, value.aad)
             except SealBroken as error:
                 broken[value.connection_id] = str(error)
                 continue
@@ -184,8 +184,8 @@ def _took(connection: DatabaseConnection, exchange: _Exchange) -> bool:
     old = exchange.old
     result: CursorResult[Any] = connection.execute(
         update(Connection)
-        .where(Connection.id == old.connection_id, literal_column(old.place.column) == old.sealed)
-        .values({old.place.column: exchange.new})
+        .where(Connection.id == old.connection_id, literal_column(old.aad.column) == old.sealed)
+        .values({old.aad.column: exchange.new})
     )
     return result.rowcount == 1
 
@@ -195,8 +195,8 @@ def _values(rows: Sequence[Any]) -> Sequence[SealedValue]:
         value
         for connection_id, user_id, access, refresh in rows
         for value in (
-            SealedValue(connection_id, access_place(connection_id, user_id), access),
-            SealedValue(connection_id, refresh_place(connection_id, user_id), refresh),
+            SealedValue(connection_id, access_token_aad(connection_id, user_id), access),
+            SealedValue(connection_id, refresh_token_aad(connection_id, user_id), refresh),
         )
     ]
 

@@ -56,7 +56,7 @@ def _opening(examined: Examined, uses: Sequence[KeyInUse]) -> Finding:
 
 def _opens(examined: Examined, value: SealedValue) -> bool:
     try:
-        examined.connections.vault.open(value.sealed, value.place)
+        examined.connections.vault.open(value.sealed, value.aad)
     except SealBroken:
         return False
     return True

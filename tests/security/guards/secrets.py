@@ -41,13 +41,13 @@ GUARDS = [
     Mutant(
         "a token is sealed",
         VAULT,
-        "self._ciphers[kid].encrypt(nonce, text.encode(), _associated_data(kid, place))",
+        "self._ciphers[kid].encrypt(nonce, text.encode(), _encode(kid, aad))",
         "text.encode()",
         f"{SECRETS}::test_s37_s38_s40_no_secret_is_written_down",
         also=(
             Change(
                 VAULT,
-                "self._ciphers[kid].decrypt(nonce, ciphertext, _associated_data(kid, place))",
+                "self._ciphers[kid].decrypt(nonce, ciphertext, _encode(kid, aad))",
                 "ciphertext",
             ),
         ),
@@ -55,21 +55,21 @@ GUARDS = [
     Mutant(
         "a token is sealed to its user",
         VAULT,
-        "[FORMAT, kid, place.table, place.column, place.row, place.user]",
-        "[FORMAT, kid, place.table, place.column]",
+        "[FORMAT, kid, aad.table, aad.column, aad.row, aad.user]",
+        "[FORMAT, kid, aad.table, aad.column]",
         f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
     ),
     Mutant(
         "a token is sealed to its column",
         VAULT,
-        "[FORMAT, kid, place.table, place.column, place.row, place.user]",
-        "[FORMAT, kid, place.table, place.row, place.user]",
+        "[FORMAT, kid, aad.table, aad.column, aad.row, aad.user]",
+        "[FORMAT, kid, aad.table, aad.row, aad.user]",
         f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
     ),
     Mutant(
         "a value that has moved is not overwritten",
         "app/connections/fleet/key_rotation.py",
-        "column(old.place.column) == old.sealed)",
+        "column(old.aad.column) == old.sealed)",
         "True)",
         "tests/connections/test_keys.py::test_a_refresh_in_between_wins",
     ),
