@@ -1,22 +1,21 @@
-"""What it means to be connected.
+"""The core: connect a user to Katana, keep the connection alive, end it.
 
-A connection is in one of two states, or is not there:
+A connection is in one of two states, or does not exist:
 
     (nothing) --connect--> active --Katana ended the grant--> reconnect_needed
         ^                    |  ^                                  |    |
         |                    |  +------------- connect ------------+    |
         +---- disconnect ----+-------------- disconnect ----------------+
 
-Being refreshed is no state: a state says what is true, a lease says who is at work. A worker that
-dies at work leaves a lease that runs out, and nothing to repair.
+A refresh in progress is not a state: it is a lease on the row. If its holder dies, the lease
+expires and nothing needs repair.
 
 The transaction rule: each use case ends with one commit, and views never commit. No transaction is
-open while a request is on the wire. `refresh.py` goes further: each of its statements is a
-transaction of its own, on connections of its own, so that what a caller has open is neither seen
-nor committed.
+open during a request to Katana. In `refresh.py` each statement is a transaction of its own, on a
+database connection of its own, so it does not touch a transaction of the caller.
 
     attempts.py          begin an attempt to connect, and use it once
-    lifecycle.py         connect, disconnect, leave
+    lifecycle.py         connect, disconnect, delete the user
     refresh.py           the refresh protocol, from top to bottom
       leases.py            read, claim, save and release the row
       lease_statements.py  the SQL of it
@@ -24,17 +23,17 @@ nor committed.
       backoff.py           how long to wait
       saving.py            save a token response until the database has it
       staged_responses.py  a token response in a file, meanwhile
-      single_flight.py     one thread of a process asks, the others wait
-      circuit_breaker.py   many failures in a row are an outage at Katana
+      single_flight.py     one thread of a process refreshes, the others wait
+      circuit_breaker.py   detect an outage at Katana
     vault.py             encrypt and decrypt
     sealed_grant.py      a token response, encrypted for its row
-    history.py           what happened: a row, a log line, a signal
+    history.py           events: a history row, a log line, a signal
     models.py            the tables
-    host.py              what it takes from the application around it: session, users, browsers
-    start_up.py          before the first request: try the keys, store staged responses
+    host.py              the application around it: database session, users, browser sessions
+    start_up.py          before the first request: test the keys, store staged responses
     fleet/               all connections at once: overview, keep-alive, restore, key rotation
 
-Nothing in here knows of requests, browser sessions, URLs or HTML.
+Nothing in this package uses Flask's request or session, URLs of this app, or HTML.
 """
 
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ from app.settings.config import Settings
 
 @dataclass(frozen=True)
 class Connections:
-    """The parts, put together for one app."""
+    """The services of this package, built for one app."""
 
     login: KatanaLogin
     vault: Vault
@@ -89,7 +88,7 @@ def build(
     clock: Clock | None = None,
     bulkheads: Bulkheads = UNLIMITED,
 ) -> Connections:
-    """The parts on this database, with this Katana; `folder` takes what cannot be saved yet."""
+    """Build the services on `engine`. `folder` is where responses are staged."""
     clock = clock or SystemClock()
     login, vault = KatanaLogin(settings.katana), Vault(settings.token_keys)
     leases = Leases(engine, clock, lease_seconds(settings.katana.rotation_overlap_seconds))
@@ -118,11 +117,11 @@ def build(
 
 
 def init_app(app: Flask, built: Connections) -> None:
-    """Let `current()` find them while `app` is at work."""
+    """Make `built` what `current()` returns in this app."""
     app.extensions["connections"] = built
 
 
 def current() -> Connections:
-    """The connections of the current app."""
+    """The services of the current app."""
     built: Connections = current_app.extensions["connections"]
     return built

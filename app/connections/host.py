@@ -1,7 +1,6 @@
-"""What the core takes from the application around it: its session, its users, its browsers.
+"""The interface to the application around the core: database session, users, browser sessions.
 
-To lift the core into another application, write this file anew and change no other file:
-docs/into-your-app.md shows how.
+To use the core in another application, rewrite this file and no other: docs/into-your-app.md.
 """
 
 from sqlalchemy import ForeignKey
@@ -13,26 +12,26 @@ from app.database.db import db as db
 
 #: The type of a user's primary key.
 UserId = int
-#: The type of what stands for one signed-in browser: a connect ends in the browser that began it.
+#: The type of the id of a browser session. A connect must end in the session in which it began.
 BrowserId = int
-#: The primary key of the users.
+#: The primary key column of the users.
 user_key = User.id
-#: A unique column of the users, by which a list for operators names and sorts them.
+#: A unique column of the users: names and sorts them in the operators' list.
 user_name = User.email
 
 
 def user_column(*, unique: bool = False) -> MappedColumn[UserId]:
-    """A column that refers to a user; the database deletes the row with the user."""
+    """A foreign key to a user; the row is deleted with the user."""
     return mapped_column(ForeignKey("users.id", ondelete="CASCADE"), unique=unique)
 
 
 def browser_column() -> MappedColumn[BrowserId]:
-    """A column that refers to a browser; the row goes when the user signs out there."""
+    """A foreign key to a browser session; the row is deleted when the user signs out."""
     return mapped_column(ForeignKey("user_sessions.id", ondelete="CASCADE"), index=True)
 
 
 def user_id_from(stored: object) -> UserId:
-    """The key of a user as JSON holds it; raises ValueError for any other value."""
+    """The key of a user, read from JSON. Raises ValueError for any other value."""
     if type(stored) is not int or not 0 <= stored < 2**31:
         raise ValueError("not the key of a user")
 
@@ -40,5 +39,5 @@ def user_id_from(stored: object) -> UserId:
 
 
 def user_id_for_json(user_id: UserId) -> int | str:
-    """The key of a user, as JSON can hold it."""
+    """The key of a user, for JSON."""
     return user_id

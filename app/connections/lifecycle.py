@@ -1,4 +1,4 @@
-"""Connect, disconnect, name, leave: one commit each."""
+"""Connect, disconnect, name the Katana account, delete the user. Each ends with one commit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ from app.katana.bulkheads import UNLIMITED, Bulkheads
 from app.katana.oauth import Grant, KatanaLogin
 
 NAME_CHARACTERS = 200
-STORE_ATTEMPTS = 5  # one fails only if another tab connects or disconnects in between
+STORE_ATTEMPTS = 5  # one fails only if another tab connects or disconnects at the same time
 
 
 class Revocation(StrEnum):
-    """What became of the grant at Katana when the user disconnected."""
+    """What happened to the grant at Katana when the user disconnected."""
 
     REVOKED = "revoked"
     NOT_OFFERED = "not_offered"
@@ -37,18 +37,18 @@ class Revocation(StrEnum):
 
 @dataclass(frozen=True)
 class Connected:
-    """A grant that is now stored."""
+    """A grant that was stored."""
 
     connection_id: UUID
-    #: Which attempt brought it.
+    #: The hash of the attempt's `state`.
     connected_by: str
-    #: What the Katana account before this one was called, where there was one.
+    #: The name of the Katana account that was connected before, if any.
     previous_factory: str | None
 
 
 @dataclass(frozen=True)
 class Renewals:
-    """How often a connection was renewed, as read at one moment."""
+    """How often a connection was refreshed, as read at the time `at`."""
 
     count: int
     last: datetime
@@ -56,7 +56,7 @@ class Renewals:
 
     @property
     def seconds_ago(self) -> float:
-        """Seconds since the last one."""
+        """Seconds since the last refresh."""
         return max(0.0, (self.at - self.last).total_seconds())
 
 
@@ -78,13 +78,13 @@ class Lifecycle:
         self._clock = clock
 
     def connect(self, user_id: UserId, grant: Grant, state: str) -> Connected:
-        """Store the grant that the attempt with `state` brought, in place of any earlier one.
+        """Store the grant of the attempt with `state`; it replaces any earlier one.
 
-        The earlier grant is left alone at Katana: revoking it could end the user's consent, and
-        with it the new grant. It is never used again.
+        The earlier grant is not used again. It is not revoked at Katana: that could end the user's
+        consent, and the new grant with it.
 
-        Raises NotConnected where the user's account went meanwhile: the grant would be nobody's, so
-        it is withdrawn. Where the database fails it is not: the commit may have come through.
+        Raises NotConnected if the user was deleted meanwhile; the new grant is then revoked. It is
+        not revoked after a database error, because the commit may have succeeded.
         """
         connected = self._store_with_retry(user_id, grant, state)
         history.announce(
@@ -98,23 +98,23 @@ class Lifecycle:
         return connected
 
     def disconnect(self, user_id: UserId) -> Revocation | None:
-        """Revoke the grant if Katana offers that, then forget it; None where there was none.
+        """Revoke the grant if Katana offers that, then delete its tokens; None if there was none.
 
-        What Katana answers is told to the user and stops nothing: the tokens are deleted in any
-        case. A refresh in flight finds no row to save to; one that was saved while Katana was asked
-        has left another token, which is then revoked too. A grant that came meanwhile stays.
+        The tokens are deleted even if Katana does not confirm. A refresh in flight then finds no
+        row to save to. If one saved a newer token during the revocation, that token is revoked too.
+        A grant that was stored meanwhile by another connect stays.
         """
         connection = find(user_id)
         connected_by = connection.connected_by if connection else None
         if connection:
             connection_id = connection.id
-            db.session.rollback()  # nothing stays open while Katana is asked
+            db.session.rollback()  # no transaction during the receivers' requests to Katana
             history.announce_disconnecting(user_id, connection_id)
             connection = find(user_id)
         while connection and connection.connected_by == connected_by:
             connection_id, generation = connection.id, connection.generation
             sealed = connection.sealed_refresh_token
-            db.session.rollback()  # nothing stays open while Katana is asked
+            db.session.rollback()  # no transaction during the request to Katana
             revocation = self._revoke(connection_id, user_id, sealed)
             if self._delete(connection_id, generation, user_id, revocation):
                 return revocation
@@ -124,17 +124,17 @@ class Lifecycle:
         return None
 
     def leave(self, user_id: UserId, erase: Callable[[UserId], None]) -> Revocation | None:
-        """Disconnect, then let `erase` delete the user, without a commit of its own.
+        """Disconnect, then delete the user by `erase`, which must not commit.
 
-        A callback may connect in between. So the user's row is locked, and disconnected again if
-        there is a connection: deleted with its user, its grant would stay valid at Katana.
+        A callback may connect in between, and a grant that is deleted with its user would stay
+        valid at Katana. So the user's row is locked, and a new connection is disconnected first.
         """
         ended = None
         while True:
             self._remove_staged(user_id)
             ended = self.disconnect(user_id) or ended
             db.session.execute(select(user_key).where(user_key == user_id).with_for_update())
-            # On SQLite this statement, which writes, takes the lock.
+            # SQLite has no row locks: there this DELETE takes the write lock.
             its_history = ConnectionEvent.user_id == user_id
             db.session.execute(delete(ConnectionEvent).where(its_history))
             if find(user_id) is None:
@@ -145,7 +145,7 @@ class Lifecycle:
             db.session.rollback()
 
     def renewals(self, user_id: UserId) -> Renewals | None:
-        """How often the user's connection was renewed; None where there is none."""
+        """How often the user's connection was refreshed; None if there is none."""
         counted = select(
             Connection.renewals, Connection.refreshed_at, self._clock.database_time()
         ).where(Connection.user_id == user_id)
@@ -153,14 +153,14 @@ class Lifecycle:
         return Renewals(*row) if row else None
 
     def name_factory(self, connection_id: UUID, connected_by: str, name: str) -> None:
-        """Remember what Katana calls the account that the attempt `connected_by` connected."""
+        """Store the name of the Katana account, if the grant of `connected_by` is still stored."""
         this_one = (Connection.id == connection_id) & (Connection.connected_by == connected_by)
         connection = update(Connection).where(this_one)
         db.session.execute(connection.values(factory_name=name[:NAME_CHARACTERS]))
         db.session.commit()
 
     def _remove_staged(self, user_id: UserId) -> None:
-        """Nothing of the history will tell that what waits in a file is of no connection."""
+        """Delete staged responses: without history, nothing will show that they are obsolete."""
         connection = find(user_id)
         connection_id = connection.id if connection else None
         db.session.rollback()
@@ -173,13 +173,13 @@ class Lifecycle:
             try:
                 return self._store(user_id, grant, state)
             except (IntegrityError, NotConnected):
-                # Another tab has just connected, or disconnected; or the account is gone.
+                # Another tab has just connected or disconnected, or the user was deleted.
                 db.session.rollback()
         connected = find(user_id) is not None
-        db.session.rollback()  # nothing stays open while Katana is asked
+        db.session.rollback()  # no transaction during the request to Katana
         if not connected:
             self._login.withdraw(grant)
-        raise NotConnected("a grant came that could not be stored for anybody")
+        raise NotConnected("the grant could not be stored: its user was deleted")
 
     def _store(self, user_id: UserId, grant: Grant, state: str) -> Connected:
         earlier = find(user_id)
@@ -205,8 +205,7 @@ class Lifecycle:
             )
             db.session.execute(new)
         else:
-            # Generation and fencing token grow: a refresh of the earlier grant that is under way
-            # cannot be saved.
+            # With a higher generation and fence, a refresh of the earlier grant cannot be saved.
             renewed = (
                 update(Connection)
                 .where(Connection.id == connection_id)
@@ -260,7 +259,7 @@ def find(user_id: UserId) -> Connection | None:
 
 
 def finished(user_id: UserId, state: str) -> bool:
-    """Whether the attempt with this state made the user's connection: its callback is a repeat."""
+    """Whether the attempt with this state made the user's connection: the callback is a repeat."""
     this_one = (Connection.user_id == user_id) & (Connection.connected_by == hash_of(state))
     return db.session.scalar(select(Connection.id).where(this_one)) is not None
 

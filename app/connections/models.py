@@ -21,7 +21,7 @@ from app.database.columns import Timestamp
 
 
 def _words(kind: type[StrEnum]) -> Enum:
-    # Plain text by value, with a check: readable in the database, the same on every one.
+    # A VARCHAR of the member's value with a CHECK: readable, and the same on every database.
     return Enum(
         kind,
         native_enum=False,
@@ -34,20 +34,20 @@ def _words(kind: type[StrEnum]) -> Enum:
 class ConnectAttempt(Model):
     """A connect in progress, from the button to the callback. Consumed by one DELETE.
 
-    While its code is exchanged, a row without a verifier stands in its place, which tells a repeat
-    of the callback to wait.
+    While the code is exchanged, a row without a verifier replaces it. A repeated callback finds
+    that row and waits.
     """
 
     __tablename__ = "connect_attempts"
 
     #: SHA-256 of `state`.
     state_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
-    #: Only this browser session, hence this user, may finish it.
+    #: Only this browser session, and so this user, may finish it.
     user_session_id: Mapped[BrowserId] = browser_column()
     #: The PKCE verifier; empty while the code is exchanged.
     sealed_verifier: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(Timestamp)
-    #: Until when it may be consumed, or the exchange of its code may take.
+    #: End of the time to consume it, or to exchange its code.
     expires_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
 
 
@@ -59,18 +59,18 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a connection must be made again."""
+    """Why the user must reconnect."""
 
     #: Katana refused the refresh token twice: it was revoked, or has expired.
     GRANT_ENDED = "grant_ended"
-    #: A token response was lost, and the refresh token before it is spent.
+    #: A token response was lost, and the refresh token that was sent is spent.
     ANSWER_LOST = "answer_lost"
 
 
 class Connection(Model):
-    """A user's link to one Katana account: its tokens, and who may refresh them right now.
+    """A user's link to one Katana account: its tokens, and the lease of the refresh.
 
-    docs/refresh-protocol.md says who writes and who reads each column from `generation` on.
+    docs/refresh-protocol.md lists what writes and what reads each column from `generation` on.
     """
 
     __tablename__ = "connections"
@@ -80,7 +80,7 @@ class Connection(Model):
         CheckConstraint("generation > 0", name="generation_counts"),
         CheckConstraint("parent_generation < generation", name="generation_grows"),
         Index("ix_connections_keep_alive", "status", "refreshed_at", "id"),
-        # For `overview.py`, which asks for the first of these.
+        # For `overview.py`: the earliest of these.
         Index(
             "ix_connections_overdue",
             "status",
@@ -88,9 +88,9 @@ class Connection(Model):
             sqlite_where=text("failures > 0"),
             postgresql_where=text("failures > 0"),
         ),
-        # For `app/sync/accounts.py`, which asks who has connected within the last hour.
+        # For `app/sync/accounts.py`: those connected within the last hour.
         Index("ix_connections_connected_at", "connected_at"),
-        # For `circuit_breaker.py`, which asks for the last of these before each refresh.
+        # For `circuit_breaker.py`: the latest of these, read before each refresh.
         Index(
             "ix_connections_renewed",
             "refreshed_at",
@@ -99,25 +99,25 @@ class Connection(Model):
         ),
     )
 
-    #: Random and never used again: an old encrypted token does not decrypt in a later connection.
+    #: Random and never reused: an old encrypted token does not decrypt in a later connection.
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True, default=uuid4)
     user_id: Mapped[UserId] = user_column(unique=True)
     status: Mapped[Status] = mapped_column(_words(Status))
     reason: Mapped[Reason | None] = mapped_column(_words(Reason))
-    #: What Katana calls the account. A label: Katana publishes no stable id.
+    #: The name of the Katana account. Only a label: Katana publishes no stable id.
     factory_name: Mapped[str | None] = mapped_column(String(200))
-    #: SHA-256 of the `state` that this grant came by: tells a repeated callback from a forged one.
+    #: SHA-256 of the `state` of this grant's attempt: recognizes a repeated callback.
     connected_by: Mapped[str] = mapped_column(String(64))
     connected_at: Mapped[datetime] = mapped_column(Timestamp)
 
     sealed_access_token: Mapped[bytes] = mapped_column(LargeBinary)
     sealed_refresh_token: Mapped[bytes] = mapped_column(LargeBinary)
     scope: Mapped[str | None] = mapped_column(String(500))
-    #: When the access token is no longer used: Katana's lifetime, less an allowance for latency.
+    #: End of the access token: Katana's lifetime, less an allowance for latency.
     expires_at: Mapped[datetime] = mapped_column(Timestamp)
-    #: From then on one caller refreshes ahead, while the others go on using the token.
+    #: From then on one caller refreshes ahead, while the others still use the token.
     renew_at: Mapped[datetime] = mapped_column(Timestamp)
-    #: When Katana last gave us tokens.
+    #: When Katana last issued an access token.
     refreshed_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
 
     #: Counts the grants and token responses that were stored.
@@ -128,10 +128,10 @@ class Connection(Model):
     fence: Mapped[int] = mapped_column(default=0)
     #: The fencing token of the holder that saved this generation.
     written_fence: Mapped[int] = mapped_column(default=0)
-    #: Which caller may send the refresh token, and until when.
+    #: The caller that may send the refresh token, and until when.
     lease_owner: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: The refresh token is possibly spent since then. Stays if no response came.
+    #: When the refresh token was sent. Stays set if no response came: the token is possibly spent.
     sent_at: Mapped[datetime | None] = mapped_column(Timestamp)
     #: An earlier request with this generation that got no response.
     doubtful_since: Mapped[datetime | None] = mapped_column(Timestamp)
@@ -141,14 +141,14 @@ class Connection(Model):
     next_attempt_at: Mapped[datetime | None] = mapped_column(Timestamp)
     #: Failed refreshes since the last success; sets the length of the next back-off.
     failures: Mapped[int] = mapped_column(default=0)
-    #: When refreshes began to fail; counts only where it is later than `refreshed_at`.
+    #: When refreshes began to fail. Ignored if it is earlier than `refreshed_at`.
     failing_since: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: How often this grant was renewed; `refreshed_at` is the last time.
+    #: How often this grant was refreshed; `refreshed_at` is the last time.
     renewals: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class ConnectionCount(Model):
-    """How many connections there were at one moment. One row; `fleet/overview.py` renews it."""
+    """The last count of the connections. One row; `fleet/overview.py` updates it."""
 
     __tablename__ = "connection_count"
 
@@ -157,7 +157,7 @@ class ConnectionCount(Model):
     numbers: Mapped[dict[str, int]] = mapped_column(JSON)
     #: When the count began.
     counted_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: Who counts now, and until when that is theirs.
+    #: The worker that counts now, and until when.
     lease_owner: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
 
@@ -173,9 +173,9 @@ class EventKind(StrEnum):
 
 
 class ConnectionEvent(Model):
-    """The history of a user's connection: what changed or failed, the latest only; no secrets.
+    """The history of a user's connection: the latest changes and failures, without secrets.
 
-    It outlives the connection. Renewals are counted on the connection, not listed here.
+    It is kept after a disconnect. Plain refreshes are counted in `renewals`, not listed here.
     """
 
     __tablename__ = "connection_events"
@@ -186,6 +186,6 @@ class ConnectionEvent(Model):
     #: No foreign key: the connection may be gone.
     connection_id: Mapped[UUID] = mapped_column(Uuid)
     kind: Mapped[EventKind] = mapped_column(_words(EventKind))
-    #: The class of a failure, the reason of an end, the outcome of a revocation.
+    #: A RefreshOutcome, a Reason or a Revocation.
     detail: Mapped[str | None] = mapped_column(String(100))
     at: Mapped[datetime] = mapped_column(Timestamp)

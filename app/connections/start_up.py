@@ -59,7 +59,7 @@ def _store_staged(parts: Connections) -> None:
     if not parts.staged.is_writable():
         logger.warning(
             "the instance folder is not writable: a token response that cannot be saved in the "
-            "database is lost if the process ends first"
+            "database is changed if the process ends first"
         )
     parts.refresh.store_staged()
 
@@ -67,7 +67,7 @@ def _store_staged(parts: Connections) -> None:
 def _faults(tokens: SealedTokens, vault: Vault) -> Sequence[str]:
     opened: set[str] = set()
     closed: dict[str, set[UUID]] = defaultdict(set)
-    for value in tokens.at_both_ends(TRIED):
+    for value in tokens.newest_and_oldest(TRIED):
         if value.kid is None:
             continue
 

@@ -1,8 +1,8 @@
-"""Key rotation: which keys the stored tokens need, and encryption of all with the first key.
+"""Key rotation: which keys the stored tokens need, and encrypting all of them with the first key.
 
-It runs beside live traffic. Each value is exchanged only if it is still the one that was read, so
-what a refresh saves meanwhile stays. Stopped anywhere, everything opens as before; started again,
-it does the rest. Verifiers of attempts are left as they are: they last for ten minutes.
+It runs beside live traffic. Each value is replaced only if it is still the one that was read, so
+what a refresh saves meanwhile stays. It can be stopped at any point and started again. Verifiers of
+attempts are not encrypted anew: they are valid for ten minutes only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,9 +32,9 @@ from app.database.engine import batches, single_statements
 from app.errors import SealBroken
 
 BATCH = 200
-START_BYTES = 2  # format and length of the key's name, which follows
+HEADER_BYTES = 2  # the format, and the length of the key's id, which follows
 
-_WHOLE = (
+_COLUMNS = (
     Connection.id,
     Connection.user_id,
     Connection.sealed_access_token,
@@ -44,7 +44,7 @@ _WHOLE = (
 
 @dataclass(frozen=True)
 class SealedValue:
-    """One sealed token, and where it belongs."""
+    """One sealed token, with its associated data."""
 
     connection_id: UUID
     aad: AssociatedData
@@ -52,22 +52,22 @@ class SealedValue:
 
     @property
     def kid(self) -> str | None:
-        """The key that it needs; None where nothing here has sealed it."""
+        """The id of its key; None if it is not a sealed value."""
         return _kid(self.sealed)
 
 
 @dataclass(frozen=True)
 class KeyInUse:
-    """A key that stored values need; `kid` is None for values that nothing here has sealed."""
+    """A key that stored values need; `kid` is None for those that are not sealed values."""
 
     kid: str | None
     values: int
-    #: A connection that has such a value.
+    #: A connection with such a value.
     example: UUID
 
 
 class SealedTokens:
-    """All sealed tokens."""
+    """Reads the sealed tokens of all connections."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = single_statements(engine)
@@ -79,33 +79,35 @@ class SealedTokens:
 
     def batches(self) -> Iterator[Sequence[SealedValue]]:
         """All values, those of a connection together."""
-        for rows in batches(self._engine, select(*_WHOLE), (Connection.id,), BATCH):
+        for rows in batches(self._engine, select(*_COLUMNS), (Connection.id,), BATCH):
             yield _values(rows)
 
-    def of(self, ids: Sequence[UUID]) -> Sequence[SealedValue]:
-        """The values of these connections, as far as they still exist."""
-        return _values(self._read(select(*_WHOLE).where(Connection.id.in_(ids))))
+    def of_connections(self, ids: Sequence[UUID]) -> Sequence[SealedValue]:
+        """The values of those of these connections that still exist."""
+        return _values(self._read(select(*_COLUMNS).where(Connection.id.in_(ids))))
 
-    def at_both_ends(self, size: int) -> Sequence[SealedValue]:
-        """The values of as many connections that were renewed last, and longest ago."""
-        renewed = Connection.refreshed_at
+    def newest_and_oldest(self, size: int) -> Sequence[SealedValue]:
+        """The values of `size` connections that were refreshed last, and of `size` longest ago."""
+        refreshed_at = Connection.refreshed_at
         rows = [
             row
-            for order in (renewed.desc(), renewed)
-            for row in self._read(select(*_WHOLE).order_by(order).limit(size))
+            for order in (refreshed_at.desc(), refreshed_at)
+            for row in self._read(select(*_COLUMNS).order_by(order).limit(size))
         ]
         return _values(rows)
 
     def keys_in_use(self) -> Sequence[KeyInUse]:
-        """Every key that some value needs. The database counts: it sends no row of each value."""
+        """Every key that some value needs. Counted in the database, without reading every row."""
         found: dict[str | None, tuple[int, UUID]] = {}
         for column in (Connection.sealed_access_token, Connection.sealed_refresh_token):
-            start = _first(column, START_BYTES)
-            for (begins,) in self._read(select(start).distinct()):
-                name_bytes = begins[-1] if len(begins) == START_BYTES else 0
-                head = _first(column, START_BYTES + name_bytes)
+            start = _prefix(column, HEADER_BYTES)
+            for (header,) in self._read(select(start).distinct()):
+                kid_bytes = header[-1] if len(header) == HEADER_BYTES else 0
+                prefix = _prefix(column, HEADER_BYTES + kid_bytes)
                 example = func.min(cast(Connection.id, String))
-                counted = select(head, func.count(), example).where(start == begins).group_by(head)
+                counted = (
+                    select(prefix, func.count(), example).where(start == header).group_by(prefix)
+                )
                 for value, number, connection_id in self._read(counted):
                     values, one = found.get(kid := _kid(value), (0, UUID(connection_id)))
                     found[kid] = values + number, one
@@ -118,22 +120,22 @@ class SealedTokens:
 
 @dataclass(frozen=True)
 class Resealed:
-    """What was done in one batch."""
+    """The result of one batch."""
 
     connections: int
     values: int
-    #: What does not open, and why. It stays as it is.
+    #: Connections with a value that cannot be decrypted, and why. It is left unchanged.
     broken: Mapping[UUID, str]
 
 
 @dataclass(frozen=True)
-class _Exchange:
+class _Replacement:
     old: SealedValue
     new: bytes = field(repr=False)
 
 
 class KeyRotation:
-    """Brings all values under the first key."""
+    """Encrypts all stored tokens with the first key."""
 
     def __init__(self, engine: Engine, tokens: SealedTokens, vault: Vault) -> None:
         self._engine = engine
@@ -141,22 +143,22 @@ class KeyRotation:
         self._vault = vault
 
     def run(self) -> Iterator[Resealed]:
-        """Re-seal what needs it; tells of each batch when it is committed."""
+        """Encrypt every value that has another key; yields each batch after its commit."""
         for values in self._tokens.batches():
             broken: dict[UUID, str] = {}
-            exchanged = 0
+            replaced = 0
             connections = len({value.connection_id for value in values})
             while values:
-                exchanges = self._exchanges(values, broken)
-                lost = self._commit(exchanges)
-                exchanged += len(exchanges) - len(lost)
-                values = self._tokens.of(lost)
-            yield Resealed(connections, exchanged, broken)
+                replacements = self._replacements(values, broken)
+                changed = self._commit(replacements)
+                replaced += len(replacements) - len(changed)
+                values = self._tokens.of_connections(changed)
+            yield Resealed(connections, replaced, broken)
 
-    def _exchanges(
+    def _replacements(
         self, values: Sequence[SealedValue], broken: dict[UUID, str]
-    ) -> Sequence[_Exchange]:
-        exchanges = []
+    ) -> Sequence[_Replacement]:
+        replacements = []
         for value in values:
             try:
                 new = self._vault.reseal(value.sealed, value.aad)
@@ -164,28 +166,28 @@ class KeyRotation:
                 broken[value.connection_id] = str(error)
                 continue
             if new != value.sealed:
-                exchanges.append(_Exchange(value, new))
-        return exchanges
+                replacements.append(_Replacement(value, new))
+        return replacements
 
-    def _commit(self, exchanges: Sequence[_Exchange]) -> Sequence[UUID]:
+    def _commit(self, replacements: Sequence[_Replacement]) -> Sequence[UUID]:
         """Exchange them in one short transaction; the connections that have moved meanwhile."""
-        if not exchanges:
+        if not replacements:
             return []
 
         with self._engine.begin() as connection:
             return [
-                exchange.old.connection_id
-                for exchange in exchanges
-                if not _took(connection, exchange)
+                replacement.old.connection_id
+                for replacement in replacements
+                if not _replace(connection, replacement)
             ]
 
 
-def _took(connection: DatabaseConnection, exchange: _Exchange) -> bool:
-    old = exchange.old
+def _replace(connection: DatabaseConnection, replacement: _Replacement) -> bool:
+    old = replacement.old
     result: CursorResult[Any] = connection.execute(
         update(Connection)
         .where(Connection.id == old.connection_id, literal_column(old.aad.column) == old.sealed)
-        .values({old.aad.column: exchange.new})
+        .values({old.aad.column: replacement.new})
     )
     return result.rowcount == 1
 
@@ -201,12 +203,12 @@ def _values(rows: Sequence[Any]) -> Sequence[SealedValue]:
     ]
 
 
-def _first(column: InstrumentedAttribute[bytes], number: int) -> ColumnElement[bytes]:
+def _prefix(column: InstrumentedAttribute[bytes], number: int) -> ColumnElement[bytes]:
     return func.substr(column, 1, number, type_=LargeBinary)
 
 
-def _kid(head: bytes) -> str | None:
+def _kid(prefix: bytes) -> str | None:
     try:
-        return sealed_by(head)
+        return sealed_by(prefix)
     except SealBroken:
         return None

@@ -1,4 +1,4 @@
-"""The connections as the operator sees them: lines, counts, overdue ones. No token is read."""
+"""What operators see of all connections: a list, counts, overdue ones. Reads no tokens."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from app.database.engine import batches, single_statements
 from app.katana.oauth import LONGEST_LIFE_SECONDS
 
 BATCH = 500
-EVERY_SECONDS = 60.0  # from count to count
-LEASE_SECONDS = 60.0  # more than a count may take: of several workers one counts
+EVERY_SECONDS = 60.0  # between two counts
+LEASE_SECONDS = 60.0  # longer than a count takes: only one of several workers counts
 THE_ROW = 1
 NO_LEASE = {"lease_owner": None, "lease_until": None}
 
 
 @dataclass(frozen=True)
 class Line:
-    """One connection."""
+    """One connection in the list."""
 
     email: str
     factory_name: str | None
@@ -39,9 +39,9 @@ class Line:
 
     @property
     def next_renewal(self) -> datetime | None:
-        """When it is renewed at the next use, or when that is tried again; None if never.
+        """When the next use refreshes it, after a back-off if there is one; None if never.
 
-        A time that lies too far ahead counts as over, as it does for a refresh.
+        A time too far ahead is ignored, as in a refresh.
         """
         if self.status is Status.RECONNECT_NEEDED:
             return None
@@ -52,14 +52,14 @@ class Line:
 
 
 class Overview:
-    """The connections as they are now."""
+    """Reads the list and the counts of all connections."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = single_statements(engine)
         self._clock = clock
 
     def lines(self, status: Status | None = None) -> Iterator[Line]:
-        """All of them, or those with this status, by e-mail address."""
+        """All connections, or those with this status, sorted by e-mail address."""
         lines = select(
             user_name,
             Connection.factory_name,
@@ -76,7 +76,7 @@ class Overview:
             yield from (Line(*row) for row in rows)
 
     def overdue_since(self) -> datetime | None:
-        """When the most overdue refresh that has failed became due; None where none has failed."""
+        """The earliest `renew_at` of connections whose refresh failed; None if there are none."""
         overdue = select(func.min(Connection.renew_at)).where(
             Connection.status == Status.ACTIVE, Connection.failures > 0
         )
@@ -84,7 +84,7 @@ class Overview:
             return connection.execute(overdue).scalar_one()
 
     def misdated(self, limit: int) -> Sequence[UUID]:
-        """Connections with a moment that lies further ahead than this app could have put it."""
+        """Connections with a time further ahead than this app can have written."""
         clock, longest = (
             self._clock,
             {
@@ -98,7 +98,8 @@ class Overview:
                 Connection.failing_since: PAST_AHEAD_SECONDS,
             },
         )
-        # Each limit is computed once, not for each row. Sorted rows would be read by an index.
+        # Each limit is a subquery, so it is computed once and not for each row. Sorted here: with
+        # ORDER BY the database would read all rows through an index.
         ahead = [
             moment > select(clock.database_time(seconds)).scalar_subquery()
             for moment, seconds in longest.items()
@@ -108,7 +109,7 @@ class Overview:
             return sorted(connection.scalars(found))
 
     def counts(self) -> Mapping[Status, int]:
-        """How many have each status. This reads an index from end to end: see Counts."""
+        """The number of connections by status. Reads a whole index: see Counts."""
         counted = select(Connection.status, func.count()).group_by(Connection.status)
         with self._engine.connect() as connection:
             found = {status: number for status, number in connection.execute(counted)}
@@ -124,10 +125,10 @@ class Counted:
 
 
 class Counts:
-    """One row with the last count, renewed once a minute.
+    """The last count, kept in one row and updated once a minute.
 
-    Counting reads an index of the table from end to end, which takes a second with some million
-    rows: too much for each scrape of each host. Reading the row takes as long with any number.
+    Counting reads a whole index, which takes a second with some million rows: too long for each
+    scrape of each host.
     """
 
     def __init__(self, engine: Engine, clock: Clock, overview: Overview) -> None:
@@ -136,7 +137,7 @@ class Counts:
         self._overview = overview
 
     def last(self) -> Counted | None:
-        """The last count; None where nothing was counted yet."""
+        """The last count; None if nothing was counted yet."""
         row, now = ConnectionCount, self._clock.database_time()
         found = select(row.numbers, row.counted_at, now).where(row.counted_at.is_not(None))
         with self._engine.connect() as database:
@@ -155,21 +156,21 @@ class Counts:
             return database.scalar(waits) is None
 
     def renew(self) -> bool:
-        """Count, if that is due; whether it was."""
+        """Count if a count is due; True if this call counted."""
         owner = uuid4().hex
         began_at = self._claim(owner)
         if began_at is None:
             return False
 
         numbers = {status.value: number for status, number in self._overview.counts().items()}
-        # A worker that hung for longer than its lease has counted too long ago.
+        # If the lease has expired meanwhile, the count is discarded.
         held = update(ConnectionCount).where(ConnectionCount.lease_owner == owner)
         with self._engine.connect() as database:
             counted = held.values(numbers=numbers, counted_at=began_at)
             return database.execute(counted.values(NO_LEASE)).rowcount == 1
 
     def _claim(self, owner: str) -> datetime | None:
-        """The database's time, if it is due."""
+        """Claim the lease if a count is due; the database's time, or None."""
         until = self._clock.database_time(LEASE_SECONDS)
         lease = {"lease_owner": owner, "lease_until": until}
         with self._engine.connect() as database:

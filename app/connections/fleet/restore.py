@@ -1,11 +1,10 @@
-"""After a restore from a backup: trust no stored token until a refresh has verified it.
+"""After a restore from a backup: verify each connection by a refresh before its tokens are used.
 
-A backup holds refresh tokens that have been spent since, and access tokens of grants that have
-ended since. Nothing in it tells which. So each connection is marked: its access token is not used
-any more, and its refresh token counts as one that was sent and whose answer never reached this
-database, which is just what has happened to a spent one. The next refresh then settles it at once:
-a token that is still good brings the next one, a spent one asks the user to connect again. It is
-told apart from a refusal out of the blue, so it is not taken for trouble at Katana either.
+A backup may hold refresh tokens that were spent later, and access tokens of grants that ended
+later. The rows do not show which. So each connection is marked: its access token counts as expired,
+and its refresh token as possibly spent. The next refresh then decides at once. If the token is
+still valid, Katana returns new tokens. If Katana refuses it, the user must reconnect, as after any
+lost response; such a refusal does not count for the circuit breaker.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,18 +21,18 @@ from app.database.engine import single_statements
 
 
 class Restore:
-    """Marks connections to be verified before they are used."""
+    """Marks connections whose tokens must be verified."""
 
     def __init__(self, engine: Engine, idle: Idle, clock: Clock) -> None:
         self._engine = single_statements(engine)
         self._idle = idle
         self._clock = clock
 
-    def require(self, before: datetime) -> Iterator[int]:
-        """Mark the active connections last renewed before a moment; how many, batch by batch.
+    def mark_unverified(self, before: datetime) -> Iterator[int]:
+        """Mark the active connections last refreshed before a time; yields how many, by batch.
 
-        It may run beside live traffic and more than once: a refresh under way clears the mark, and
-        one that has come since the moment makes it needless.
+        It may run beside live traffic and more than once: a refresh clears the mark, and
+        connections refreshed after `before` are not marked.
         """
         for batch in self._idle.batches(before):
             yield self._mark([seen.id for seen in batch], before)
@@ -53,7 +52,8 @@ class Restore:
             .values(
                 expires_at=now,
                 renew_at=now,
-                # Both, so that who holds a lease right now and sends nothing leaves the doubt.
+                # Both columns: a holder that releases its lease unused keeps `sent_at` only if
+                # `doubtful_since` is set.
                 sent_at=func.coalesce(Connection.sent_at, now),
                 doubtful_since=func.coalesce(Connection.doubtful_since, Connection.sent_at, now),
             )

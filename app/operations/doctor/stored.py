@@ -41,7 +41,7 @@ def _opening(examined: Examined, uses: Sequence[KeyInUse]) -> Finding:
     """One of each key and some more are tried."""
     sealed = examined.connections.sealed_tokens
     known = {key.kid for key in examined.settings.token_keys}
-    examples = sealed.of([use.example for use in uses if use.kid in known])
+    examples = sealed.of_connections([use.example for use in uses if use.kid in known])
     tried = {value for value in (*examples, *next(sealed.batches(), ())) if value.kid in known}
     broken = {value.connection_id for value in tried if not _opens(examined, value)}
     if broken:

@@ -104,8 +104,8 @@ GUARDS = [
     Mutant(
         "the oldest tokens are tried too",
         "app/connections/fleet/key_rotation.py",
-        "for order in (renewed.desc(), renewed)",
-        "for order in (renewed.desc(),)",
+        "for order in (refreshed_at.desc(), refreshed_at)",
+        "for order in (refreshed_at.desc(),)",
         f"{SECRETS}::test_s42_a_key_that_was_taken_away_too_early_is_asked_for",
     ),
     Mutant(
