@@ -246,7 +246,7 @@ class Lifecycle:
 
         try:
             token = self._vault.open(sealed, refresh_token_aad(connection_id, user_id))
-            with self._bulkheads.callbacks.place():
+            with self._bulkheads.callbacks.slot():
                 self._login.revoke(token)
         except (KatanaSaturated, LoginError, SealBroken):
             return Revocation.FAILED

@@ -180,13 +180,13 @@ class Refresh:
             if not entered:
                 return NO_LEASE
 
-            with self._bulkheads.refreshes.place() as visit:
+            with self._bulkheads.refreshes.slot() as slot:
                 lease = self._claim(snapshot) if self._breaker.allows_request() else None
                 if lease is None:
                     return NO_LEASE
 
                 token = self._send_and_save(lease, refused_by_api=refused_by_api)
-                visit.failed = token is None
+                slot.failed = token is None
                 return True, token
 
     def _refresh_ahead(self, snapshot: Snapshot) -> str | None:

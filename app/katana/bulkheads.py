@@ -1,15 +1,17 @@
 """Bulkheads and circuit breakers: a slow Katana holds only a part of a worker's threads.
 
-A thread that waits for Katana answers nobody else. So only some threads of a process may wait for
-it at any moment: for its API, to refresh, for another caller's refresh, and for callbacks, each
-with places of its own. One thread is always left for what needs no Katana.
+A thread that waits for Katana serves no other request. So only some threads of a process may wait
+for it at the same time. There are four bulkheads: for the API, for refreshes, for waiting for
+another caller's refresh, and for callbacks. Each has its own number of slots. One thread is always
+left for requests that do not need Katana.
 
-While Katana responds promptly, a caller that finds no place waits in line, so that a burst loses no
-page; where that would take the last free thread, for a moment only. As soon as a holder is slow, or
-the line was not served in time, further callers are refused at once. After several time-outs in a
-row the circuit breaker refuses everyone for some seconds, then lets one caller through to probe.
+While Katana responds promptly, a caller that finds no free slot waits in a queue, so that a burst
+of requests succeeds; if no other thread is free, it waits only briefly. If a holder of a slot is
+slow, or a caller's time in the queue has run out, further callers are refused at once. After
+several time-outs in a row the circuit breaker refuses all callers for some seconds, then lets one
+caller through as a probe.
 
-All counts are of one process. Knows nothing of pages: `applies` says who is limited.
+All counts are of one process. `applies` tells whether the current thread is limited.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,29 +23,27 @@ from threading import Condition, Lock
 from app.database.clock import monotonic
 from app.errors import CallbackPostponed, KatanaSaturated
 
-LINE_SECONDS = 4.0  # in line at most, and how long a place may be held before it counts as slow
-LAST_THREAD_SECONDS = 0.75  # in line at most where no other thread is free ...
-LAST_THREAD_HELD_SECONDS = 0.5  # ... and how long a place may be held then
-CLOSED_SECONDS = 2.0  # no line after one that was not served in time
-TIME_OUT_SECONDS = (
-    3.0  # a failure after this long counts as a time-out; a quick one holds nobody up
-)
-TIME_OUTS = 3  # in a row, until the circuit breaker opens
+QUEUE_SECONDS = 4.0  # longest wait in the queue; a slot that is held longer counts as slow
+LAST_THREAD_SECONDS = 0.75  # longest wait if no other thread is free ...
+LAST_THREAD_HELD_SECONDS = 0.5  # ... and how long a slot may be held then
+NO_QUEUE_SECONDS = 2.0  # nobody may queue for this long after a wait in the queue has timed out
+TIME_OUT_SECONDS = 3.0  # a failure that took longer counts as a time-out
+TIME_OUTS = 3  # in a row, to open the circuit breaker
 OPEN_SECONDS = 5.0
-RETRY_SECONDS = 5.0  # where no place is free
+RETRY_SECONDS = 5.0  # `retry_after` if no slot is free
 
 Monotonic = Callable[[], float]
 
 
 @dataclass
-class Visit:
-    """One use of a place; `failed` may be set where the failure is not raised."""
+class Slot:
+    """One use of a slot. Set `failed` for a failure that is not raised."""
 
     failed: bool = False
 
 
 class CircuitBreaker:
-    """Refuses callers after several time-outs in a row, but for one at a time that probes."""
+    """Refuses callers after several time-outs in a row, except one probe at a time."""
 
     def __init__(self, clock: Monotonic) -> None:
         self._monotonic = clock
@@ -53,25 +53,25 @@ class CircuitBreaker:
         self._probing = False
 
     @contextmanager
-    def watching(self, refusal: type[KatanaSaturated]) -> Iterator[Visit]:
-        """Let a caller through and note how it ends. Raises `refusal` while open."""
+    def guard(self, refusal: type[KatanaSaturated]) -> Iterator[Slot]:
+        """Let a caller through and record the result. Raises `refusal` while open."""
         probes = self._admit(refusal)
-        began, visit = self._monotonic(), Visit()
+        began, slot = self._monotonic(), Slot()
         ended = False
         try:
-            yield visit
+            yield slot
             ended = True
         except KatanaSaturated:
-            raise  # no place was free: Katana was sent nothing
+            raise  # no slot was free, so nothing was sent
         except Exception:
-            visit.failed = ended = True
+            slot.failed = ended = True
             raise
         finally:
             with self._lock:
                 self._probing = self._probing and not probes
                 if ended:
                     slow = self._monotonic() - began >= TIME_OUT_SECONDS
-                    self._note(timed_out=visit.failed and slow)
+                    self._note(timed_out=slot.failed and slow)
 
     def _admit(self, refusal: type[KatanaSaturated]) -> bool:
         """Whether this caller is the probe."""
@@ -94,133 +94,133 @@ class CircuitBreaker:
             self._open_until = None
 
 
-class _Room:
-    """All places of a process: `changed` guards them, and tells those in line."""
+class _Capacity:
+    """The limit over all bulkheads of a process. `changed` is its lock and wakes the queue."""
 
     def __init__(self, threads: int, applies: Callable[[], bool], clock: Monotonic) -> None:
         self.changed = Condition()
-        self.most = max(1, threads - 1)
-        self.held: list[float] = []  # since when, by its clock
-        self.in_line = 0
+        self.limit = max(1, threads - 1)
+        self.held: list[float] = []  # the start time of each slot in use
+        self.queued = 0
         self.applies = applies
         self.monotonic = clock
 
 
 class Bulkhead:
-    """The places for one kind of waiting."""
+    """A limit on the threads that wait for one kind of request."""
 
     def __init__(
         self,
-        room: _Room,
-        places: int,
+        capacity: _Capacity,
+        slots: int,
         breaker: CircuitBreaker,
         refusal: type[KatanaSaturated] = KatanaSaturated,
     ) -> None:
-        self.places = places
-        self._room = room
+        self.slots = slots
+        self._capacity = capacity
         self._breaker = breaker
         self._refusal = refusal
-        self._held: list[float] = []  # since when, by the clock of the room
-        self._closed_until = -inf
+        self._held: list[float] = []  # the start time of each slot in use
+        self._no_queue_until = -inf
 
     @contextmanager
-    def place(self) -> Iterator[Visit]:
-        """Hold a place while waiting for Katana. Raises KatanaSaturated where none is to be had."""
-        if not self._room.applies():
-            yield Visit()
+    def slot(self) -> Iterator[Slot]:
+        """Hold a slot during a request to Katana. Raises KatanaSaturated if none is free."""
+        if not self._capacity.applies():
+            yield Slot()
             return
 
-        with self._breaker.watching(self._refusal) as visit, self._held_since(self._placed()):
-            yield visit
+        with self._breaker.guard(self._refusal) as slot, self._release_afterwards(self._acquire()):
+            yield slot
 
     @contextmanager
     def waiting(self, waited: float) -> Iterator[float]:
-        """Wait for what another caller does at Katana, for the seconds that this gives at most.
+        """Wait for another caller's request; yields how many seconds the wait may take.
 
-        `waited` is how long the caller has waited already, in seconds. Raises KatanaSaturated.
+        `waited`: how many seconds the caller has waited already. Raises KatanaSaturated.
         """
-        if not self._room.applies():
+        if not self._capacity.applies():
             yield inf
             return
 
-        since = self._room.monotonic() - waited
-        with self._room.changed:
-            is_placed = self._take(since)
-        if is_placed:
-            with self._held_since(since):
+        since = self._capacity.monotonic() - waited
+        with self._capacity.changed:
+            acquired = self._try_acquire(since)
+        if acquired:
+            with self._release_afterwards(since):
                 yield inf
             return
 
-        with self._in_line():
-            left = self._line_seconds(since)
+        with self._queue():
+            left = self._queue_seconds_left(since)
             if left <= 0:
                 raise self._refusal(RETRY_SECONDS)
 
             yield left
 
-    def _placed(self) -> float:
-        """Wait in line where that makes sense; since when the place is held."""
-        began = self._room.monotonic()
-        with self._room.changed:
-            if self._take(began):
+    def _acquire(self) -> float:
+        """Take a slot, after a wait in the queue if needed; its start time."""
+        began = self._capacity.monotonic()
+        with self._capacity.changed:
+            if self._try_acquire(began):
                 return began
 
-            with self._in_line():
-                while (left := self._line_seconds(began)) > 0:
-                    self._room.changed.wait(left)
-                    if self._take(since := self._room.monotonic()):
+            with self._queue():
+                while (left := self._queue_seconds_left(began)) > 0:
+                    self._capacity.changed.wait(left)
+                    if self._try_acquire(since := self._capacity.monotonic()):
                         return since
 
-            if self._room.monotonic() - began >= LINE_SECONDS:
-                self._closed_until = self._room.monotonic() + CLOSED_SECONDS
+            if self._capacity.monotonic() - began >= QUEUE_SECONDS:
+                self._no_queue_until = self._capacity.monotonic() + NO_QUEUE_SECONDS
             raise self._refusal(RETRY_SECONDS)
 
     @contextmanager
-    def _in_line(self) -> Iterator[None]:
-        with self._room.changed:
-            self._room.in_line += 1
-            self._room.changed.notify_all()
+    def _queue(self) -> Iterator[None]:
+        with self._capacity.changed:
+            self._capacity.queued += 1
+            self._capacity.changed.notify_all()
         try:
             yield
         finally:
-            with self._room.changed:
-                self._room.in_line -= 1
+            with self._capacity.changed:
+                self._capacity.queued -= 1
 
-    def _take(self, since: float) -> bool:
-        if len(self._held) >= self.places or len(self._room.held) >= self._room.most:
+    def _try_acquire(self, since: float) -> bool:
+        if len(self._held) >= self.slots or len(self._capacity.held) >= self._capacity.limit:
             return False
 
         self._held.append(since)
-        self._room.held.append(since)
-        self._room.changed.notify_all()  # it may have been the last free thread
+        self._capacity.held.append(since)
+        self._capacity.changed.notify_all()  # it may have been the last free thread
         return True
 
     @contextmanager
-    def _held_since(self, since: float) -> Iterator[None]:
+    def _release_afterwards(self, since: float) -> Iterator[None]:
         try:
             yield
         finally:
-            with self._room.changed:
+            with self._capacity.changed:
                 self._held.remove(since)
-                self._room.held.remove(since)
-                self._room.changed.notify_all()
+                self._capacity.held.remove(since)
+                self._capacity.changed.notify_all()
 
-    def _line_seconds(self, began: float) -> float:
-        """How much longer it makes sense to wait in line."""
-        now = self._room.monotonic()
-        if now < self._closed_until:
+    def _queue_seconds_left(self, began: float) -> float:
+        """How much longer this caller may wait in the queue."""
+        now = self._capacity.monotonic()
+        if now < self._no_queue_until:
             return 0
 
-        ahead = self._held if len(self._held) >= self.places else self._room.held
-        last = len(self._room.held) + self._room.in_line > self._room.most
-        waits, holds = LINE_SECONDS, LINE_SECONDS
-        if last:
-            waits, holds = LAST_THREAD_SECONDS, LAST_THREAD_HELD_SECONDS
-        return min(began + waits, min(ahead, default=inf) + holds) - now
+        held = self._held if len(self._held) >= self.slots else self._capacity.held
+        last_thread = len(self._capacity.held) + self._capacity.queued > self._capacity.limit
+        longest_wait, longest_hold = QUEUE_SECONDS, QUEUE_SECONDS
+        if last_thread:
+            longest_wait, longest_hold = LAST_THREAD_SECONDS, LAST_THREAD_HELD_SECONDS
+        return min(began + longest_wait, min(held, default=inf) + longest_hold) - now
 
 
 class Bulkheads:
-    """All that a process needs, in proportion to the threads of its server."""
+    """The bulkheads of a process, in proportion to the threads of its server."""
 
     def __init__(
         self,
@@ -228,14 +228,14 @@ class Bulkheads:
         applies: Callable[[], bool] = lambda: True,
         clock: Monotonic = monotonic,
     ) -> None:
-        room = _Room(threads, applies, clock)
+        capacity = _Capacity(threads, applies, clock)
         api, login = CircuitBreaker(clock), CircuitBreaker(clock)
         quarter = max(1, threads // 4)
-        self.api = Bulkhead(room, max(1, threads * 3 // 8), api)
-        self.refreshes = Bulkhead(room, quarter, login)
-        self.others_refreshes = Bulkhead(room, quarter, login)
-        self.callbacks = Bulkhead(room, max(1, threads // 8), login, CallbackPostponed)
+        self.api = Bulkhead(capacity, max(1, threads * 3 // 8), api)
+        self.refreshes = Bulkhead(capacity, quarter, login)
+        self.others_refreshes = Bulkhead(capacity, quarter, login)
+        self.callbacks = Bulkhead(capacity, max(1, threads // 8), login, CallbackPostponed)
 
 
-#: For commands and background work, which hold up no visitor.
+#: For commands and background work, which do not run in the server's threads.
 UNLIMITED = Bulkheads(applies=lambda: False)

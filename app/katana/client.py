@@ -181,7 +181,7 @@ class KatanaApi:
             # It would break out of its header, or stand in the error that stops it.
             raise ApiUnauthorized(f"{method} {path}: the stored access token cannot be sent")
 
-        with self._bulkhead.place():
+        with self._bulkhead.slot():
             return self._send_now(method, path, token, query, body)
 
     def _send_now(

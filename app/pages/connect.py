@@ -80,7 +80,7 @@ def callback() -> Response:
 
     try:
         # Before the attempt is used up: a callback that finds no place can be loaded again.
-        with current().bulkheads.callbacks.place() if answer.code else nullcontext():
+        with current().bulkheads.callbacks.slot() if answer.code else nullcontext():
             code_verifier = attempts.consume(answer.state, current_user.session_id)
             try:
                 done = _finish(answer, code_verifier)

@@ -24,8 +24,8 @@ from app.database.clock import SystemClock
 from app.database.db import db
 from app.errors import ApiUnavailable, KatanaSaturated
 from app.katana.bulkheads import (
-    LINE_SECONDS,
     OPEN_SECONDS,
+    QUEUE_SECONDS,
     TIME_OUT_SECONDS,
     TIME_OUTS,
     Bulkheads,
@@ -309,7 +309,7 @@ class SetClock:
 
 def time_out(places: Bulkheads, clock: SetClock) -> None:
     """Wait for Katana's API until that takes too long."""
-    with suppress(ApiUnavailable), places.api.place():
+    with suppress(ApiUnavailable), places.api.slot():
         clock.seconds += TIME_OUT_SECONDS
         raise ApiUnavailable
 
@@ -317,7 +317,7 @@ def time_out(places: Bulkheads, clock: SetClock) -> None:
 def is_let_through(places: Bulkheads) -> bool:
     """Whether a caller may ask Katana's API, which responds."""
     try:
-        with places.api.place():
+        with places.api.slot():
             return True
     except KatanaSaturated:
         return False
@@ -335,10 +335,10 @@ def test_after_time_outs_in_a_row_one_caller_at_a_time_probes() -> None:
 
     assert not is_let_through(places)
     clock.seconds += OPEN_SECONDS
-    with places.api.place():
+    with places.api.slot():
         assert not is_let_through(places)
     assert is_let_through(places)
-    with places.api.place(), places.api.place():
+    with places.api.slot(), places.api.slot():
         pass
 
 
@@ -351,11 +351,11 @@ def test_a_probe_that_times_out_keeps_the_circuit_breaker_open() -> None:
     clock.seconds += OPEN_SECONDS
     time_out(places, clock)
 
-    with pytest.raises(KatanaSaturated) as refused, places.api.place():
+    with pytest.raises(KatanaSaturated) as refused, places.api.slot():
         pass
     assert refused.value.retry_after == OPEN_SECONDS
     clock.seconds += OPEN_SECONDS
-    with pytest.raises(KatanaSaturated), places.api.place():
+    with pytest.raises(KatanaSaturated), places.api.slot():
         raise KatanaSaturated(1)
     assert is_let_through(places)
 
@@ -365,7 +365,7 @@ def test_quick_failures_open_no_circuit_breaker() -> None:
     clock = SetClock()
     places = Bulkheads(THREADS, clock=clock)
     for _ in range(2 * TIME_OUTS):
-        with suppress(ApiUnavailable), places.api.place():
+        with suppress(ApiUnavailable), places.api.slot():
             raise ApiUnavailable
 
     assert is_let_through(places)
@@ -376,13 +376,13 @@ def test_the_token_endpoint_and_the_api_time_out_apart() -> None:
     clock = SetClock()
     places = Bulkheads(THREADS, clock=clock)
     for _ in range(TIME_OUTS):
-        with places.refreshes.place() as visit:
+        with places.refreshes.slot() as visit:
             clock.seconds += TIME_OUT_SECONDS
             visit.failed = True
 
     assert is_let_through(places)
     for login in (places.refreshes, places.callbacks):
-        with pytest.raises(KatanaSaturated), login.place():
+        with pytest.raises(KatanaSaturated), login.slot():
             pass
 
 
@@ -395,12 +395,12 @@ def test_a_thread_is_left_however_many_there_are(threads: int) -> None:
     held = 0
     with ExitStack() as stack:
         for kind in kinds * threads:
-            clock.seconds += LINE_SECONDS  # those ahead are slow: nobody waits in line
+            clock.seconds += QUEUE_SECONDS  # those ahead are slow: nobody waits in line
             with suppress(KatanaSaturated):
-                stack.enter_context(kind.place())
+                stack.enter_context(kind.slot())
                 held += 1
         assert held <= max(1, threads - 1)
-    assert all(1 <= kind.places <= max(1, threads // 2) for kind in kinds)
+    assert all(1 <= kind.slots <= max(1, threads // 2) for kind in kinds)
 
 
 def test_a_burst_waits_in_line_while_katana_is_prompt() -> None:
@@ -408,10 +408,10 @@ def test_a_burst_waits_in_line_while_katana_is_prompt() -> None:
     places = Bulkheads(THREADS)
     with ThreadPoolExecutor(THREADS) as pool:
         with ExitStack() as held:
-            for _ in range(places.api.places):
-                held.enter_context(places.api.place())
+            for _ in range(places.api.slots):
+                held.enter_context(places.api.slot())
             in_line = pool.submit(is_let_through, places)
-            until(lambda: in_line.done() or places.api._room.in_line == 1)
+            until(lambda: in_line.done() or places.api._capacity.queued == 1)
         assert in_line.result()
         assert all(pool.map(lambda _: is_let_through(places), range(10 * THREADS)))
 
@@ -421,12 +421,12 @@ def test_waiting_for_the_refresh_of_another_has_places_too() -> None:
     clock = SetClock()
     waiting = Bulkheads(THREADS, clock=clock).others_refreshes
     with ExitStack() as stack:
-        for _ in range(waiting.places):
+        for _ in range(waiting.slots):
             assert stack.enter_context(waiting.waiting(0)) == inf
-        assert 0 < stack.enter_context(waiting.waiting(0)) <= LINE_SECONDS
-        with pytest.raises(KatanaSaturated), waiting.waiting(LINE_SECONDS):
+        assert 0 < stack.enter_context(waiting.waiting(0)) <= QUEUE_SECONDS
+        with pytest.raises(KatanaSaturated), waiting.waiting(QUEUE_SECONDS):
             pass
-        clock.seconds += LINE_SECONDS
+        clock.seconds += QUEUE_SECONDS
         with pytest.raises(KatanaSaturated), waiting.waiting(0):
             pass
 
@@ -485,7 +485,7 @@ def test_commands_are_not_limited(app: Flask) -> None:
         places = current().bulkheads
         for kind in (places.api, places.refreshes, places.callbacks):
             for _ in range(10 * THREADS):
-                stack.enter_context(kind.place())
+                stack.enter_context(kind.slot())
         assert stack.enter_context(places.others_refreshes.waiting(60)) == inf
 
 

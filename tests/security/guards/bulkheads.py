@@ -25,7 +25,7 @@ GUARDS = [
     Mutant(
         "a callback takes its place before its attempt",
         "app/pages/connect.py",
-        "current().bulkheads.callbacks.place() if answer.code else nullcontext()",
+        "current().bulkheads.callbacks.slot() if answer.code else nullcontext()",
         "nullcontext()",
         f"{BULKHEADS}::test_a_callback_that_finds_no_place_can_be_loaded_again",
     ),
@@ -74,8 +74,8 @@ GUARDS = [
     Mutant(
         "one thread is left",
         PLACES,
-        "self.most = max(1, threads - 1)",
-        "self.most = threads + 9",
+        "self.limit = max(1, threads - 1)",
+        "self.limit = threads + 9",
         f"{BULKHEADS}::test_a_thread_is_left_however_many_there_are",
     ),
     Mutant(
@@ -88,14 +88,14 @@ GUARDS = [
     Mutant(
         "a refresh notes its time-out",
         "app/katana/bulkheads.py",
-        "self._note(timed_out=visit.failed and slow)",
+        "self._note(timed_out=slot.failed and slow)",
         "self._note(timed_out=False)",
         f"{BULKHEADS}::test_the_token_endpoint_and_the_api_time_out_apart",
     ),
     Mutant(
         "a burst waits in line",
         PLACES,
-        "                while (left := self._line_seconds(began)) > 0:",
+        "                while (left := self._queue_seconds_left(began)) > 0:",
         "                while (left := 0) > 0:",
         f"{BULKHEADS}::test_a_burst_waits_in_line_while_katana_is_prompt",
     ),
