@@ -107,7 +107,7 @@ def _recorded(maker: Maker, folder: Path) -> Path:
 def _noting() -> Iterator[list[Asked]]:
     """What the app asks Katana meanwhile."""
     asked: list[Asked] = []
-    send = transport._EndingAdapter.send
+    send = transport._DeadlineAdapter.send
 
     def noted(*args: Any, **kwargs: Any) -> Response:
         began = time.perf_counter()
@@ -115,11 +115,11 @@ def _noting() -> Iterator[list[Asked]]:
         asked.append(Asked(response, time.perf_counter() - began))
         return response
 
-    transport._EndingAdapter.send = noted  # type: ignore[method-assign]
+    transport._DeadlineAdapter.send = noted  # type: ignore[method-assign]
     try:
         yield asked
     finally:
-        transport._EndingAdapter.send = send  # type: ignore[method-assign]
+        transport._DeadlineAdapter.send = send  # type: ignore[method-assign]
 
 
 def _loads(

@@ -30,7 +30,7 @@ from app.connections.models import EventKind, Reason, Status
 from app.connections.sealed_grant import SealedGrant
 from app.database.clock import PAST_AHEAD_SECONDS, Clock, seconds_until
 from app.database.engine import single_reads, single_statements
-from app.katana.oauth import LONGEST_LIFE_SECONDS
+from app.katana.oauth import LONGEST_LIFETIME_SECONDS
 
 SHORTEST_LEASE_SECONDS = 20  # time for Katana's response, and to save it
 REFUSAL_COUNTS_SECONDS = 3600  # a second refusal within this time confirms the first
@@ -91,7 +91,7 @@ class Snapshot(_RefreshTimes):
     @property
     def token_valid_for(self) -> float:
         """Seconds until the access token expires."""
-        return seconds_until(self.expires_at, self.at, LONGEST_LIFE_SECONDS)
+        return seconds_until(self.expires_at, self.at, LONGEST_LIFETIME_SECONDS)
 
     @property
     def lease_left(self) -> float:
@@ -116,7 +116,7 @@ class Snapshot(_RefreshTimes):
     @property
     def should_refresh(self) -> bool:
         """Whether to refresh now: near expiry, or the refresh token is possibly spent and free."""
-        until_renewal = seconds_until(self.renew_at, self.at, LONGEST_LIFE_SECONDS)
+        until_renewal = seconds_until(self.renew_at, self.at, LONGEST_LIFETIME_SECONDS)
         return not until_renewal or (self.sent_at is not None and not self.is_leased)
 
 

@@ -92,7 +92,7 @@ class Lifecycle:
                 EventKind.CONNECTED,
                 user_id,
                 connected.connection_id,
-                duration_seconds=grant.answered_in,
+                duration_seconds=grant.response_seconds,
             )
         )
         return connected

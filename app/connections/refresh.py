@@ -97,7 +97,7 @@ class Refresh:
         #: The request is sent within this time after the claim ...
         self.send_before_seconds = leases.lease_seconds * SEND_SHARE
         #: ... and its response may take this long.
-        self.answer_seconds = leases.lease_seconds - self.send_before_seconds - SAVE_SECONDS
+        self.response_seconds = leases.lease_seconds - self.send_before_seconds - SAVE_SECONDS
         self._leases = leases
         self._breaker = breaker
         self._login = login
@@ -242,7 +242,7 @@ class Refresh:
             return None
 
         try:
-            grant = self._login.refresh(refresh_token, send_before, self.answer_seconds)
+            grant = self._login.refresh(refresh_token, send_before, self.response_seconds)
         except LoginError as error:
             self._handle_failure(lease, error)
             return None

@@ -15,10 +15,10 @@ from app.connections.staged_responses import StagedResponse, StagedResponses, re
 from app.connections.vault import Vault
 from app.database.clock import Clock
 from app.errors import SealBroken
-from app.katana.oauth import LONGEST_LIFE_SECONDS, Grant, KatanaLogin
+from app.katana.oauth import LONGEST_LIFETIME_SECONDS, Grant, KatanaLogin
 
 #: The age of a staged access token is not known. With this age it counts as expired.
-EXPIRED_AGE = float(LONGEST_LIFE_SECONDS)
+EXPIRED_AGE = float(LONGEST_LIFETIME_SECONDS)
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from app.connections.host import UserId, user_id_for_json, user_id_from
 from app.connections.leases import Lease
 from app.connections.sealed_grant import SealedGrant, access_token_aad, refresh_token_aad
 from app.connections.vault import Vault
-from app.katana.oauth import UNSTATED_LIFE_SECONDS, Grant
+from app.katana.oauth import DEFAULT_LIFETIME_SECONDS, Grant
 
 FOLDER = "unsaved"
 
@@ -52,7 +52,7 @@ class StagedResponse:
         return Grant(
             access_token=vault.open(access, access_token_aad(*ids)) if access else None,
             refresh_token=vault.open(refresh, refresh_token_aad(*ids)) if refresh else None,
-            expires_in=UNSTATED_LIFE_SECONDS,
+            expires_in=DEFAULT_LIFETIME_SECONDS,
             scope=self.scope,
         )
 

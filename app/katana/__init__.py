@@ -1,4 +1,4 @@
-"""What Katana is: its URLs, fields, limits and quirks. Knows nothing of connections or users.
+"""Clients for Katana: its login, API, webhooks, fields and limits. No connections, no users.
 
-`oauth.py` speaks to Katana's login, `client.py` to its API, `transport.py` carries both.
+`oauth.py` sends requests to Katana's login, `client.py` to its API; both use `transport.py`.
 """

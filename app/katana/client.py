@@ -26,8 +26,8 @@ from app.katana.rate_limit import Allowance
 from app.katana.records import DIGITS, Customer, Factory, Product, SalesOrder, Stock
 from app.katana.transport import NeverSent, NoAnswer, Stale, harden
 
-ANSWER_SECONDS = 10.0
-ANSWER_BYTES = 8 * 1024 * 1024
+RESPONSE_SECONDS = 10.0
+RESPONSE_BYTES = 8 * 1024 * 1024
 PAGE_SIZE = 250  # Katana silently cuts a larger one to this
 BUSY_SECONDS = 60.0  # the length of Katana's window, where it does not say how long to wait
 
@@ -46,7 +46,7 @@ class AccessToken(Protocol):
 def new_session() -> Session:
     """A pool of connections to Katana's API, to be shared by all threads of a process."""
     session = Session()
-    harden(session, body_bytes=ANSWER_BYTES)
+    harden(session, body_bytes=RESPONSE_BYTES)
     return session
 
 
@@ -198,7 +198,7 @@ class KatanaApi:
             params=query,
             json=body,
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
-            timeout=min(left, ANSWER_SECONDS),
+            timeout=min(left, RESPONSE_SECONDS),
             allow_redirects=False,
         )
         self._meter.before()

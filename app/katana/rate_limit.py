@@ -1,8 +1,8 @@
-"""What Katana's answers say of its rate limit.
+"""Parse the rate-limit headers of Katana's API.
 
-`X-Ratelimit-Limit`, `-Remaining`, `-Reset` come with every answer, `Retry-After` with a 429
-(developer.katanamrp.com/reference/api-rate-limiting). That page gives the reset in milliseconds
-since 1970 and shows an example in seconds: a value below 1e11 is read as seconds.
+Every response has `X-Ratelimit-Limit`, `-Remaining` and `-Reset`; a 429 also has `Retry-After`
+(developer.katanamrp.com/reference/api-rate-limiting). According to that page the reset is in
+milliseconds since 1970, but its example is in seconds: a value below 1e11 is taken as seconds.
 """
 
 from dataclasses import dataclass
@@ -19,32 +19,32 @@ MOST_REQUESTS = 1_000_000
 
 @dataclass(frozen=True)
 class Allowance:
-    """What one answer said."""
+    """The rate limit according to one response."""
 
-    #: Requests per window; None where the answer did not say.
+    #: Requests per window; None if the response does not say.
     limit: int | None
     remaining: int | None
-    #: Until the window ends, by Katana's own clock.
+    #: Seconds until the window ends, by Katana's clock.
     seconds: float
-    #: How long Katana asks to send nothing; 0 unless it answered 429.
+    #: Seconds in which nothing may be sent; 0 unless the response is a 429.
     pause: float
 
 
 def read(response: Response) -> Allowance:
-    """The allowance in the headers of `response`. What is missing or makes no sense is left out."""
+    """The allowance in the headers of `response`. Missing and invalid headers are ignored."""
     busy = response.status_code == 429
-    asked = retry_after.seconds(response)
+    requested = retry_after.seconds(response)
     seconds = _window(response)
     return Allowance(
         limit=_count(response, "X-Ratelimit-Limit") or None,
         remaining=_count(response, "X-Ratelimit-Remaining"),
         seconds=seconds,
-        pause=(seconds if asked is None else asked) if busy else 0.0,
+        pause=(seconds if requested is None else requested) if busy else 0.0,
     )
 
 
 def _window(response: Response) -> float:
-    """Seconds from the answer's own `Date` to the reset: this machine's clock may be another."""
+    """Seconds from the response's own `Date` to the reset, whatever this machine's clock says."""
     reset = _number(response, "X-Ratelimit-Reset")
     now = retry_after.date(response.headers.get("Date", ""))
     if reset is None or now is None:

@@ -1,8 +1,7 @@
-"""The few records of Katana's API that this app shows, read tolerantly from its JSON.
+"""The records of Katana's API that this app shows, parsed tolerantly from JSON.
 
-Fields and types: developer.katanamrp.com/reference. Quantities come as text with five decimals,
-sums as numbers or as text; both become Decimal. A fork that needs more adds a class and its `read`
-here.
+Fields and types: developer.katanamrp.com/reference. Quantities are strings with five decimals, sums
+are numbers or strings; both become Decimal. For another record add a class with a `read` here.
 """
 
 import re
@@ -13,16 +12,16 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
 Json = Mapping[str, Any]
-#: JSON can spell control characters and halves of characters, which no page or database takes.
+#: JSON strings may contain control characters and lone surrogates; databases cannot store them.
 UNSTORABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Bidirectional controls (Unicode Annex 9) reorder the text of a page around them.
 BIDIRECTIONAL = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-DIGITS = 30  # before or behind the point: more are no quantity, and no sum
+DIGITS = 30  # before or after the decimal point; a number with more is invalid
 
 
 @dataclass(frozen=True)
 class Factory:
-    """The Katana account that a token belongs to. Katana gives it no id."""
+    """The connected Katana account. Katana publishes no id for it."""
 
     name: str
     currency: str
@@ -62,7 +61,7 @@ class SalesOrder:
 
 @dataclass(frozen=True)
 class Customer:
-    """Somebody who places orders."""
+    """A customer who places orders."""
 
     id: int
     name: str
@@ -74,7 +73,7 @@ class Customer:
 
 @dataclass(frozen=True)
 class Variant:
-    """One form of a product: what stock is counted in."""
+    """A variant of a product, the unit of stock."""
 
     id: int
     sku: str
@@ -82,7 +81,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Product:
-    """Something the factory makes or sells."""
+    """A product that the factory makes or sells."""
 
     id: int
     name: str
@@ -104,7 +103,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Stock:
-    """How much of a variant lies at one location."""
+    """The stock of one variant at one location."""
 
     variant_id: int
     in_stock: Decimal
@@ -128,7 +127,7 @@ def _text(value: object) -> str:
 
 
 def _id(value: object) -> int:
-    """An id, which Katana sends as a number or as text. Raises ValueError if it is neither."""
+    """An id, which Katana sends as a number or a string. Raises ValueError for anything else."""
     number = _id_or_none(value)
     if number is None:
         raise ValueError("not an id")
@@ -145,7 +144,7 @@ def _decimal(value: object) -> Decimal | None:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    # Written out, "1e999999999" is a gigabyte.
+    # "1e999999999" would take a gigabyte when formatted.
     return number if number.is_finite() and abs(number.adjusted()) <= DIGITS else None
 
 

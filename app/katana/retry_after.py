@@ -1,4 +1,4 @@
-"""How long Katana asks to wait: a number of seconds or a date (RFC 9110 section 10.2.3)."""
+"""Parse `Retry-After`: a number of seconds or a date (RFC 9110 section 10.2.3)."""
 
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -7,20 +7,20 @@ from requests import Response
 
 
 def seconds(response: Response) -> float | None:
-    """Seconds to wait; None where Katana does not say, or says nothing that can be read.
+    """Seconds to wait; None if the header is missing or invalid.
 
-    A date counts from the answer's own `Date`: the clock of this machine may be another one.
+    A date is compared with the response's own `Date`, not with the clock of this machine.
     """
-    asked = response.headers.get("Retry-After", "")
-    if asked.isascii() and asked.isdigit():
-        return float(asked[:6])  # no pause is longer than eleven days
+    value = response.headers.get("Retry-After", "")
+    if value.isascii() and value.isdigit():
+        return float(value[:6])  # at most eleven days
 
-    until, now = date(asked), date(response.headers.get("Date", ""))
+    until, now = date(value), date(response.headers.get("Date", ""))
     return max(0.0, (until - now).total_seconds()) if until and now else None
 
 
 def date(text: str) -> datetime | None:
-    """The moment that an HTTP date gives; None where it is none."""
+    """Parse an HTTP date; None if it is invalid."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

@@ -1,8 +1,8 @@
 """One OpenTelemetry span for each request to Katana, if OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-Without it nothing of OpenTelemetry is imported, and its packages need not be installed. A span has
-the method, the host, the path as a template, and the status or the kind of failure: no query, no
-header, no body, and no text of an error.
+Otherwise OpenTelemetry is not imported, and its packages need not be installed. A span has the
+method, the host, the path as a template, and the status or the class of the error. It has no query,
+header, body or error text.
 """
 
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SERVICE = "connect-to-katana"
 EXPORT_SECONDS = 5
-#: A part of a path that names a list or a version; anything else may identify something.
+#: A path segment that names a list or a version. Any other segment may be an id.
 WORD = re.compile(r"(?:[A-Za-z][A-Za-z_.-]{0,40}|v[0-9]{1,3})?")
 
 Answered = Callable[[int], None]
@@ -27,7 +27,7 @@ _tracer: "Tracer | None" = None
 
 
 def set_up(endpoint: str | None) -> None:
-    """Send spans to `endpoint` from now on, for as long as this process lives."""
+    """Send spans to `endpoint` until this process ends."""
     global _tracer
     if endpoint is None or _tracer is not None:
         return
@@ -38,8 +38,8 @@ def set_up(endpoint: str | None) -> None:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     name = os.environ.get("OTEL_SERVICE_NAME") or SERVICE
-    # A provider of this app alone: another library's spans are not sent. It sends what it still has
-    # when the process ends.
+    # Not the global provider: spans of other libraries are not sent. It flushes when the process
+    # ends.
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
     exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -47,7 +47,7 @@ def set_up(endpoint: str | None) -> None:
 
 
 def request(method: str, url: str) -> AbstractContextManager[Answered]:
-    """Around one request; call what it gives with the status of the answer."""
+    """A context for one request. Call its value with the status of the response."""
     return _UNTRACED if _tracer is None else _span(_tracer, method, url)
 
 
@@ -62,7 +62,7 @@ def _span(tracer: "Tracer", method: str, url: str) -> Iterator[Answered]:
         "server.address": parts.hostname or "",
         "url.template": template,
     }
-    # The text of an exception may have the ids that the template leaves out: its class is enough.
+    # Only the class of an exception: its text may contain ids.
     with tracer.start_as_current_span(
         f"{method} {template}",
         kind=SpanKind.CLIENT,
@@ -85,6 +85,6 @@ def _span(tracer: "Tracer", method: str, url: str) -> Iterator[Answered]:
 
 
 def path_template(path: str) -> str:
-    """`path` with {id} in place of each part that is no word."""
+    """`path` with {id} in place of each segment that does not match WORD."""
     parts = path.split("/")
     return "/".join(part if WORD.fullmatch(part) else "{id}" for part in parts)

@@ -1,9 +1,8 @@
-"""HTTP requests that end: by a deadline, within a size, at one place, telling whether they left.
+"""HTTP with limits: a total deadline, a maximum size, no redirects, and precise errors.
 
-What `requests` does alone is not enough here. Its timeout counts from byte to byte, so an answer
-that drips never ends; it buffers a body of any size; it follows a 307 with the client secret in its
-hands; and its exceptions do not tell a request that never left from one whose answer was lost,
-which is the question on which a single-use refresh token depends.
+`requests` alone does not have these. Its timeout restarts with each byte, so a slow response never
+ends. It buffers a body of any size. It follows a 307 and sends the client secret along. Its
+exceptions do not tell whether the request was sent; a single-use refresh token depends on that.
 """
 
 import io
@@ -24,51 +23,51 @@ from app.database.clock import monotonic
 from app.katana import tracing
 
 CONNECT_SECONDS = 4
-LATE_BYTES = 1024 * 1024  # read after the deadline at most; more than a socket's usual buffer
+LATE_BYTES = 1024 * 1024  # read at most, after the deadline; larger than usual socket buffers
 
 
 class NeverSent(RequestException):
-    """No byte of the request has left."""
+    """No byte of the request was sent."""
 
 
 class NoAnswer(RequestException):
-    """The request has left; its answer came late, broken, too large, or not at all."""
+    """The request was sent; the response was late, broken, too large, or missing."""
 
 
 class Stale(NoAnswer):
-    """It left on a connection that was kept from an earlier request, and found nobody there.
+    """Sent on a kept-alive connection that the server had closed.
 
-    That a server has closed what both sides had kept shows only then. What may be sent twice is
-    best sent again, on a new connection.
+    A client notices this only when it sends. A request that may be sent twice should be sent again,
+    on a new connection.
     """
 
 
 def harden(session: Session, *, body_bytes: int, send_before: float | None = None) -> None:
-    """Make every request of `session` one that ends.
+    """Apply the limits of this module to every request of `session`.
 
-    Nothing is sent on a new connection after `send_before`, a moment of `clock.monotonic()`.
-    Call it with `timeout=seconds`: from the request's leaving to the last byte of its answer. What
-    connecting takes, be it a slow name look-up, does not count: else a request could leave with no
-    time left for its answer. Raises NeverSent or NoAnswer and no other request error.
+    Nothing is sent on a new connection after `send_before`, a time on `clock.monotonic()`. Each
+    request needs `timeout=seconds`: from sending the request to the last byte of the response. The
+    time to connect and to resolve the name does not count, so that the response always has its full
+    time. Requests raise NeverSent or NoAnswer and no other RequestException.
 
-    Cookies are refused: one session serves many users. Proxies, `.netrc` and certificate bundles
-    named in the environment are not read, so that nothing there can redirect a secret.
+    Cookies are refused, because one session serves many users. Proxies, `.netrc` and certificate
+    bundles of the environment are ignored: they could redirect a secret.
     """
     session.trust_env = False
-    session.get_redirect_target = _nowhere  # type: ignore[assignment, method-assign]
+    session.get_redirect_target = _no_target  # type: ignore[assignment, method-assign]
     session.headers["User-Agent"] = "connect-to-katana"
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    adapter = _EndingAdapter(body_bytes, send_before)
+    adapter = _DeadlineAdapter(body_bytes, send_before)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
 
 
-def _nowhere(_response: Response) -> None:
-    """The target of any redirect: a 307 would carry the client secret to another origin."""
+def _no_target(_response: Response) -> None:
+    """No redirect is followed: a 307 would send the client secret to another origin."""
 
 
-class _EndingAdapter(HTTPAdapter):
-    """Sends with one deadline for everything, and reads the whole body before it returns."""
+class _DeadlineAdapter(HTTPAdapter):
+    """Sends with one deadline for the whole response, and reads the body before it returns."""
 
     def __init__(self, body_bytes: int, send_before: float | None) -> None:
         self.body_bytes = body_bytes
@@ -87,9 +86,9 @@ class _EndingAdapter(HTTPAdapter):
     def send(  # type: ignore[override]
         self, request: PreparedRequest, *, timeout: float, **kwargs: Any
     ) -> Response:
-        with tracing.request(request.method or "", request.url or "") as answered:
+        with tracing.request(request.method or "", request.url or "") as set_status:
             response = self._send(request, timeout, **kwargs)
-            answered(response.status_code)
+            set_status(response.status_code)
         return response
 
     def _send(self, request: PreparedRequest, timeout: float, **kwargs: Any) -> Response:
@@ -97,11 +96,13 @@ class _EndingAdapter(HTTPAdapter):
         try:
             response = super().send(request, timeout=seconds, **kwargs)  # type: ignore[arg-type]
         except RequestException as error:
-            raise _outcome(error)(f"{request.method} {_place(request)}") from None
+            raise _error_class(error)(f"{request.method} {_url_without_query(request)}") from None
         try:
             self._read(response)
         except (HTTPError, RequestException, OSError, ValueError) as error:
-            raise NoAnswer(f"{request.method} {_place(request)}: {type(error).__name__}") from None
+            raise NoAnswer(
+                f"{request.method} {_url_without_query(request)}: {type(error).__name__}"
+            ) from None
         finally:
             response.close()
         return response
@@ -115,41 +116,41 @@ class _EndingAdapter(HTTPAdapter):
         response._content = bytes(body)
 
 
-def _place(request: PreparedRequest) -> str:
+def _url_without_query(request: PreparedRequest) -> str:
     return (request.url or "").partition("?")[0]
 
 
-def _outcome(error: RequestException) -> type[RequestException]:
+def _error_class(error: RequestException) -> type[RequestException]:
     cause = error.args[0] if error.args else None
-    if isinstance(cause, ProtocolError) and isinstance(cause.args[-1], _NobodyThere):
+    if isinstance(cause, ProtocolError) and isinstance(cause.args[-1], _ClosedMeanwhile):
         return Stale
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
     return NeverSent if isinstance(reason, _ConnectFailed) else NoAnswer
 
 
 class _ConnectFailed(NewConnectionError):
-    """Name look-up, connect or TLS handshake failed, or took too long."""
+    """The name look-up, the connect or the TLS handshake failed or took too long."""
 
 
-class _NobodyThere(ConnectionError):
-    """A connection that had answered before was closed without a byte of this answer."""
+class _ClosedMeanwhile(ConnectionError):
+    """A connection that was used before was closed before the first byte of this response."""
 
 
-class _Ending:
-    """For a connection: nothing is sent after a late connect, and reading knows the deadline."""
+class _SendDeadlineConnection:
+    """Connection mixin: sends nothing after `send_before`, and reads until the deadline."""
 
     sock: socket.socket
     send_before: float | None = None
-    kept = False
+    was_used = False
 
     def connect(self) -> None:
-        self.kept = False
+        self.was_used = False
         try:
             super().connect()  # type: ignore[misc]
         except (HTTPError, OSError, ValueError) as error:
             raise _ConnectFailed(self, type(error).__name__) from None  # type: ignore[arg-type]
-        # This late, since no timeout bounds a name look-up, and a process may have slept: a request
-        # sent now would outlive the lease that it is sent under.
+        # Checked after the connect, because no timeout limits a name look-up, and the process may
+        # have been suspended: the response to a request sent now could come after the lease.
         if self.send_before is not None and monotonic() > self.send_before:
             self.close()  # type: ignore[attr-defined]
             raise _ConnectFailed(self, "late")  # type: ignore[arg-type]
@@ -158,27 +159,27 @@ class _Ending:
         try:
             response = super().getresponse()  # type: ignore[misc]
         except ConnectionError:
-            if self.kept:
-                raise _NobodyThere from None
+            if self.was_used:
+                raise _ClosedMeanwhile from None
             raise
-        self.kept = True
+        self.was_used = True
         return response
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> HTTPResponse:
-        # urllib3 sets the socket's timeout to what the answer may take right before it asks for it.
-        return HTTPResponse(_UntilDeadline(sock), *args, **kwargs)  # type: ignore[arg-type]
+        # urllib3 sets the read timeout on the socket right before it calls this.
+        return HTTPResponse(_DeadlineReader(sock), *args, **kwargs)  # type: ignore[arg-type]
 
 
-class _Connection(_Ending, HTTPConnection):  # type: ignore[misc]
+class _Connection(_SendDeadlineConnection, HTTPConnection):  # type: ignore[misc]
     pass
 
 
-class _TlsConnection(_Ending, HTTPSConnection):  # type: ignore[misc]
+class _TlsConnection(_SendDeadlineConnection, HTTPSConnection):  # type: ignore[misc]
     pass
 
 
-class _EndingPool:
-    """For a pool: its connections know until when they may send."""
+class _SendDeadlinePool:
+    """Pool mixin: passes `send_before` to its connections."""
 
     send_before: float | None = None
 
@@ -188,29 +189,28 @@ class _EndingPool:
         return connection
 
 
-class _Pool(_EndingPool, HTTPConnectionPool):
+class _Pool(_SendDeadlinePool, HTTPConnectionPool):
     ConnectionCls = _Connection
 
 
-class _TlsPool(_EndingPool, HTTPSConnectionPool):
+class _TlsPool(_SendDeadlinePool, HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-class _UntilDeadline(io.RawIOBase):
-    """A socket's bytes: waits for them until a deadline, then reads what has already arrived.
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket: waits for bytes until a deadline, then reads only those already there.
 
-    The deadline is for the peer. A process that was stopped for a while (a frozen container, a
-    live migration) finds a response that arrived in time, and reads it late.
+    The deadline limits the peer. If the process was stopped meanwhile (a frozen container, a live
+    migration), a response that arrived in time is still read.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        # A clock that stops during suspend: the peer had no time to respond in then.
+        # Unlike `clock.monotonic()`, this clock stops during suspend, when nothing can arrive.
         self._deadline = time.monotonic() + (sock.gettimeout() or 0)
         self._late_bytes = 0
-        self._file = sock.makefile(
-            "rb", buffering=0
-        )  # keeps the socket open until the body is read
+        # Keeps the socket open until the body is read.
+        self._file = sock.makefile("rb", buffering=0)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(self)
@@ -233,7 +233,7 @@ class _UntilDeadline(io.RawIOBase):
         self._sock.settimeout(0)
         try:
             received = self._sock.recv_into(buffer)
-        except (BlockingIOError, SSLWantReadError):  # nothing has arrived; the second by TLS
+        except (BlockingIOError, SSLWantReadError):  # no bytes are there; the second is TLS
             raise TimeoutError("deadline") from None
         self._late_bytes += received
         return received

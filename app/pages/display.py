@@ -12,7 +12,7 @@ from app.connections.lifecycle import Revocation
 from app.connections.models import Connection, ConnectionEvent, EventKind, Reason
 from app.connections.outcomes import RefreshOutcome
 from app.database.clock import seconds_until
-from app.katana.oauth import LONGEST_LIFE_SECONDS
+from app.katana.oauth import LONGEST_LIFETIME_SECONDS
 
 EVENTS = {
     EventKind.CONNECTED: "Connected",
@@ -127,7 +127,7 @@ def reason(why: Reason | None) -> str:
 def next_renewal(connection: Connection, now: datetime) -> datetime:
     """When access is renewed next, or when that is tried again after it failed."""
     waits = (
-        seconds_until(connection.renew_at, now, LONGEST_LIFE_SECONDS),
+        seconds_until(connection.renew_at, now, LONGEST_LIFETIME_SECONDS),
         seconds_until(connection.next_attempt_at, now, LONGEST_PAUSE_SECONDS),
     )
     return now + timedelta(seconds=max(waits))

@@ -384,14 +384,14 @@ MUTANTS = [
     Mutant(
         "a holder reads on until its lease nearly ends",
         REFRESH,
-        "self._login.refresh(refresh_token, send_before, self.answer_seconds)",
+        "self._login.refresh(refresh_token, send_before, self.response_seconds)",
         "self._login.refresh(refresh_token, send_before, 10.0)",
         f"{TROUBLE}::test_a_slow_response_is_read_until_the_lease_nearly_ends",
     ),
     Mutant(
         "what only the user can mend ends a connection",
         "app/katana/oauth.py",
-        " or word in USERS_TO_MEND:",
+        " or code in USER_ACTION_REQUIRED:",
         ":",
         f"{TROUBLE}::test_what_only_the_user_can_mend_is_confirmed_and_ends",
     ),

@@ -31,7 +31,7 @@ from app.errors import (
     SealBroken,
     TryAgainLater,
 )
-from app.katana.oauth import UNSTATED_LIFE_SECONDS, Grant, KatanaLogin
+from app.katana.oauth import DEFAULT_LIFETIME_SECONDS, Grant, KatanaLogin
 from tests.support.clocks import HeldClock
 from tests.support.connected import Connected, MakeConnected, Parts, refresh
 from tests.support.wire import answer, answering, wire
@@ -484,7 +484,7 @@ def test_an_answer_without_a_lifetime_gets_a_short_one(
     refresh(parts).fresh_access_token(connected.id)
 
     life = connected.row().expires_at - clock.moment
-    assert life <= timedelta(seconds=UNSTATED_LIFE_SECONDS)
+    assert life <= timedelta(seconds=DEFAULT_LIFETIME_SECONDS)
 
 
 def test_who_wakes_up_too_late_does_not_send(connected: Connected, clock: HeldClock) -> None:

@@ -18,7 +18,7 @@ from app.connections.outcomes import FAILING_ALONE_SECONDS
 from app.connections.sealed_grant import SealedGrant
 from app.database.clock import SystemClock
 from app.errors import FailingAlone, ReconnectNeeded, TryAgainLater
-from app.katana.oauth import ANSWER_SECONDS, USERS_TO_MEND
+from app.katana.oauth import RESPONSE_SECONDS, USER_ACTION_REQUIRED
 from tests.support.clocks import HeldClock
 from tests.support.connected import Connected, MakeConnected, Parts, refresh
 
@@ -135,9 +135,9 @@ def test_a_slow_response_is_read_until_the_lease_nearly_ends(
     login = parts.login
 
     class Noting(type(login)):  # type: ignore[misc]
-        def refresh(self, token: str, send_before: float, answer_seconds: float) -> Any:
-            how.extend((send_before - clock.monotonic(), answer_seconds))
-            return super().refresh(token, send_before, answer_seconds)
+        def refresh(self, token: str, send_before: float, response_seconds: float) -> Any:
+            how.extend((send_before - clock.monotonic(), response_seconds))
+            return super().refresh(token, send_before, response_seconds)
 
     clock.move(61)
     refreshing = refresh(
@@ -156,7 +156,7 @@ def test_a_response_after_twelve_seconds_is_saved(new_connected: MakeConnected) 
     connected = new_connected()
     connected.clock = SystemClock()
     connected.expire()
-    connected.sandbox.fault("refresh", "slow", seconds=ANSWER_SECONDS + 2)
+    connected.sandbox.fault("refresh", "slow", seconds=RESPONSE_SECONDS + 2)
 
     refresh(connected.parts()).fresh_access_token(connected.id)
 
@@ -166,7 +166,7 @@ def test_a_response_after_twelve_seconds_is_saved(new_connected: MakeConnected) 
 
 @pytest.mark.one_database
 @pytest.mark.parametrize("status", [400, 403])
-@pytest.mark.parametrize("error", ["interaction_required", *sorted(USERS_TO_MEND)[:3]])
+@pytest.mark.parametrize("error", ["interaction_required", *sorted(USER_ACTION_REQUIRED)[:3]])
 def test_what_only_the_user_can_mend_is_confirmed_and_ends(
     connected: Connected, parts: Parts, clock: HeldClock, status: int, error: str
 ) -> None:

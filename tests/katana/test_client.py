@@ -22,7 +22,7 @@ from app.errors import (
     ApiUnavailable,
     ReconnectNeeded,
 )
-from app.katana.client import ANSWER_BYTES, BUSY_SECONDS, KatanaApi, new_session
+from app.katana.client import BUSY_SECONDS, RESPONSE_BYTES, KatanaApi, new_session
 from app.katana.oauth import KatanaLogin, new_code_verifier
 from app.settings.config import load
 from tests.support.sandbox import Sandbox
@@ -361,7 +361,7 @@ def test_nonsense_is_no_record(
 
 def test_a_body_too_large_is_unavailable(katana: Wire, api: KatanaApi) -> None:
     """S-28: an answer beyond any page of Katana's is not read."""
-    says(katana, b'{"display_name": "' + b"x" * ANSWER_BYTES + b'"}')
+    says(katana, b'{"display_name": "' + b"x" * RESPONSE_BYTES + b'"}')
 
     with pytest.raises(ApiUnavailable):
         api.factory()

@@ -25,10 +25,10 @@ from app.errors import (
     RequestRefused,
 )
 from app.katana.oauth import (
-    ANSWER_BYTES,
-    STATED_LIFE_SECONDS,
+    DEFAULT_LIFETIME_SECONDS,
+    RESPONSE_BYTES,
     TOKEN_CHARACTERS,
-    UNSTATED_LIFE_SECONDS,
+    VALID_LIFETIME_SECONDS,
     Grant,
     KatanaLogin,
     new_code_verifier,
@@ -323,7 +323,7 @@ def as_json(**changed: object) -> bytes:
         as_json(refresh_token=None, access_token=None),
         as_json(refresh_token=None, token_type="mac"),
         as_json(access_token=None, refresh_token=None, token_type=None),
-        as_json(more="." * ANSWER_BYTES),
+        as_json(more="." * RESPONSE_BYTES),
     ],
     ids=lambda body: repr(body[:40]),
 )
@@ -383,7 +383,7 @@ def test_a_flaw_in_what_is_not_used_costs_no_token(
     grant = ask(login)
 
     assert (grant.access_token, grant.refresh_token) == ("canary-access-72", "canary-refresh-72")
-    assert grant.expires_in in {86400, UNSTATED_LIFE_SECONDS}
+    assert grant.expires_in in {86400, DEFAULT_LIFETIME_SECONDS}
 
 
 def test_two_access_tokens_are_none(katana: Wire, login: KatanaLogin) -> None:
@@ -476,29 +476,29 @@ def test_a_refresh_without_a_refresh_token_leaves_the_old_one(
         (1, 1),
         (60, 60),
         ("3600", 3600),
-        (STATED_LIFE_SECONDS[-1], STATED_LIFE_SECONDS[-1]),
-        (STATED_LIFE_SECONDS.stop, UNSTATED_LIFE_SECONDS),
-        (None, UNSTATED_LIFE_SECONDS),
-        (0, UNSTATED_LIFE_SECONDS),
-        (-1, UNSTATED_LIFE_SECONDS),
-        (True, UNSTATED_LIFE_SECONDS),
+        (VALID_LIFETIME_SECONDS[-1], VALID_LIFETIME_SECONDS[-1]),
+        (VALID_LIFETIME_SECONDS.stop, DEFAULT_LIFETIME_SECONDS),
+        (None, DEFAULT_LIFETIME_SECONDS),
+        (0, DEFAULT_LIFETIME_SECONDS),
+        (-1, DEFAULT_LIFETIME_SECONDS),
+        (True, DEFAULT_LIFETIME_SECONDS),
         (3600.0, 3600),
         (60.5, 60),
-        (0.5, UNSTATED_LIFE_SECONDS),
+        (0.5, DEFAULT_LIFETIME_SECONDS),
         ("3600.0", 3600),
         (" 3600 ", 3600),
-        ("3_600", UNSTATED_LIFE_SECONDS),
-        ("inf", UNSTATED_LIFE_SECONDS),
-        (1e300, UNSTATED_LIFE_SECONDS),
-        (10**30, UNSTATED_LIFE_SECONDS),
-        ("", UNSTATED_LIFE_SECONDS),
-        ("0", UNSTATED_LIFE_SECONDS),
-        ("-60", UNSTATED_LIFE_SECONDS),
-        ("soon", UNSTATED_LIFE_SECONDS),
-        ("٣", UNSTATED_LIFE_SECONDS),
-        ("9" * 50, UNSTATED_LIFE_SECONDS),
-        ([], UNSTATED_LIFE_SECONDS),
-        ({}, UNSTATED_LIFE_SECONDS),
+        ("3_600", DEFAULT_LIFETIME_SECONDS),
+        ("inf", DEFAULT_LIFETIME_SECONDS),
+        (1e300, DEFAULT_LIFETIME_SECONDS),
+        (10**30, DEFAULT_LIFETIME_SECONDS),
+        ("", DEFAULT_LIFETIME_SECONDS),
+        ("0", DEFAULT_LIFETIME_SECONDS),
+        ("-60", DEFAULT_LIFETIME_SECONDS),
+        ("soon", DEFAULT_LIFETIME_SECONDS),
+        ("٣", DEFAULT_LIFETIME_SECONDS),
+        ("9" * 50, DEFAULT_LIFETIME_SECONDS),
+        ([], DEFAULT_LIFETIME_SECONDS),
+        ({}, DEFAULT_LIFETIME_SECONDS),
     ],
 )
 def test_no_token_lives_for_ever(
@@ -692,7 +692,7 @@ def is_sound(grant: Grant) -> bool:
     given = [token for token in (grant.access_token, grant.refresh_token) if token is not None]
     printable = all(re.fullmatch(r"[!-~]{1,8192}", token) for token in given)
     scope = grant.scope is None or (len(grant.scope) <= 500 and grant.scope.isprintable())
-    return bool(given) and printable and scope and grant.expires_in in STATED_LIFE_SECONDS
+    return bool(given) and printable and scope and grant.expires_in in VALID_LIFETIME_SECONDS
 
 
 @asks_for_a_grant

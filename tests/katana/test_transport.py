@@ -160,13 +160,13 @@ def test_what_has_arrived_is_read_however_late(
         sent.set()
         peer.wait()
 
-    class Late(transport._UntilDeadline):
+    class Late(transport._DeadlineReader):
         def __init__(self, sock: socket.socket) -> None:
             super().__init__(sock)
             assert sent.wait(LONG)
             self._deadline = 0
 
-    monkeypatch.setattr(transport, "_UntilDeadline", Late)
+    monkeypatch.setattr(transport, "_DeadlineReader", Late)
     context = served_with(ca.issue_cert("127.0.0.1")) if tls else None
     with wire(responds, context) as server:
         assert ask(server.url, ca=path if tls else None) == "good"
@@ -179,7 +179,7 @@ def test_late_reading_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     with ours, theirs:
         theirs.sendall(b"." * 3 * 4096)
         ours.settimeout(0.0)
-        late = transport._UntilDeadline(ours)
+        late = transport._DeadlineReader(ours)
 
         assert late.readinto(bytearray(4096)) == 4096
         with pytest.raises(TimeoutError):

@@ -32,7 +32,7 @@ from app.connections import sealed_grant
 from app.connections.models import Connection, ConnectionEvent, Status
 from app.database.clock import SystemClock
 from app.database.db import db
-from app.katana.oauth import TOKEN_CHARACTERS, UNSTATED_LIFE_SECONDS
+from app.katana.oauth import DEFAULT_LIFETIME_SECONDS, TOKEN_CHARACTERS
 from tests.conftest import MakeApp
 from tests.support.actors import ClientBrowser, Maker
 from tests.support.callbacks import callback, query
@@ -488,7 +488,7 @@ STATED: list[tuple[object, int]] = [
     (60, 60),
     ("3600", 3600),
     (86400, 86400),
-    *((wrong, UNSTATED_LIFE_SECONDS) for wrong in (None, 0, -1, True, 10**12, "soon", [], 0.5)),
+    *((wrong, DEFAULT_LIFETIME_SECONDS) for wrong in (None, 0, -1, True, 10**12, "soon", [], 0.5)),
 ]
 
 

@@ -14,7 +14,7 @@ from app.connections.lease_statements import LEASE_AHEAD_SECONDS
 from app.connections.models import Connection, ConnectionCount, Reason, Status
 from app.database.clock import PAST_AHEAD_SECONDS, Clock, is_over
 from app.database.engine import batches, single_statements
-from app.katana.oauth import LONGEST_LIFE_SECONDS
+from app.katana.oauth import LONGEST_LIFETIME_SECONDS
 
 BATCH = 500
 EVERY_SECONDS = 60.0  # between two counts
@@ -46,7 +46,10 @@ class Line:
         if self.status is Status.RECONNECT_NEEDED:
             return None
 
-        times = (self.renew_at, LONGEST_LIFE_SECONDS), (self.next_attempt_at, LONGEST_PAUSE_SECONDS)
+        times = (
+            (self.renew_at, LONGEST_LIFETIME_SECONDS),
+            (self.next_attempt_at, LONGEST_PAUSE_SECONDS),
+        )
         near = [at for at, longest in times if at and (at - self.at).total_seconds() <= longest]
         return max(near, default=self.at)
 
@@ -90,8 +93,8 @@ class Overview:
             {
                 Connection.next_attempt_at: LONGEST_PAUSE_SECONDS,
                 Connection.lease_until: LEASE_AHEAD_SECONDS,
-                Connection.expires_at: LONGEST_LIFE_SECONDS,
-                Connection.renew_at: LONGEST_LIFE_SECONDS,
+                Connection.expires_at: LONGEST_LIFETIME_SECONDS,
+                Connection.renew_at: LONGEST_LIFETIME_SECONDS,
                 Connection.refreshed_at: PAST_AHEAD_SECONDS,
                 Connection.refused_at: PAST_AHEAD_SECONDS,
                 Connection.sent_at: PAST_AHEAD_SECONDS,

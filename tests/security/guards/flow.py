@@ -140,8 +140,8 @@ GUARDS = [
     Mutant(
         "a refused code is told by its word",
         OAUTH,
-        '    if word == "invalid_grant" or word in USERS_TO_MEND:\n',
-        '    if (word == "invalid_grant" or word in USERS_TO_MEND) and status == 400:\n',
+        '    if code == "invalid_grant" or code in USER_ACTION_REQUIRED:\n',
+        '    if (code == "invalid_grant" or code in USER_ACTION_REQUIRED) and status == 400:\n',
         f"{FLOW}::test_s09_a_verifier_that_does_not_fit_is_a_plain_failure",
     ),
     Mutant(

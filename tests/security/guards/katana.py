@@ -161,7 +161,7 @@ GUARDS = [
     Mutant(
         "a scope is printable",
         OAUTH,
-        "scope[:500] if isinstance(scope, str) and _is_plain(scope) else None",
+        "scope[:500] if isinstance(scope, str) and _is_printable(scope) else None",
         "scope",
         f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
     ),
@@ -175,15 +175,15 @@ GUARDS = [
     Mutant(
         "no other type is taken",
         OAUTH,
-        'if not _is_bearer(answer.get("token_type")) or not',
+        'if not _is_bearer(body.get("token_type")) or not',
         "if not",
         f"{KATANA}::test_s30_a_bearer_token_is_one_in_any_case_and_no_other_is_taken",
     ),
     Mutant(
         "a life is at least a second",
         OAUTH,
-        "STATED_LIFE_SECONDS = range(1, ",
-        "STATED_LIFE_SECONDS = range(0, ",
+        "VALID_LIFETIME_SECONDS = range(1, ",
+        "VALID_LIFETIME_SECONDS = range(0, ",
         f"{KATANA}::test_s31_a_life_that_is_not_stated_is_a_short_one",
     ),
     Mutant(
@@ -196,14 +196,14 @@ GUARDS = [
     Mutant(
         "a word says more than a status",
         OAUTH,
-        '    if word == "invalid_grant" or word in USERS_TO_MEND:\n',
-        '    if (word == "invalid_grant" or word in USERS_TO_MEND) and status == 400:\n',
+        '    if code == "invalid_grant" or code in USER_ACTION_REQUIRED:\n',
+        '    if (code == "invalid_grant" or code in USER_ACTION_REQUIRED) and status == 400:\n',
         f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
     ),
     Mutant(
         "an answer with another status is no grant",
         OAUTH,
-        "if response.status_code in SUCCESS and answer is not None",
+        "if response.status_code in SUCCESS and body is not None",
         "if answer is not None",
         f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
     ),
@@ -217,7 +217,7 @@ GUARDS = [
     Mutant(
         "no redirect is followed",
         TRANSPORT,
-        "    session.get_redirect_target = _nowhere  # type: ignore[assignment, method-assign]\n",
+        "    session.get_redirect_target = _no_target  # type: ignore[assignment, method-assign]\n",
         "",
         f"{KATANA}::test_s26_no_redirect_is_followed_anywhere",
         also=(
@@ -260,7 +260,7 @@ GUARDS = [
         CLIENT,
         "            records = _records(response)\n",
         '            if "next" in response.links:\n'
-        '                self._session.get(response.links["next"]["url"], timeout=ANSWER_SECONDS)\n'
+        '                self._session.get(response.links["next"]["url"], timeout=9)\n'
         "            records = _records(response)\n",
         f"{KATANA}::test_s35_nobody_leads_the_app_elsewhere",
     ),
