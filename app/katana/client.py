@@ -1,8 +1,8 @@
-"""Katana's API: one way to send a request, pages, limits, one retry after a 401.
+"""Client for Katana's API: requests, pagination, rate limit, one retry after a 401.
 
 Sources: developer.katanamrp.com/reference (api-authentication, api-rate-limiting, api-pagination,
-api-errors). What those pages leave open is read tolerantly: both error shapes, numbers as text,
-lists bare or in `data`.
+api-errors). Where those pages are not precise, each form is accepted: both error formats, numbers
+as strings, lists as an array or in `data`.
 """
 
 import json
@@ -28,8 +28,8 @@ from app.katana.transport import NeverSent, NoAnswer, Stale, harden
 
 RESPONSE_SECONDS = 10.0
 RESPONSE_BYTES = 8 * 1024 * 1024
-PAGE_SIZE = 250  # Katana silently cuts a larger one to this
-BUSY_SECONDS = 60.0  # the length of Katana's window, where it does not say how long to wait
+PAGE_SIZE = 250  # Katana's maximum; a larger one is reduced without an error
+BUSY_SECONDS = 60.0  # the wait after a 429 without `Retry-After`: Katana's window
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +38,13 @@ Query = Mapping[str, int | str | Sequence[int]]
 
 
 class AccessToken(Protocol):
-    """Gives a good access token; `refused` is the one that Katana has just answered 401 to."""
+    """Returns a valid access token. `refused` is a token that Katana has just refused by a 401."""
 
     def __call__(self, refused: str | None = None) -> str: ...
 
 
 def new_session() -> Session:
-    """A pool of connections to Katana's API, to be shared by all threads of a process."""
+    """An HTTP session for Katana's API, with a pool that all threads of a process share."""
     session = Session()
     harden(session, body_bytes=RESPONSE_BYTES)
     return session
@@ -54,14 +54,14 @@ class Meter(Protocol):
     """Keeps requests within Katana's rate limit."""
 
     def before(self) -> None:
-        """Called before each request. Raises ApiBusy where none may be sent now."""
+        """Called before each request. Raises ApiBusy if none may be sent now."""
 
     def after(self, allowance: Allowance) -> None:
-        """Called with what the answer said."""
+        """Called with the rate limit of each response."""
 
 
 class Unmetered:
-    """Sends whatever is asked for."""
+    """No limit."""
 
     def before(self) -> None:
         pass
@@ -72,13 +72,13 @@ class Unmetered:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list. `records` are as they came: each may be anything."""
+    """One page of a list. The records are not validated: each may be any JSON value."""
 
     records: Sequence[Any]
-    #: Of the whole list, in all its pages.
+    #: Records in the whole list.
     total: int
     pages: int
-    #: When Katana answered, by its own clock; None where it did not say.
+    #: The `Date` of the response; None if it has none.
     at: datetime | None
 
 
@@ -88,10 +88,10 @@ UNMETERED = Unmetered()
 class KatanaApi:
     """Katana's API for one connection.
 
-    Every method raises ApiUnauthorized, ApiForbidden, ApiBusy, ApiRefused or ApiUnavailable, what
-    `access_token` raises, and KatanaSaturated where `bulkhead` has no place. After `until`, a
-    moment of the monotonic clock, Katana is asked nothing more (ApiUnavailable): an answer may come
-    slowly, and announce pages without end.
+    Every method raises ApiUnauthorized, ApiForbidden, ApiBusy, ApiRefused or ApiUnavailable, the
+    errors of `access_token`, and KatanaSaturated if `bulkhead` has no free slot. After `until`, a
+    time on the monotonic clock, no more requests are sent (ApiUnavailable). This limits slow
+    responses and lists with very many pages.
     """
 
     def __init__(
@@ -128,57 +128,57 @@ class KatanaApi:
         return _read_all(Product.read, islice(self.records("/products", limit=limit), limit))
 
     def stock(self, variant_ids: Sequence[int]) -> tuple[Stock, ...]:
-        """How much there is of these variants, a row for each location."""
+        """The stock of these variants, one record for each location."""
         rows = self.records("/inventory", variant_id=variant_ids) if variant_ids else ()
         return _read_all(Stock.read, rows)
 
     def records(self, path: str, **query: int | str | Sequence[int]) -> Iterator[Mapping[str, Any]]:
-        """The records of a list, page after page, each page asked for when it is needed."""
+        """The records of a list. Each page is requested when it is needed."""
         page, pages = 1, 1
         while page <= pages:
             response = self.request("GET", path, query={"limit": PAGE_SIZE, **query, "page": page})
             records = _records(response)
             yield from records
-            # An empty page is the last, however many are announced.
+            # An empty page is the last one, whatever `total_pages` says.
             page, pages = page + 1, _pages(response) if records else 0
 
     def page(self, path: str, **query: int | str | Sequence[int]) -> Page:
         """One page of a list: `page` counts from 1, `limit` is at most PAGE_SIZE.
 
-        Raises ApiUnavailable as well where a full page does not say how many there are.
+        Raises ApiUnavailable also if the page is full and the response has no pagination.
         """
         limit = query.get("limit", PAGE_SIZE)
         response = self.request("GET", path, query={**query, "limit": limit})
         records = _list(response)
-        said = _pagination(response)
-        if said is None and isinstance(limit, int) and len(records) >= limit:
-            raise ApiUnavailable(f"GET {path}: Katana does not say how many pages there are")
+        pagination = _pagination(response)
+        if pagination is None and isinstance(limit, int) and len(records) >= limit:
+            raise ApiUnavailable(f"GET {path}: the response does not say how many pages there are")
 
-        total, pages = said or (len(records), 1)
+        total, pages = pagination or (len(records), 1)
         at = retry_after.date(response.headers.get("Date", ""))
         return Page(records, total, pages, at)
 
     def request(
         self, method: str, path: str, *, query: Query | None = None, body: Any = None
     ) -> Response:
-        """Katana's answer to one request, a good one.
+        """Send one request; its response, which has a 2xx status.
 
-        After a 401 it is sent once more, with a token renewed: a refused request has done nothing,
-        so that is safe for a POST too. A GET is sent once more where the connection, kept from an
-        earlier request, turns out to be closed. Nothing else is ever sent twice.
+        After a 401 the request is sent once more with a refreshed token. This is safe for a POST
+        too, because Katana has not processed the first one. A GET is sent once more if the
+        kept-alive connection turns out to be closed. No other request is sent twice.
         """
         token = self._access_token()
         response = self._send(method, path, token, query, body)
         if response.status_code == 401:
             response = self._send(method, path, self._access_token(refused=token), query, body)
-        if not 200 <= response.status_code < 300:  # `response.ok` takes a redirect for a success
+        if not 200 <= response.status_code < 300:  # `response.ok` is true for a redirect
             raise _failure(method, path, response)
 
         return response
 
     def _send(self, method: str, path: str, token: str, query: Query | None, body: Any) -> Response:
         if not (token.isascii() and token.isprintable()):
-            # It would break out of its header, or stand in the error that stops it.
+            # It could inject a header, or appear in the text of an error.
             raise ApiUnauthorized(f"{method} {path}: the stored access token cannot be sent")
 
         with self._bulkhead.slot():
@@ -189,7 +189,7 @@ class KatanaApi:
     ) -> Response:
         left = self._until - monotonic()
         if left <= 0:
-            raise ApiUnavailable(f"{method} {path}: no time is left")
+            raise ApiUnavailable(f"{method} {path}: the time limit has passed")
 
         send = partial(
             self._session.request,
@@ -203,7 +203,7 @@ class KatanaApi:
         )
         self._meter.before()
         try:
-            response = _sent_again_if_stale(send) if method == "GET" else send()
+            response = _send_twice_if_stale(send) if method == "GET" else send()
         except (NeverSent, NoAnswer) as error:
             raise ApiUnavailable(f"{method} {path}: {type(error).__name__}") from None
         self._meter.after(rate_limit.read(response))
@@ -211,7 +211,7 @@ class KatanaApi:
 
 
 def created_id(response: Response) -> int | None:
-    """The id of what was just created; None where the answer does not say, and it is there."""
+    """The id of a created record; None if the response has none, although the record exists."""
     try:
         record = _json(response, integer)
         return number(record, "id") if isinstance(record, dict) else None
@@ -219,7 +219,7 @@ def created_id(response: Response) -> int | None:
         return None
 
 
-def _sent_again_if_stale(send: Callable[[], Response]) -> Response:
+def _send_twice_if_stale(send: Callable[[], Response]) -> Response:
     try:
         return send()
     except Stale:
@@ -242,7 +242,7 @@ def _failure(method: str, path: str, response: Response) -> Exception:
 
 
 def _error_name(response: Response) -> str:
-    """The `name` of Katana's error, whether wrapped in `error` or flat: a word, or nothing."""
+    """The `name` of Katana's error, in `error` or at the top level; empty if it is not a word."""
     try:
         error = _json(response)
     except ApiUnavailable:
@@ -254,12 +254,12 @@ def _error_name(response: Response) -> str:
 
 
 def _pause(response: Response) -> float:
-    asked = retry_after.seconds(response)
-    return BUSY_SECONDS if asked is None else asked
+    requested = retry_after.seconds(response)
+    return BUSY_SECONDS if requested is None else requested
 
 
 def _pages(response: Response) -> int:
-    # Its numbers have been seen as text: "10" is more than "9".
+    # The numbers may be strings: convert them before they are compared.
     try:
         return int(json.loads(response.headers.get("X-Pagination", "{}")).get("total_pages", 1))
     except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
@@ -267,17 +267,17 @@ def _pages(response: Response) -> int:
 
 
 def _pagination(response: Response) -> tuple[int, int] | None:
-    """How many records and pages the list has; None where the answer does not say."""
+    """The total numbers of records and pages; None if the response has none."""
     try:
-        said = json.loads(response.headers["X-Pagination"])
-        total, pages = int(said["total_records"]), int(said["total_pages"])
+        stated = json.loads(response.headers["X-Pagination"])
+        total, pages = int(stated["total_records"]), int(stated["total_pages"])
     except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
         return None
     return (total, pages) if total >= 0 and pages >= 0 else None
 
 
 def _records(response: Response) -> Sequence[Mapping[str, Any]]:
-    # What is no record is read as one without an id, and left out like it.
+    # Anything else than an object becomes a record without an id, which is left out later.
     return [record if isinstance(record, dict) else {} for record in _list(response)]
 
 
@@ -285,7 +285,7 @@ def _list(response: Response) -> Sequence[Any]:
     body = _json(response, integer)
     records = body.get("data") if isinstance(body, dict) else body
     if not isinstance(records, list):
-        raise ApiUnavailable("Katana answered with something that is no list of records")
+        raise ApiUnavailable("Katana's response is not a list of records")
 
     return records
 
@@ -293,7 +293,7 @@ def _list(response: Response) -> Sequence[Any]:
 def _record(response: Response) -> Mapping[str, Any]:
     body = _json(response)
     if not isinstance(body, dict):
-        raise ApiUnavailable("Katana answered with something that is no record")
+        raise ApiUnavailable("Katana's response is not a record")
 
     return body
 
@@ -301,21 +301,21 @@ def _record(response: Response) -> Mapping[str, Any]:
 def _read_all(
     read: Callable[[Mapping[str, Any]], Record], records: Iterable[Mapping[str, Any]]
 ) -> tuple[Record, ...]:
-    """The records that can be read; one that cannot is logged and left out.
+    """The valid records. Invalid ones are left out, and their number is logged.
 
-    Raises ApiUnavailable if there are records and none can be read.
+    Raises ApiUnavailable if there are records and none is valid.
     """
-    found, unread = [], 0
+    found, invalid = [], 0
     for record in records:
         try:
             found.append(_read(read, record))
         except ApiUnavailable:
-            unread += 1
-    if unread and not found:
-        raise ApiUnavailable("Katana's API sent records, and none could be read")
+            invalid += 1
+    if invalid and not found:
+        raise ApiUnavailable("Katana's API sent only invalid records")
 
-    if unread:
-        logger.warning("%s records of Katana's API could not be read and are left out", unread)
+    if invalid:
+        logger.warning("%s invalid records of Katana's API are left out", invalid)
     return tuple(found)
 
 
@@ -323,11 +323,11 @@ def _read(read: Callable[[Mapping[str, Any]], Record], record: Mapping[str, Any]
     try:
         return read(record)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise ApiUnavailable("Katana answered with a record that lacks what it must have") from None
+        raise ApiUnavailable("Katana's response has a record without a required field") from None
 
 
 def integer(text: str) -> int | float:
-    """Python refuses to read an integer of thousands of digits, and with it the whole answer."""
+    """Parse an integer; infinity if it is too long, for which `int()` would raise."""
     return int(text) if len(text) <= DIGITS else inf
 
 
@@ -335,4 +335,4 @@ def _json(response: Response, parse_int: Callable[[str], int | float] | None = N
     try:
         return json.loads(response.content, parse_int=parse_int)
     except (ValueError, RecursionError):
-        raise ApiUnavailable("Katana answered with something that is no JSON") from None
+        raise ApiUnavailable("Katana's response is not JSON") from None

@@ -1,6 +1,6 @@
-"""Read the fields of a record strictly: what cannot be stored as it is sets the record aside.
+"""Parse the fields of a record strictly. A record with an invalid field is not stored.
 
-A missing text is an empty one. Numbers may come as text, as Katana writes many.
+A missing text is the empty text. Numbers may be strings, as many of Katana's are.
 """
 
 from collections.abc import Mapping
@@ -13,26 +13,26 @@ from app.katana.records import UNSTORABLE
 
 Json = Mapping[str, Any]
 MOST_ID = 2**63 - 1
-EXACT = Decimal(1).scaleb(-SCALE)  # what is stored must compare equal to what is read again
+EXACT = Decimal(1).scaleb(-SCALE)  # rounded as it is stored, so that both compare equal
 
 
 class Unreadable(ValueError):
-    """A record that cannot be stored; its text says which field is wrong, and no value."""
+    """A record is invalid. The message names the field, and contains no value."""
 
 
 def number(record: Json, name: str) -> int | None:
-    """An id; None where there is none."""
+    """An id; None if it is missing."""
     value = record.get(name)
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         value = int(value)
     if value is None or (type(value) is int and 0 <= value <= MOST_ID):
         return value
 
-    raise Unreadable(f"{name} is no id")
+    raise Unreadable(f"{name} is not an id")
 
 
 def required(record: Json, name: str) -> int:
-    """An id that must be there."""
+    """A required id."""
     value = number(record, name)
     if value is None:
         raise Unreadable(f"{name} is missing")
@@ -46,7 +46,7 @@ def text(record: Json, name: str, most: int) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise Unreadable(f"{name} is no text")
+        raise Unreadable(f"{name} is not a text")
 
     return UNSTORABLE.sub(" ", value)[:most]
 
@@ -61,13 +61,13 @@ def amount(record: Json, name: str) -> Decimal | None:
     except InvalidOperation:
         amount = None
     if amount is None or not amount.is_finite() or abs(amount) > MOST:
-        raise Unreadable(f"{name} is no amount")
+        raise Unreadable(f"{name} is not an amount")
 
     return amount.quantize(EXACT)
 
 
 def moment(record: Json, name: str) -> datetime | None:
-    """A moment with its zone."""
+    """A time with its time zone."""
     value = record.get(name)
     if value is None or value == "":
         return None
@@ -76,13 +76,13 @@ def moment(record: Json, name: str) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise Unreadable(f"{name} is no moment")
+        raise Unreadable(f"{name} is not a time with a time zone")
 
     return moment.astimezone(UTC)
 
 
 def dated(record: Json) -> dict[str, Any]:
-    """The columns of every record that Katana dates."""
+    """The columns `updated_at` and `deleted_at`, which most records have."""
     updated_at = moment(record, "updated_at")
     if updated_at is None:
         raise Unreadable("updated_at is missing")
@@ -91,9 +91,9 @@ def dated(record: Json) -> dict[str, Any]:
 
 
 def parts(record: Json, name: str) -> list[Json]:
-    """The records within a record."""
+    """The records in a field of a record."""
     value = record.get(name) or []
     if not isinstance(value, list) or not all(isinstance(part, dict) for part in value):
-        raise Unreadable(f"{name} is no list of records")
+        raise Unreadable(f"{name} is not a list of records")
 
     return value

@@ -237,7 +237,7 @@ def _refusal(response: Response, body: dict[str, Any] | None) -> Exception:
         if isinstance(error, str) and error.isidentifier() and len(error) <= 40
         else "no error code"
     )
-    text = f"Katana's login responded {status}, {code}"
+    text = f"Katana's login answered {status}, {code}"
     return _error_class(status, code, body)(text, retry_after.seconds(response))
 
 

@@ -1,8 +1,9 @@
-"""Katana's webhooks: how they are registered, and how a delivery is signed and read.
+"""Katana's webhooks: register them, verify the signature of a delivery, parse it.
 
 Sources: developer.katanamrp.com/reference/webhooks and /createwebhook, and Katana's guide to
-verifying a signature. A delivery bears no time and no id, so an old one cannot be told from a new
-one: take it as a hint to read the record again.
+verifying a signature. A delivery has no time and no id, so a repeated one cannot be recognized: use
+it only as a hint to read the record again. Functions that take an `api` raise what
+`KatanaApi.request` raises.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ DESCRIPTION = "Keeps the connected app up to date"
 
 @dataclass(frozen=True)
 class Delivery:
-    """What Katana says has happened; `record_id` is None where the delivery names no usable id."""
+    """A change that Katana reports. `record_id` is None if the delivery has no valid id."""
 
     action: str
     record_id: int | None
@@ -31,11 +32,11 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Registered:
-    """A webhook as Katana has it."""
+    """A webhook as it is registered at Katana."""
 
     id: int
     url: str
-    #: The key of its signatures.
+    #: The secret key of its signatures.
     token: str = field(repr=False)
     enabled: bool
     events: frozenset[str]
@@ -48,44 +49,44 @@ def is_signed(body: bytes, signature: str, token: str) -> bool:
 
 
 def read_delivery(body: bytes) -> Delivery:
-    """What a delivery says; verify its signature first. Raises Unreadable.
+    """Parse a delivery; verify its signature first. Raises Unreadable.
 
-    Its `href` is ignored: the access token is sent to the configured API alone.
+    Its `href` is ignored: the access token is sent only to the configured API.
     """
     try:
-        said = json.loads(body, parse_int=integer)
+        delivery = json.loads(body, parse_int=integer)
     except (ValueError, RecursionError):
-        raise Unreadable("the body is no JSON") from None
-    action = said.get("action") if isinstance(said, dict) else None
+        raise Unreadable("the body is not JSON") from None
+    action = delivery.get("action") if isinstance(delivery, dict) else None
     if not isinstance(action, str):
         raise Unreadable("the body has no action")
 
-    return Delivery(action, _record_id(said.get("object")))
+    return Delivery(action, _record_id(delivery.get("object")))
 
 
 def registered(api: KatanaApi) -> Iterator[Registered]:
-    """The webhooks of the connected account, those of other apps among them. Raises as the API."""
+    """The webhooks of the connected account, also those of other apps."""
     for record in api.records("/webhooks"):
         try:
             yield _read(record)
         except Unreadable:
-            continue  # not one that this app has made
+            continue  # not one of this app's
 
 
 def register(api: KatanaApi, url: str, events: Iterable[str]) -> Registered:
-    """Make a webhook. Raises as the API: ApiForbidden where the user's role or plan has none."""
-    asked = {"url": url, "subscribed_events": sorted(events), "description": DESCRIPTION}
-    return _answered(api.request("POST", "/webhooks", body=asked).content)
+    """Create a webhook. Raises ApiForbidden if the user's role or plan has none."""
+    body = {"url": url, "subscribed_events": sorted(events), "description": DESCRIPTION}
+    return _from_response(api.request("POST", "/webhooks", body=body).content)
 
 
 def repair(api: KatanaApi, webhook_id: int, events: Iterable[str]) -> Registered:
-    """Enable a webhook, and let it have these events. Raises as the API."""
-    asked = {"enabled": True, "subscribed_events": sorted(events)}
-    return _answered(api.request("PATCH", f"/webhooks/{webhook_id}", body=asked).content)
+    """Enable a webhook and set its events."""
+    body = {"enabled": True, "subscribed_events": sorted(events)}
+    return _from_response(api.request("PATCH", f"/webhooks/{webhook_id}", body=body).content)
 
 
 def delete(api: KatanaApi, webhook_id: int) -> None:
-    """Delete a webhook. Raises as the API."""
+    """Delete a webhook."""
     api.request("DELETE", f"/webhooks/{webhook_id}")
 
 
@@ -96,16 +97,16 @@ def _record_id(record: object) -> int | None:
         return None
 
 
-def _answered(content: bytes) -> Registered:
+def _from_response(content: bytes) -> Registered:
     try:
         return _read(json.loads(content))
     except (ValueError, RecursionError):  # Unreadable is a ValueError
-        raise ApiUnavailable("Katana answered with something that is no webhook") from None
+        raise ApiUnavailable("Katana's response is not a webhook") from None
 
 
 def _read(record: Any) -> Registered:
     if not isinstance(record, dict):
-        raise Unreadable("a webhook is no record")
+        raise Unreadable("a webhook is not an object")
 
     url, token, events = record.get("url"), record.get("token"), record.get("subscribed_events")
     if not isinstance(url, str) or not isinstance(token, str) or not token:

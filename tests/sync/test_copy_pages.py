@@ -659,7 +659,7 @@ def test_records_that_cannot_be_read_are_shown_with_the_reason(
     page = copied.get("/orders")
 
     assert "1 record could not be read" in told(page)
-    assert f"Katana's number {number}: total is no amount" in told(page)
+    assert f"Katana's number {number}: total is not an amount" in told(page)
     assert "65 orders" in told(page)
 
 

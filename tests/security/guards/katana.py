@@ -119,7 +119,7 @@ GUARDS = [
     Mutant(
         "one odd record costs that record",
         CLIENT,
-        "            unread += 1\n",
+        "            invalid += 1\n",
         "            raise\n",
         "tests/katana/test_client.py::test_one_odd_record_costs_that_record",
     ),
