@@ -1,47 +1,47 @@
-"""Every way this app can fail, as one tree.
+"""The errors of this app, as one tree.
 
     ConnectError
-    ├── ConfigurationError       the settings are wrong: the app does not start
-    ├── AttemptRefused           a callback that no attempt of this browser session belongs to
-    │   ├── AttemptExpired       ... because its ten minutes are over
-    │   ├── AttemptElsewhere     ... because it began in another browser session
-    │   ├── AttemptUsed          ... because it was used, or ended with its session
-    │   └── ExchangeUnderWay     ... because an earlier callback with its state is being completed
-    ├── SealBroken               a stored token does not open: wrong key, or not its own row
-    ├── NotConnected             there is no connection (any more)
-    ├── ReconnectNeeded          Katana has ended the grant: only the user can mend it
-    ├── TryAgainLater            a fresh token cannot be had right now; nothing is lost
-    │   ├── FreshTokenRefused    ... since Katana's API refuses tokens that are minutes old
-    │   ├── FailingAlone         ... for hours, while other connections are renewed
-    │   ├── Overloaded           ... since too many requests wait for this worker already
-    │   └── KatanaSaturated      ... since enough requests wait for Katana already, or it is slow
-    │       └── CallbackPostponed  ... and the approval has not been used yet
-    └── KatanaError              Katana was asked
-        ├── LoginError           ... at its login
-        │   ├── NotSent          the request never left: nothing can have been spent
-        │   ├── AnswerLost       the request left, no usable answer came: anything may have happened
-        │   ├── GrantRefused     the code or the refresh token is not good (any more)
-        │   ├── ClientRefused    our own credentials are not good: no user's fault, no user's loss
+    ├── ConfigurationError       invalid settings: the app does not start
+    ├── AttemptRefused           a callback without a valid attempt of this browser session
+    │   ├── AttemptExpired       ... older than ten minutes
+    │   ├── AttemptElsewhere     ... begun in another browser session
+    │   ├── AttemptUsed          ... used already, or deleted with its session
+    │   └── ExchangeUnderWay     ... an earlier callback is exchanging its code
+    ├── SealBroken               a stored token cannot be decrypted: wrong key, or another row
+    ├── NotConnected             there is no connection, or it was disconnected
+    ├── ReconnectNeeded          Katana has ended the grant: the user must reconnect
+    ├── TryAgainLater            no valid access token at present; the connection is unchanged
+    │   ├── FreshTokenRefused    ... Katana's API refuses tokens that are only minutes old
+    │   ├── FailingAlone         ... for hours, while other connections are refreshed
+    │   ├── Overloaded           ... too many requests wait for a thread of this worker
+    │   └── KatanaSaturated      ... enough threads wait for Katana, or it does not respond
+    │       └── CallbackPostponed  ... and the code of the callback has not been used
+    └── KatanaError              a request to Katana failed
+        ├── LoginError           ... to its login
+        │   ├── NotSent          the request was not sent: no token was spent
+        │   ├── AnswerLost       sent, and no usable response: a token is possibly spent
+        │   ├── GrantRefused     the code or the refresh token is invalid
+        │   ├── ClientRefused    our client credentials are invalid; no connection is affected
         │   ├── LoginBusy        too many requests
-        │   └── RequestRefused   any other refusal in so many words
-        └── ApiError             ... at its API
-            ├── ApiUnauthorized  the access token is not good, not even a fresh one
-            ├── ApiForbidden     this Katana user or plan may not do that
+        │   └── RequestRefused   any other refusal
+        └── ApiError             ... to its API
+            ├── ApiUnauthorized  the access token is invalid, even a newly refreshed one
+            ├── ApiForbidden     this Katana user or plan is not allowed to do that
             ├── ApiBusy          too many requests
             ├── ApiRefused       any other refusal: our request was wrong
-            └── ApiUnavailable   no answer, or no usable one
+            └── ApiUnavailable   no response, or no usable one
 
-These classes carry no HTTP status; `pages/error_pages.py` maps each to one. Their texts contain
-methods, paths, statuses and Katana's error codes, never a body, a header or a token.
+The classes have no HTTP status: `pages/error_pages.py` maps each of them to one. Their messages
+contain methods, paths, statuses and Katana's error codes, never a body, a header or a token.
 """
 
 
 class ConnectError(Exception):
-    """The root of everything this app raises on purpose."""
+    """The base of all errors that this app raises."""
 
 
 class ConfigurationError(ConnectError):
-    """The settings are wrong; `faults` holds a sentence for each, and no value."""
+    """The settings are invalid. `faults` has one sentence for each, without values."""
 
     def __init__(self, faults: tuple[str, ...]) -> None:
         self.faults = faults
@@ -55,7 +55,7 @@ class AttemptRefused(ConnectError):
 
 
 class AttemptExpired(AttemptRefused):
-    """The attempt is older than an attempt may be."""
+    """The attempt has expired."""
 
 
 class AttemptElsewhere(AttemptRefused):
@@ -63,23 +63,23 @@ class AttemptElsewhere(AttemptRefused):
 
 
 class AttemptUsed(AttemptRefused):
-    """The attempt is not there: it was used, or it ended with its browser session."""
+    """The attempt does not exist: it was used, or deleted with its browser session."""
 
 
 class ExchangeUnderWay(AttemptRefused):
-    """An earlier callback used the attempt and exchanges its code right now."""
+    """An earlier callback used the attempt and is exchanging its code."""
 
 
 class SealBroken(ConnectError):
-    """A sealed value does not open with the keys at hand, in the place where it stands."""
+    """A sealed value cannot be decrypted with the present keys for its row and column."""
 
 
 class NotConnected(ConnectError):
-    """The connection does not exist, or has been disconnected meanwhile."""
+    """The connection does not exist, or was disconnected meanwhile."""
 
 
 class ReconnectNeeded(ConnectError):
-    """Katana has ended the grant; `reason` says how we know."""
+    """Katana has ended the grant. `reason` is a `Reason` of the connection."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -87,7 +87,7 @@ class ReconnectNeeded(ConnectError):
 
 
 class TryAgainLater(ConnectError):
-    """No fresh token can be had now; `retry_after` is in seconds. The connection is untouched."""
+    """No valid access token at present. Retry after `retry_after` seconds."""
 
     def __init__(self, retry_after: float) -> None:
         self.retry_after = max(1, round(retry_after))
@@ -95,33 +95,33 @@ class TryAgainLater(ConnectError):
 
 
 class FreshTokenRefused(TryAgainLater):
-    """Katana's API refuses an access token that is only minutes old: another would not help."""
+    """Katana's API refuses an access token that is only minutes old: a refresh would not help."""
 
 
 class FailingAlone(TryAgainLater):
-    """Katana has not renewed this connection for hours, while it renews others."""
+    """Refreshes of this connection have failed for hours, while those of others succeed."""
 
 
 class Overloaded(TryAgainLater):
-    """Too many requests wait for a thread of this worker already."""
+    """Too many requests wait for a thread of this worker."""
 
 
 class KatanaSaturated(TryAgainLater):
-    """Nothing was sent: enough requests wait for Katana already, or the last ones timed out."""
+    """Nothing was sent: enough threads wait for Katana, or the last requests timed out."""
 
 
 class CallbackPostponed(KatanaSaturated):
-    """The same for a callback: its attempt and its code have not been used."""
+    """The same for a callback: its attempt and code are still unused."""
 
 
 class KatanaError(ConnectError):
-    """Katana was asked and the answer was not a good one."""
+    """A request to Katana failed."""
 
 
 class LoginError(KatanaError):
-    """Katana's login was asked for a grant and gave none.
+    """A request to Katana's login failed.
 
-    `retry_after` is the pause that it asks for, in seconds; None where it asks for none.
+    `retry_after` is the wait in seconds that its response asks for, or None.
     """
 
     def __init__(self, text: str = "", retry_after: float | None = None) -> None:
@@ -130,47 +130,47 @@ class LoginError(KatanaError):
 
 
 class NotSent(LoginError):
-    """The request never left this machine, so no token can have been spent."""
+    """The request was not sent, so no token was spent."""
 
 
 class AnswerLost(LoginError):
-    """The request left and no usable answer came: a token in it may have been spent."""
+    """The request was sent and got no usable response: a token in it is possibly spent."""
 
 
 class GrantRefused(LoginError):
-    """The code or refresh token is not good (any more), or only the user can make it good.
+    """The code or refresh token is invalid, or the user must act first.
 
-    `invalid_grant`: it is used, expired, revoked or unknown. `interaction_required` and the like:
-    the user must sign in, consent, or prove more.
+    `invalid_grant`: it is used, expired, revoked or unknown. `interaction_required` and similar
+    codes: the user must sign in, consent, or use a second factor.
     """
 
 
 class ClientRefused(LoginError):
-    """Katana refuses our client id and secret. Mend the settings; no connection is at fault."""
+    """Katana refuses our client id and secret. The settings must be corrected."""
 
 
 class LoginBusy(LoginError):
-    """Katana's login limits requests."""
+    """Too many requests to Katana's login."""
 
 
 class RequestRefused(LoginError):
-    """Katana's login refused in words that fit none of the above."""
+    """Katana's login refused the request for another reason."""
 
 
 class ApiError(KatanaError):
-    """Katana's API was asked and did not do it."""
+    """A request to Katana's API failed."""
 
 
 class ApiUnauthorized(ApiError):
-    """Katana's API refuses the access token, a freshly renewed one included."""
+    """Katana's API refuses the access token, even a newly refreshed one."""
 
 
 class ApiForbidden(ApiError):
-    """Katana's API refuses this user, or their plan, this request."""
+    """The Katana user or plan does not allow this request."""
 
 
 class ApiBusy(ApiError):
-    """More than Katana's 60 requests a minute; `retry_after` is in seconds."""
+    """More than 60 requests a minute, Katana's limit. `retry_after` is in seconds."""
 
     def __init__(self, text: str, retry_after: float) -> None:
         self.retry_after = retry_after
@@ -178,7 +178,7 @@ class ApiBusy(ApiError):
 
 
 class ApiRefused(ApiError):
-    """Katana's API says that the request itself is wrong; `status` is Katana's."""
+    """Katana's API says that the request is wrong. `status` is the response's."""
 
     def __init__(self, text: str, status: int) -> None:
         self.status = status
@@ -186,4 +186,4 @@ class ApiRefused(ApiError):
 
 
 class ApiUnavailable(ApiError):
-    """Katana's API gave no answer in time, or none that can be used."""
+    """No response from Katana's API in time, or no usable one."""

@@ -1,7 +1,7 @@
-"""The ways this app reads time, in one place, so that a test can hold the clock.
+"""The clocks of this app, in one place, so that tests can control the time.
 
-Whether a token or a lease is still good is always judged by the *database's* clock: the one clock
-that all processes and hosts share. A worker whose own clock is wrong then does no harm.
+Whether a token or a lease has expired is decided by the *database's* clock, which all processes and
+hosts share. So a worker whose own clock is wrong does no harm.
 """
 
 import time
@@ -16,10 +16,9 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from app.database.columns import Timestamp
 
-# CLOCK_BOOTTIME keeps counting while the host is suspended; time.monotonic() stands still there on
-# Linux (clock_gettime(2)), and a host that wakes up would not notice that its lease is over. On
-# macOS CLOCK_MONOTONIC keeps counting. A hypervisor that pauses a whole machine stops every clock
-# in it, which no clock can show.
+# CLOCK_BOOTTIME keeps counting while the host is suspended. On Linux time.monotonic() does not
+# (clock_gettime(2)), so a host that resumes would not notice that its lease has expired. On macOS
+# CLOCK_MONOTONIC keeps counting. If a hypervisor pauses the whole machine, every clock in it stops.
 _COUNTS_WHILE_SUSPENDED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -28,15 +27,15 @@ def monotonic() -> float:
     return time.clock_gettime(_COUNTS_WHILE_SUSPENDED)
 
 
-#: A number, or the parameter of a statement that is built once.
+#: A number, or a bind parameter in a statement that is built once.
 Seconds = float | BindParameter[float]
 
 
 class Clock(Protocol):
-    """What the code asks of time."""
+    """The time functions that the code uses."""
 
     def database_time(self, plus: Seconds = 0) -> ColumnElement[Any]:
-        """The database's own time, `plus` seconds from now, as an SQL expression."""
+        """The database's time, `plus` seconds from now, as an SQL expression."""
 
     def monotonic(self) -> float:
         """Seconds on a monotonic clock that keeps counting while the host is suspended."""
@@ -45,11 +44,11 @@ class Clock(Protocol):
         """Wait."""
 
     def wait(self, event: Event, seconds: float) -> None:
-        """Wait for an event, but not longer."""
+        """Wait for an event, at most `seconds`."""
 
 
 class SystemClock:
-    """Real time."""
+    """The real clocks."""
 
     def database_time(self, plus: Seconds = 0) -> ColumnElement[Any]:
         if isinstance(plus, BindParameter):
@@ -67,15 +66,15 @@ class SystemClock:
         event.wait(seconds)
 
 
-#: How far ahead a time can lie that is past: a small correction of the clock is no mistake.
+#: A stored past time may be this far in the future, after a small correction of the clock.
 PAST_AHEAD_SECONDS = 60
 
 
 def seconds_until(moment: datetime | None, at: datetime, longest: float) -> float:
-    """Seconds from `at` until `moment`; 0 if it is over, or further ahead than `longest`.
+    """Seconds from `at` until `moment`; 0 if it is past, or further ahead than `longest`.
 
     A time further ahead was written while the database's clock was wrong (a restored virtual
-    machine, a wrong time zone). Correcting the clock must not block anything until then.
+    machine, a wrong time zone). It is ignored, so that it does not block a connection until then.
     """
     left = (moment - at).total_seconds() if moment else 0.0
     return left if 0 < left <= longest else 0.0
@@ -84,7 +83,7 @@ def seconds_until(moment: datetime | None, at: datetime, longest: float) -> floa
 def is_over(
     column: InstrumentedAttribute[Any], clock: Clock, longest: float
 ) -> ColumnElement[bool]:
-    """The same in SQL: nothing is set, it is past, or it lies further ahead than `longest`."""
+    """Whether a time is over, in SQL: null, past, or further ahead than `longest` (ignored)."""
     return or_(
         column.is_(None),
         column <= clock.database_time(),
@@ -93,7 +92,7 @@ def is_over(
 
 
 class DatabaseTime(GenericFunction[Any]):
-    """The moment at which the database evaluates it, plus seconds."""
+    """The time at which the database evaluates it, plus seconds."""
 
     type = Timestamp()
     inherit_cache = True
@@ -102,14 +101,14 @@ class DatabaseTime(GenericFunction[Any]):
 
 @compiles(DatabaseTime, "postgresql")
 def _postgresql(element: Any, compiler: Any, **kwargs: Any) -> str:
-    # clock_timestamp, not now(): an UPDATE that waited for a row lock must judge by the time after
-    # the wait.
+    # Not now(), which is the start of the transaction: an UPDATE that waited for a row lock must
+    # use the time after the wait.
     seconds = compiler.process(element.clauses, **kwargs)
     return f"(clock_timestamp() + make_interval(secs => CAST({seconds} AS double precision)))"
 
 
 @compiles(DatabaseTime, "sqlite")
 def _sqlite(element: Any, compiler: Any, **kwargs: Any) -> str:
-    # Six decimals, as SQLAlchemy stores them: SQLite compares times as text.
+    # Six decimals, as SQLAlchemy stores times: SQLite compares them as text.
     seconds = compiler.process(element.clauses, **kwargs)
     return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', {seconds} || ' seconds') || '000')"

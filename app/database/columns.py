@@ -1,4 +1,4 @@
-"""How values look in columns."""
+"""Column types: times in UTC, and exact decimal amounts."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,12 +9,12 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 SCALE = 6  # decimal places; Katana gives five for quantities
-#: What such a column holds at most.
+#: The largest amount that fits the column.
 MOST = Decimal(2**63 - 1).scaleb(-SCALE)
 
 
 class Timestamp(TypeDecorator[datetime]):
-    """A moment in UTC, aware in Python on every database (SQLite forgets the zone)."""
+    """A time in UTC, timezone-aware in Python on every database (SQLite stores no zone)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -30,9 +30,9 @@ class Timestamp(TypeDecorator[datetime]):
 
 
 class Amount(TypeDecorator[Decimal]):
-    """A quantity or a sum, exact and comparable on every database: millionths, as an integer.
+    """A quantity or a sum, stored exactly as an integer number of millionths.
 
-    SQLite has no decimals, and would keep a float.
+    SQLite has no decimal type and would store a float.
     """
 
     impl = BigInteger

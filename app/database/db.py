@@ -13,7 +13,7 @@ from app.database.engine import prepare
 
 
 class Model(DeclarativeBase):
-    """The base of every table; constraints get names that migrations can count on."""
+    """The base class of all models. Its naming convention gives constraints stable names."""
 
     metadata = MetaData(
         naming_convention={
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def init_app(app: Flask) -> None:
-    """Give `app` its engine, session and migrations."""
+    """Set up the engine, the session and the migrations of `app`."""
     db.init_app(app)
     app.teardown_appcontext(_close)  # runs before that of Flask-SQLAlchemy
     migrate.init_app(app, db)
@@ -42,10 +42,10 @@ def init_app(app: Flask) -> None:
 
 
 def _close(_error: BaseException | None) -> None:
-    """Close the session of a finished page.
+    """Close the session at the end of a request, even if the database is gone.
 
-    What was to stay is committed by now, and a database that has gone has rolled back by itself.
-    Without this the finished page would be lost, and the server's own error sent in its place.
+    Everything that must be saved is committed by now. An error here would replace the finished page
+    by the server's error page.
     """
     try:
         db.session.remove()

@@ -1,4 +1,4 @@
-"""The engine: its set-up (private files, dead sessions, SQLite), single statements, batches."""
+"""Set-up of the engine (file permissions, dead sessions, SQLite), autocommit, keyset pagination."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from app.database import pool
 
 
 def prepare(engine: Engine) -> None:
-    """Let `engine` replace dead sessions, and on SQLite write safely beside other processes."""
+    """Make `engine` replace dead sessions, and SQLite safe for several processes."""
     keep_private(engine)
     pool.end_useless_sessions(engine)
     if engine.dialect.name == "sqlite":
@@ -23,21 +23,21 @@ def prepare(engine: Engine) -> None:
 
 
 def keep_private(engine: Engine) -> None:
-    """Let a SQLite file that `engine` makes be its owner's alone."""
+    """Let only the owner read a SQLite file that `engine` creates."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "do_connect", _make_private)
 
 
 def single_statements(engine: Engine) -> Engine:
-    """The same pool, each statement a committed transaction of its own: none can stay open."""
+    """The same pool in autocommit mode: each statement is a transaction of its own."""
     return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def single_reads(engine: Engine) -> Engine:
-    """The same for statements that only read, and so leave nothing to commit.
+    """The same for statements that only read.
 
-    Every use of a token is one of these. SQLite's driver begins no transaction for them, and to
-    switch a connection there and back would take longer than to read the row.
+    Faster on SQLite: its driver begins no transaction for a SELECT, and switching the mode of a
+    connection takes longer than reading a row. Every use of a token is such a read.
     """
     return engine if engine.dialect.name == "sqlite" else single_statements(engine)
 
@@ -48,10 +48,10 @@ def batches(
     key: Sequence[InstrumentedAttribute[Any]],
     size: int,
 ) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
-    """All `rows` in the order of `key`, unique columns that are among theirs, `size` at a time.
+    """All `rows`, `size` at a time, in the order of `key`: selected columns, unique together.
 
-    A batch is read when it is asked for, from the key of the last row on (keyset pagination). No
-    statement is open in between.
+    Keyset pagination: each batch is one statement, which starts after the key of the last row. No
+    statement is open between two batches.
     """
     first = rows.order_by(*key).limit(size)
     batch = first
@@ -67,20 +67,19 @@ def batches(
 
 
 def _make_private(_dialect: Any, _record: Any, path: list[Any], how: dict[str, Any]) -> None:
-    """Make a new file before SQLite does, which gives those beside it (-wal, -shm) the same mode.
+    """Create the file before SQLite does; SQLite gives its -wal and -shm files the same mode.
 
-    One that exists is not even opened: to close it again would let go of all locks that this
-    process has on it.
+    An existing file must not be opened: closing it would release all locks of this process on it.
     """
     if path[0] == ":memory:" or how.get("uri"):
         return
 
-    with suppress(OSError):  # it exists, or cannot be made, which SQLite then says itself
+    with suppress(OSError):  # it exists, or SQLite will report the error
         os.close(os.open(path[0], os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # WAL lets readers go on beside one writer; FULL keeps the last commit through a power cut,
-    # without which a spent refresh token could come back from the dead.
+    # WAL: the writer does not block readers. FULL: the last commit survives a power cut, so that a
+    # spent refresh token is not read again.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")

@@ -1,9 +1,9 @@
-"""Replaces database sessions that are dead, or that will never write again.
+"""Replaces database sessions that are dead, or that can no longer write.
 
-SQLAlchemy's `pool_pre_ping` sends a statement before each use, which takes as long as the statement
-that follows. A server that goes away closes its end of the socket, which can be seen without a
-round trip. A session that has rested is asked, because a network may drop connections silently and
-because a failover can leave a session at a server that only reads.
+SQLAlchemy's `pool_pre_ping` sends a statement before each use, which doubles the time of a single
+query. Here the socket is checked instead: a server that stops closes it, which is visible without a
+round trip. Only a session that was idle for a while is tested by a statement, because a network may
+drop connections silently, and a failover may leave a session on a read-only server.
 """
 
 import os
@@ -19,12 +19,12 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.database.clock import monotonic
 
-REST_SECONDS = 1.0  # after which the server itself is asked
+REST_SECONDS = 1.0  # a session that was idle longer is tested by a statement
 LAST_USED = "last_used"
 FILE = "file"
 
-#: What PostgreSQL reports from a session that will not write again, though another one may
-#: (PostgreSQL, Appendix A). Class 08 is in it: connection exceptions.
+#: SQLSTATEs after which this session cannot write any more, but a new one may (PostgreSQL, Appendix
+#: A). Class 08, connection exceptions, belongs to them too.
 USELESS = {
     "25006",  # read only: the server is a replica now, or was told to read only
     "25P03",  # idle-in-transaction time-out
@@ -50,7 +50,7 @@ SQLITE_USELESS = {
 
 
 def end_useless_sessions(engine: Engine) -> None:
-    """End a session whose error shows that it will not write again, and all others of its age.
+    """Close a session after an error that shows that it cannot write, and all others of the pool.
 
     The next statement gets a new session, which may reach another server.
     """
@@ -63,7 +63,7 @@ def end_useless_sessions(engine: Engine) -> None:
 
 
 def is_useless(error: BaseException | None) -> bool:
-    """Whether the session that raised `error` will not write again."""
+    """Whether the session that raised `error` cannot write any more."""
     if isinstance(error, psycopg.Error):
         state = error.sqlstate or ""
         return state in USELESS or state.startswith("08")
@@ -72,9 +72,9 @@ def is_useless(error: BaseException | None) -> bool:
 
 
 def check_file(engine: Engine) -> None:
-    """Let `engine`, of SQLite, replace a session whose file was replaced, as by a restore.
+    """Make a SQLite `engine` replace a session whose file was replaced, for example by a restore.
 
-    SQLite would go on with the file that no path leads to any more, and report success. Raises
+    SQLite would go on writing to the deleted file and report success. Raises
     sqlite3.OperationalError while there is no file.
     """
     path = engine.url.database
@@ -93,21 +93,21 @@ def check_file(engine: Engine) -> None:
 
 
 def check_before_use(engine: Engine, rest_seconds: float = REST_SECONDS) -> None:
-    """Let `engine`, of psycopg, replace a session that is dead or only reads, before its use."""
+    """Make a psycopg `engine` replace a session that is dead or read-only, before its use."""
 
     def note(_connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
         entry.info[LAST_USED] = monotonic()
 
     def check(connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
         if LAST_USED not in entry.info:
-            return  # it is new
+            return  # a new session
 
-        rested = monotonic() - entry.info[LAST_USED]
-        if rested < rest_seconds and not _has_unread_bytes(connection):
+        idle = monotonic() - entry.info[LAST_USED]
+        if idle < rest_seconds and not _has_unread_bytes(connection):
             return
 
         if not _can_write(engine, connection):
-            # The others of its age have most likely lost their server too.
+            # Replaces all sessions of the pool: the others have most likely lost their server too.
             raise InvalidatePoolError
 
     event.listen(engine, "checkin", note)
@@ -138,7 +138,7 @@ def _can_write(engine: Engine, connection: DBAPIConnection) -> bool:
 
 
 def _has_unread_bytes(connection: DBAPIConnection) -> bool:
-    """Whether bytes are waiting that no statement asked for, as after a server-side close."""
+    """Whether the socket is readable without a query: after the server has closed it."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

@@ -1,12 +1,12 @@
-"""Recognizes a connection pooler that refuses the session settings which this app asks for."""
+"""Recognizes a connection pooler that refuses this app's session settings."""
 
-#: pgbouncer names the parameter as `options`, and since 1.20 as what stands in it:
-#: "unsupported startup parameter in options: statement_timeout". It sends no usable SQLSTATE.
+#: The start of pgbouncer's message; there is no usable SQLSTATE. Since 1.20 it is for example
+#: "unsupported startup parameter in options: statement_timeout".
 _REFUSED = "unsupported startup parameter"
 
 REFUSES = (
-    "What answers at DATABASE_URL is a pooler, such as pgbouncer, that refuses this app's settings "
-    "of a session (startup parameter `options`)."
+    "DATABASE_URL leads to a connection pooler, such as pgbouncer, that refuses this app's session "
+    "settings (startup parameter `options`)."
 )
 REMEDY = (
     "Set `ignore_startup_parameters = options` in pgbouncer.ini, and the time limits on the "
@@ -15,7 +15,7 @@ REMEDY = (
 
 
 def refuses_settings(error: BaseException | None) -> bool:
-    """Whether `error`, or what caused it, is a pooler's refusal of a startup parameter."""
+    """Whether `error` or one of its causes is a pooler's refusal of a startup parameter."""
     while error is not None:
         if _REFUSED in str(error):
             return True
