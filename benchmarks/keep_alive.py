@@ -35,7 +35,7 @@ WEEK_SECONDS = 7 * 24 * 3600
 END_SECONDS = 300
 #: What a renewal consists of: file and function.
 PARTS = {
-    "all": ("refresh.py", "renew"),
+    "all": ("refresh.py", "try_refresh"),
     "ask whether there is an incident": ("circuit_breaker.py", "allows_request"),
     "claim the lease": ("leases.py", "claim"),
     "send the refresh token": ("oauth.py", "refresh"),

@@ -76,7 +76,7 @@ SAVE_SECONDS = 5  # the part of the lease that is kept for the save
 #: If the API refuses an access token that is younger than this, a refresh would not help. Longer
 #: than the longest back-off, so that repeated refusals keep increasing the back-off.
 FRESH_SECONDS = 900
-NO_LEASE = (False, None)
+NOT_CLAIMED = (False, None)
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Refresh:
 
             # The access token has not expired, but the API refuses it.
             refused_by_api = refused is not None and snapshot.token_is_valid
-            claimed, token = NO_LEASE
+            claimed, token = NOT_CLAIMED
             if sends < MAX_SENDS:
                 claimed, token = self._claim_and_refresh(snapshot, refused_by_api=refused_by_api)
             if not claimed:
@@ -174,16 +174,16 @@ class Refresh:
         Raises KatanaSaturated before the claim.
         """
         if snapshot.is_leased or snapshot.back_off_left:
-            return NO_LEASE
+            return NOT_CLAIMED
 
         with self._single_flight.enter(snapshot.id) as entered:
             if not entered:
-                return NO_LEASE
+                return NOT_CLAIMED
 
             with self._bulkheads.refreshes.slot() as slot:
                 lease = self._claim(snapshot) if self._breaker.allows_request() else None
                 if lease is None:
-                    return NO_LEASE
+                    return NOT_CLAIMED
 
                 token = self._send_and_save(lease, refused_by_api=refused_by_api)
                 slot.failed = token is None

@@ -20,9 +20,9 @@ EXPORT_SECONDS = 5
 #: A path segment that names a list or a version. Any other segment may be an id.
 WORD = re.compile(r"(?:[A-Za-z][A-Za-z_.-]{0,40}|v[0-9]{1,3})?")
 
-Answered = Callable[[int], None]
+SetStatus = Callable[[int], None]
 
-_UNTRACED = nullcontext[Answered](lambda _status: None)
+_UNTRACED = nullcontext[SetStatus](lambda _status: None)
 _tracer: "Tracer | None" = None
 
 
@@ -46,13 +46,13 @@ def set_up(endpoint: str | None) -> None:
     _tracer = provider.get_tracer(SERVICE)
 
 
-def request(method: str, url: str) -> AbstractContextManager[Answered]:
+def request(method: str, url: str) -> AbstractContextManager[SetStatus]:
     """A context for one request. Call its value with the status of the response."""
     return _UNTRACED if _tracer is None else _span(_tracer, method, url)
 
 
 @contextmanager
-def _span(tracer: "Tracer", method: str, url: str) -> Iterator[Answered]:
+def _span(tracer: "Tracer", method: str, url: str) -> Iterator[SetStatus]:
     from opentelemetry.trace import SpanKind, StatusCode
 
     parts = urlsplit(url)
@@ -71,13 +71,13 @@ def _span(tracer: "Tracer", method: str, url: str) -> Iterator[Answered]:
         set_status_on_exception=False,
     ) as span:
 
-        def answered(status: int) -> None:
+        def set_status(status: int) -> None:
             span.set_attribute("http.response.status_code", status)
             if status >= 400:
                 span.set_status(StatusCode.ERROR)
 
         try:
-            yield answered
+            yield set_status
         except Exception as error:
             span.set_attribute("error.type", type(error).__name__)
             span.set_status(StatusCode.ERROR)

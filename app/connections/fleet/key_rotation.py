@@ -1,8 +1,8 @@
 """Key rotation: which keys the stored tokens need, and encrypting all of them with the first key.
 
 It runs beside live traffic. Each value is replaced only if it is still the one that was read, so
-what a refresh saves meanwhile stays. It can be stopped at any point and started again. Verifiers of
-attempts are not encrypted anew: they are valid for ten minutes only.
+what a refresh has saved since then stays. It can be stopped at any point and started again.
+Verifiers of attempts are not encrypted anew: they are valid for ten minutes only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -170,7 +170,7 @@ class KeyRotation:
         return replacements
 
     def _commit(self, replacements: Sequence[_Replacement]) -> Sequence[UUID]:
-        """Exchange them in one short transaction; the connections that have moved meanwhile."""
+        """Write them in one transaction; returns the connections whose value has changed since."""
         if not replacements:
             return []
 
