@@ -6,8 +6,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from alembic import context
+from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 LOCK = 20261123  # a number of our own; whoever migrates this database holds it
 LOOK_EVERY_SECONDS = 0.2
@@ -74,4 +76,8 @@ def _alone_on_server(engine: Engine) -> Iterator[Connection]:
             connection.invalidate()  # how it is set up here is for no one else
 
 
-run_migrations()
+try:
+    run_migrations()
+except OperationalError as error:  # away, full, read-only: `flask db` prints one sentence
+    kind = type(error.orig).__name__
+    raise CommandError(f"The database failed ({kind}): `flask doctor` tells more.") from error

@@ -111,7 +111,7 @@ class StagedResponses:
         path = self.path(str(lease.connection_id), lease.fence)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_durably(path, content.encode())
+            write_private(path, content.encode())
         except OSError as error:
             logger.error("a token response could not be staged (%s)", type(error).__name__)
             return None
@@ -156,8 +156,11 @@ def _fingerprint(database_url: str) -> str:
     return hashlib.sha256(repr([url.get_backend_name(), url.database]).encode()).hexdigest()[:12]
 
 
-def _write_durably(path: Path, content: bytes) -> None:
-    """Atomic, also after a power cut: write another file, fsync, rename, fsync the folder."""
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all. Raises OSError.
+
+    Also whole after a power cut: write another file, fsync, rename, fsync the folder.
+    """
     temporary = path.with_suffix(".new")
     try:
         with open(temporary, "wb", opener=_open_private) as file:

@@ -59,7 +59,7 @@ def _store_staged(parts: Connections) -> None:
     if not parts.staged.is_writable():
         logger.warning(
             "the instance folder is not writable: a token response that cannot be saved in the "
-            "database is changed if the process ends first"
+            "database is lost if the process ends first"
         )
     parts.refresh.store_staged()
 

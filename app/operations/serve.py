@@ -49,7 +49,7 @@ def migrate(environ: Mapping[str, str]) -> None:
             sys.exit(f"{poolers.REFUSES} {poolers.REMEDY}")
         sys.exit(
             "The database at DATABASE_URL does not answer, or cannot be brought up to date: "
-            "`flask db upgrade` says why."
+            "`flask doctor` tells more."
         )
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import base64
-import os
 import re
 import secrets
 import sys
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from app.connections import staged_responses
 from app.errors import ConfigurationError
 from app.operations.processes import Server, Servers, end_at_signals, require_free_port
 from app.operations.serve import migrate
@@ -111,11 +111,11 @@ MAIL_FROM=Connect to Katana <app@localhost>
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that nobody but its owner may read."""
-    # Private from its first byte: a chmod afterwards would leave a moment to read it.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+    """Write a file that only its owner can read, whole or not at all. Raises OSError."""
+    try:
+        staged_responses.write_private(path, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _is_sandboxed(environ: Mapping[str, str]) -> bool:

@@ -66,6 +66,22 @@ def test_env_is_written_once_and_for_its_owner_alone(clone: Clone) -> None:
     assert stat.S_IMODE(clone.env.stat().st_mode) == 0o600
 
 
+def test_a_full_disk_leaves_no_part_of_env(clone: Clone) -> None:
+    """One sentence names the file; the next start, with room on the disk, writes it."""
+    fills_up = ("prlimit", "--fsize=100", sys.executable, "-m", "app.operations.start")
+
+    start = subprocess.run(
+        (*fills_up, "--env-only"), cwd=clone.path, capture_output=True, text=True, check=False
+    )
+
+    assert start.returncode == 1
+    assert start.stderr == f"{clone.env}: File too large.\n"
+    assert not list(clone.path.glob(".env*new*"))
+    assert not clone.env.exists()
+    clone.start("--env-only")
+    assert dotenv_values(clone.env)["SECRET_KEY"]
+
+
 def test_every_clone_has_secrets_of_its_own(tmp_path: Path) -> None:
     """No two secrets are alike, within a clone or between two."""
     clones = [Clone(tmp_path / name) for name in ("one", "two")]
