@@ -12,7 +12,7 @@ from app.katana import tracing
 from app.katana.bulkheads import Bulkheads
 from app.katana.client import new_session
 from app.operations import commands, logs
-from app.settings import config
+from app.settings import config, flask_config
 
 
 def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> Flask:
@@ -20,13 +20,13 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
 
     Raises ConfigurationError, which tells everything that is wrong with the settings.
     """
-    settings = config.load(config.read_environment() if environ is None else environ)
+    settings = config.load(environ)
     form = logs.form_for(settings.log_format, settings.katana.redirect_uri)
     logs.set_up(form, settings.log_level)
     tracing.set_up(settings.otlp_endpoint)
 
     app = Flask(__name__, instance_path=str(config.INSTANCE), template_folder="../templates")
-    app.config.from_mapping(config.for_flask(settings))
+    app.config.from_mapping(flask_config.for_flask(settings))
     if settings.proxy_hops:
         hops = settings.proxy_hops
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0, x_prefix=0)  # type: ignore[method-assign]

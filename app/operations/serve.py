@@ -23,13 +23,12 @@ WHERE_FROM = "Set them in the environment or in .env, which `make .env` writes w
 def main() -> NoReturn:
     """Become gunicorn, with gunicorn.conf.py; whatever fails leaves by a sentence and status 1."""
     try:
-        environ = config.read_environment(sandbox=False)
-        settings = config.load(environ)
+        settings = config.load(sandbox=False)
     except ConfigurationError as error:
         sys.exit(f"{error}\n{WHERE_FROM}")
-    if settings.database_url == config.SETTINGS["DATABASE_URL"]:
+    if settings.database_url == config.SQLITE_URL:
         config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
-    migrate(environ)
+    migrate()
     os.chdir(config.ROOT)
     # In this very process: whoever ends it ends gunicorn, and a supervisor's SIGTERM gets there. By
     # its script, which gunicorn names again for a successor (SIGUSR2); started with -m it would
@@ -38,7 +37,7 @@ def main() -> NoReturn:
     os.execv(sys.executable, (sys.executable, str(script), "wsgi:app"))  # noqa: S606
 
 
-def migrate(environ: Mapping[str, str]) -> None:
+def migrate(environ: Mapping[str, str] | None = None) -> None:
     """Bring the database up to date; any number of hosts may do so at once."""
     try:
         with create_app(environ).app_context():

@@ -61,17 +61,19 @@ def write_env(given: Mapping[str, str] = MappingProxyType({})) -> None:
 
 def run() -> None:
     """Serve the app, and the sandbox while there is no client id, until one of them ends."""
-    environ = _environment()
-    settings = config.load(environ)
+    config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
+    if SANDBOX.exists() and not config.has_client_id(ENV, SANDBOX_ENV):
+        write_sandbox_env()
+    settings = config.load(sandbox=SANDBOX.exists())
     app = _app(settings)
-    sandbox = _sandbox(settings) if _is_sandboxed(environ) else None
+    sandbox = _sandbox(settings) if _is_sandboxed(settings) else None
     require_free_port(app)
     # The app comes last and is ended first: a refresh under way still gets the sandbox's answer.
     with Servers() as servers:
         if sandbox:
             require_free_port(sandbox)
             servers.start(sandbox)
-        migrate(environ)
+        migrate()
         servers.start(WORKER)
         servers.start(app)
         servers.wait_for_answers()
@@ -83,14 +85,6 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m app.operations.start", description=__doc__)
     parser.add_argument("--env-only", action="store_true", help="write .env and end")
     return parser.parse_args()
-
-
-def _environment() -> dict[str, str]:
-    config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
-    if SANDBOX.exists() and "KATANA_CLIENT_ID" not in config.read_environment():
-        write_sandbox_env()
-
-    return config.read_environment(sandbox=SANDBOX.exists())
 
 
 def write_sandbox_env() -> None:
@@ -118,8 +112,8 @@ def write_private(path: Path, text: str) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def _is_sandboxed(environ: Mapping[str, str]) -> bool:
-    return environ["KATANA_CLIENT_ID"] == dotenv_values(SANDBOX_ENV).get("KATANA_CLIENT_ID")
+def _is_sandboxed(settings: config.Settings) -> bool:
+    return settings.katana.client_id == dotenv_values(SANDBOX_ENV).get("KATANA_CLIENT_ID")
 
 
 def _sandbox(settings: config.Settings) -> Server:

@@ -1,62 +1,72 @@
-"""Environment in, checked settings out; everything that is wrong is reported at once."""
+"""The settings: what there is, how each is checked, and where the values come from."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import ConfigurationError
-from app.settings import mail_server
+from app.settings import mail_server, parsing
 from app.settings.mail_server import MailServer
-from app.settings.parsing import Reader, TokenKey
+from app.settings.parsing import Fault, TokenKey
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTANCE = ROOT / "instance"
-
-#: Every setting and its default. No secret has one.
-SETTINGS: Mapping[str, str] = {
-    "KATANA_CLIENT_ID": "",
-    "KATANA_CLIENT_SECRET": "",
-    "KATANA_REDIRECT_URI": "",
-    "KATANA_AUTHORIZE_URL": "https://login.katanamrp.com/authorize",
-    "KATANA_ACCESS_TOKEN_URL": "https://login.katanamrp.com/oauth/token",
-    "KATANA_REVOKE_URL": "",
-    "KATANA_API_BASE_URL": "https://api.katanamrp.com/v1",
-    "KATANA_AUDIENCE": "https://api.katanamrp.com",
-    "KATANA_ISSUER": "",
-    "KATANA_PKCE": "on",
-    "KATANA_ROTATION_OVERLAP_SECONDS": "0",
-    "SECRET_KEY": "",
-    "SECRET_KEY_FALLBACKS": "",
-    "TOKEN_ENCRYPTION_KEYS": "",
-    "DATABASE_URL": f"sqlite:///{INSTANCE / 'app.db'}",
-    "TRUSTED_HOSTS": "",
-    "PROXY_HOPS": "0",
-    "GUNICORN_THREADS": "8",
-    "RATELIMIT_STORAGE_URI": "",
-    "LOG_LEVEL": "INFO",
-    "LOG_FORMAT": "",
-    "METRICS_TOKEN": "",
-    "OTEL_EXPORTER_OTLP_ENDPOINT": "",
-    "CELERY_BROKER_URL": "",
-    "SMTP_URL": "",
-    "MAIL_FROM": "",
+SQLITE_URL = f"sqlite:///{INSTANCE / 'app.db'}"
+#: One leak must not open two doors: the value of each stands in none of the others.
+PURPOSES = {
+    "SECRET_KEY": ("KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS"),
+    "METRICS_TOKEN": (
+        *("SECRET_KEY", "SECRET_KEY_FALLBACKS"),
+        *("KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS"),
+    ),
 }
-SECRET_KEY_CHARACTERS = 32
-FORM_BYTES = 64 * 1024
-CALLBACK = "/katana/callback"  # the page that receives Katana's authorization response
-SQLITE_BUSY_SECONDS = 10  # how long one writer waits for another
-POSTGRES_SETTINGS = (
-    "statement_timeout=10000",  # milliseconds
-    "lock_timeout=5000",
-    "timezone=UTC",
-    # Where a database is set to more, whoever comes second to a row gets an error, not a row count.
-    r"default_transaction_isolation=read\ committed",
-)
+OFF = frozenset({"0", "false", "no", "off"})
+#: What belongs on a developer's machine, and the values that turn it off. The last two are on with
+#: any value.
+DEVELOPERS_ONLY: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(("FLASK_DEBUG", "FLASK_TESTING", "TESTING"), OFF),
+    **dict.fromkeys(("AUTHLIB_INSECURE_TRANSPORT", "OAUTHLIB_INSECURE_TRANSPORT"), frozenset()),
+}
+NOTHING: Any = ""  # parsed as any other value
+
+Chosen = Annotated[str, AfterValidator(parsing.chosen)]
+Randoms = Annotated[
+    tuple[Annotated[str, AfterValidator(parsing.random)], ...], BeforeValidator(parsing.words)
+]
+Secret = Annotated[Chosen, AfterValidator(parsing.random)]
+Url = Annotated[str, AfterValidator(parsing.url)]
+Words = Annotated[tuple[str, ...], BeforeValidator(parsing.words)]
+Collector = Annotated[
+    str,
+    Field(pattern=r"^https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?$"),
+    AfterValidator(
+        parsing.needs("opentelemetry.exporter.otlp.proto.http", "requirements-tracing.txt")
+    ),
+]
+Broker = Annotated[
+    str,
+    Field(pattern=r"^(redis|rediss|sentinel|amqp|amqps)://[!-~]+$"),
+    AfterValidator(parsing.needs("celery", "requirements-celery.txt")),
+]
 
 
 @dataclass(frozen=True)
@@ -76,41 +86,161 @@ class KatanaSettings:
     rotation_overlap_seconds: int
 
 
-@dataclass(frozen=True)
-class Settings:
-    """All settings, checked."""
+def _must(do: str, **constraints: Any) -> Any:
+    """A field with a check of pydantic's: what its value must do is told where the check fails."""
+    return Field(description=f"must {do}.", **constraints)
 
-    katana: KatanaSettings
-    secret_key: str = field(repr=False)
-    secret_key_fallbacks: tuple[str, ...] = field(repr=False)
-    token_keys: tuple[TokenKey, ...]
-    database_url: str = field(repr=False)
-    trusted_hosts: tuple[str, ...]
-    proxy_hops: int
-    threads: int
-    ratelimit_storage_uri: str | None = field(repr=False)
-    log_level: str
-    log_format: str | None
-    metrics_token: str | None = field(repr=False)
-    otlp_endpoint: str | None
-    celery_broker_url: str | None = field(repr=False)
-    mail_server: MailServer | None
+
+def _whole(default: int, most: int, **more: Any) -> Any:
+    return _must(f"be a whole number from 0 to {most}", default=default, ge=0, le=most, **more)
+
+
+class Settings(BaseModel):
+    """All settings, checked. Each is read from the variable of its name in capital letters."""
+
+    model_config = ConfigDict(
+        alias_generator=str.upper,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,  # some are made from what is set, and some ask to be set
+    )
+
+    katana_client_id: Chosen
+    katana_client_secret: Chosen
+    katana_redirect_uri: Annotated[str, AfterValidator(parsing.callback)]
+    katana_authorize_url: Url = "https://login.katanamrp.com/authorize"
+    katana_access_token_url: Url = "https://login.katanamrp.com/oauth/token"  # noqa: S105  no secret
+    katana_revoke_url: Url | None = None
+    katana_api_base_url: Url = "https://api.katanamrp.com/v1"
+    katana_audience: Chosen = "https://api.katanamrp.com"
+    katana_issuer: str | None = None
+    katana_pkce: Annotated[Literal["on", "off"], BeforeValidator(str.lower)] = _must(
+        "be on or off", default="on"
+    )
+    katana_rotation_overlap_seconds: int = _whole(0, most=3600)
+    secret_key: Secret
+    secret_key_fallbacks: Randoms = NOTHING
+    token_keys: Annotated[tuple[TokenKey, ...], BeforeValidator(parsing.token_keys)] = Field(
+        NOTHING, alias="TOKEN_ENCRYPTION_KEYS"
+    )
+    database_url: Annotated[str, AfterValidator(parsing.database_url)] = SQLITE_URL
+    trusted_hosts: Words = NOTHING
+    proxy_hops: int = _whole(0, most=10)
+    threads: int = _whole(8, most=1000, alias="GUNICORN_THREADS")
+    ratelimit_storage_uri: Annotated[str, AfterValidator(parsing.store)] | None = None
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)
+    ] = _must("be DEBUG, INFO, WARNING, ERROR or CRITICAL", default="INFO")
+    log_format: Annotated[Literal["json", "text"], BeforeValidator(str.lower)] | None = _must(
+        "be json or text", default=None
+    )
+    metrics_token: Secret | None = None
+    otlp_endpoint: Collector | None = _must(
+        "begin with http:// or https://, and hold no user name or query",
+        default=None,
+        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+    )
+    celery_broker_url: Broker | None = _must(
+        "begin with redis://, rediss://, sentinel://, amqp:// or amqps://", default=None
+    )
+    smtp_url: Annotated[MailServer, BeforeValidator(mail_server.server)] | None = None
+    mail_from: str = ""
+
+    def __repr_args__(self) -> tuple[()]:
+        """No value, since most are secret or hold a password: neither repr() nor str() has one."""
+        return ()
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _or_host_of_redirect_uri(cls, hosts: tuple[str, ...], info: ValidationInfo) -> Any:
+        return hosts or (urlsplit(info.data.get("katana_redirect_uri", "")).hostname or "",)
+
+    @field_validator("mail_from")
+    @classmethod
+    def _needs_an_address(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("smtp_url", "wrong") is not None:
+            mail_server.sender(value)
+        return value
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _tell_every_fault(
+        cls, values: Mapping[str, str], check: ModelWrapValidatorHandler[Self]
+    ) -> Self:
+        known, faults = _given(values), list[str]()
+        try:
+            settings = check(known)
+        except ValidationError as error:
+            faults += cls._sentences(error)
+        faults += _faults_between(known)
+        if faults:  # raised here, where the error of pydantic is no context of it
+            raise ConfigurationError(tuple(dict.fromkeys(faults)))
+
+        return settings
+
+    @classmethod
+    def _sentences(cls, error: ValidationError) -> Iterator[str]:
+        # Where a default is refused, the place is the field's own name.
+        places = {
+            **cls.model_fields,
+            **{str(each.alias): each for each in cls.model_fields.values()},
+        }
+        for detail in error.errors(include_input=False):
+            setting, fault = places[str(detail["loc"][0])], detail.get("ctx", {}).get("error")
+            says = fault if isinstance(fault, Fault) else setting.description
+            yield f"{setting.alias} {'is not set.' if detail['type'] == 'missing' else says}"
+
+    @property
+    def katana(self) -> KatanaSettings:
+        """Who we are to Katana, and where Katana is."""
+        values = {
+            each.name: getattr(self, f"katana_{each.name}") for each in fields(KatanaSettings)
+        }
+        values["api_base_url"] = values["api_base_url"].rstrip("/")
+        return KatanaSettings(**values | {"pkce": self.katana_pkce == "on"})
+
+    @property
+    def mail_server(self) -> MailServer | None:
+        """The mail server; None where SMTP_URL is not set: no mail is sent."""
+        if self.smtp_url is None:
+            return None
+
+        name, address = mail_server.sender(self.mail_from)
+        return replace(self.smtp_url, sender=address, sender_name=name)
 
     @property
     def https(self) -> bool:
         """Whether users reach this app by https, as the redirect URI says."""
-        return urlsplit(self.katana.redirect_uri).scheme == "https"
+        return urlsplit(self.katana_redirect_uri).scheme == "https"
 
 
-def read_environment(
-    environ: Mapping[str, str] = os.environ, root: Path = ROOT, *, sandbox: bool = True
-) -> dict[str, str]:
-    """`environ` over `.env`; while neither has a client id, the sandbox's settings over both.
+#: The name of every setting.
+SETTINGS = tuple(str(field.alias) for field in Settings.model_fields.values())
 
-    Raises ConfigurationError where a file cannot be read. Without `sandbox` none is looked for.
-    """
+
+class FromEnvironment(BaseSettings, Settings):
+    """The same, read by pydantic-settings: a stand-in over the environment over a file."""
+
+    model_config = SettingsConfigDict(
+        case_sensitive=True, enable_decoding=False, env_ignore_empty=True
+    )
+
+    # No settings: they are read to be refused.
+    flask_debug: str = ""
+    flask_testing: str = ""
+    testing: str = ""
+    authlib_insecure_transport: str = ""
+    oauthlib_insecure_transport: str = ""
+
+    def __init__(self, file: Path, stand_in: Mapping[str, Any]) -> None:
+        super().__init__(_env_file=file, **stand_in)
+
+
+@contextmanager
+def _in_sentences() -> Iterator[None]:
     try:
-        return _read_environment(environ, root, sandbox)
+        yield
     except UnicodeDecodeError:
         raise ConfigurationError((".env must be a text file in UTF-8.",)) from None
     except PermissionError as error:
@@ -118,120 +248,53 @@ def read_environment(
         raise ConfigurationError((sentence,)) from None
 
 
-def _read_environment(environ: Mapping[str, str], root: Path, sandbox: bool) -> dict[str, str]:
-    known = _given(dotenv_values(root / ".env")) | _given(environ)
-    if "KATANA_CLIENT_ID" in known or not sandbox:
-        return known
+@_in_sentences()
+def load(
+    environ: Mapping[str, str] | None = None, root: Path = ROOT, *, sandbox: bool = True
+) -> Settings:
+    """The settings in `environ`, or of this process: its environment over `.env`.
 
-    return known | _given(dotenv_values(root / INSTANCE.name / "sandbox.env"))
-
-
-def load(environ: Mapping[str, str]) -> Settings:
-    """The settings in `environ`; an empty value counts as not set.
-
+    While neither has a client id, the sandbox's settings count over both, unless it is left out.
+    An empty value counts as not set.
     Raises ConfigurationError with a sentence for each fault; no sentence repeats a value.
     """
-    reader = Reader({**SETTINGS, **_given(environ)})
-    settings = _settings(reader)
-    reader.refuse_reuse("SECRET_KEY", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")
-    others = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")
-    reader.refuse_reuse("METRICS_TOKEN", *others)
-    if reader.values["KATANA_REDIRECT_URI"].lower().startswith("https:"):
-        reader.refuse_what_developers_use()
-    if reader.faults:
-        raise ConfigurationError(tuple(reader.faults))
+    if environ is not None:
+        return Settings.model_validate(environ)
 
-    return settings
+    stand_in = {}
+    if sandbox and not has_client_id(root / ".env"):
+        stand_in = _given(dotenv_values(root / INSTANCE.name / "sandbox.env"))
+    return FromEnvironment(root / ".env", stand_in)
+
+
+@_in_sentences()
+def has_client_id(*files: Path) -> bool:
+    """Whether the environment or one of these files has the id of a client at Katana.
+
+    Raises ConfigurationError where a file cannot be read.
+    """
+    values = (dict[str, str | None](os.environ), *map(dotenv_values, files))
+    return any("KATANA_CLIENT_ID" in _given(each) for each in values)
 
 
 def with_database(settings: Settings, url: str) -> Settings:
     """`settings` with another DATABASE_URL. Raises ConfigurationError where it is none."""
-    reader = Reader({"DATABASE_URL": url})
-    url = reader.database_url("DATABASE_URL")
-    if reader.faults:
-        raise ConfigurationError(tuple(reader.faults))
-
-    return replace(settings, database_url=url)
-
-
-def for_flask(settings: Settings) -> Mapping[str, Any]:
-    """What Flask and its extensions read by name from `app.config`."""
-    return {
-        "SECRET_KEY": settings.secret_key,
-        "SECRET_KEY_FALLBACKS": list(settings.secret_key_fallbacks),
-        "TRUSTED_HOSTS": list(settings.trusted_hosts),
-        "PROVIDE_AUTOMATIC_OPTIONS": False,  # a page takes the methods that it declares
-        "MAX_CONTENT_LENGTH": FORM_BYTES,
-        "MAX_FORM_MEMORY_SIZE": FORM_BYTES,
-        # By http all ports of a host share their cookies, and many apps call theirs "session". A
-        # `__Host-` cookie belongs to this host alone (RFC 6265bis). Lax, not Strict: the user comes
-        # back from Katana's site and must still be known.
-        "SESSION_COOKIE_NAME": "__Host-session" if settings.https else "katana_session",
-        "SESSION_COOKIE_SECURE": settings.https,
-        "SESSION_COOKIE_HTTPONLY": True,
-        "SESSION_COOKIE_SAMESITE": "Lax",
-        # A form is good for as long as its session, be it signed by an earlier key; the last signs.
-        "WTF_CSRF_SECRET_KEY": [*settings.secret_key_fallbacks, settings.secret_key],
-        "WTF_CSRF_TIME_LIMIT": None,
-        "WTF_CSRF_SSL_STRICT": False,  # `refuse_other_sites` takes more proofs than the Referer
-        "SQLALCHEMY_DATABASE_URI": settings.database_url,
-        "SQLALCHEMY_ENGINE_OPTIONS": _engine_options(settings.database_url),
-    }
-
-
-def _engine_options(database_url: str) -> Mapping[str, Any]:
-    # An error of the database is logged with its statement: without the values in it.
-    if database_url.startswith("sqlite"):
-        return {"hide_parameters": True, "connect_args": {"timeout": SQLITE_BUSY_SECONDS}}
-
-    return {
-        "hide_parameters": True,
-        "pool_size": 10,
-        "max_overflow": 20,
-        "pool_use_lifo": True,  # the one last used needs a check least
-        "connect_args": {
-            "connect_timeout": 5,
-            "options": " ".join(f"-c {setting}" for setting in POSTGRES_SETTINGS),
-            # None, so that a pooler such as pgbouncer may give each transaction another session.
-            "prepare_threshold": None,
-        },
-    }
+    try:
+        return settings.model_copy(update={"database_url": parsing.database_url(url)})
+    except Fault as fault:
+        raise ConfigurationError((f"DATABASE_URL {fault}",)) from None
 
 
 def _given(values: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value.strip() for name, value in values.items() if value and value.strip()}
 
 
-def _settings(read: Reader) -> Settings:
-    redirect_uri = read.url("KATANA_REDIRECT_URI")
-    if redirect_uri and urlsplit(redirect_uri).path != CALLBACK:
-        read.fault("KATANA_REDIRECT_URI", f"must end in {CALLBACK}, here and at Katana.")
-    return Settings(
-        katana=KatanaSettings(
-            client_id=read.required("KATANA_CLIENT_ID"),
-            client_secret=read.required("KATANA_CLIENT_SECRET"),
-            redirect_uri=redirect_uri,
-            authorize_url=read.url("KATANA_AUTHORIZE_URL"),
-            access_token_url=read.url("KATANA_ACCESS_TOKEN_URL"),
-            revoke_url=read.url("KATANA_REVOKE_URL", optional=True) or None,
-            api_base_url=read.url("KATANA_API_BASE_URL").rstrip("/"),
-            audience=read.required("KATANA_AUDIENCE"),
-            issuer=read.optional("KATANA_ISSUER"),
-            pkce=read.switch("KATANA_PKCE"),
-            rotation_overlap_seconds=read.whole("KATANA_ROTATION_OVERLAP_SECONDS", most=3600),
-        ),
-        secret_key=read.secret("SECRET_KEY", characters=SECRET_KEY_CHARACTERS),
-        secret_key_fallbacks=read.secrets("SECRET_KEY_FALLBACKS", characters=SECRET_KEY_CHARACTERS),
-        token_keys=read.token_keys("TOKEN_ENCRYPTION_KEYS"),
-        database_url=read.database_url("DATABASE_URL"),
-        trusted_hosts=read.words("TRUSTED_HOSTS") or (urlsplit(redirect_uri).hostname or "",),
-        proxy_hops=read.whole("PROXY_HOPS", most=10),
-        threads=read.whole("GUNICORN_THREADS", most=1000),
-        ratelimit_storage_uri=read.store("RATELIMIT_STORAGE_URI"),
-        log_level=read.log_level("LOG_LEVEL"),
-        log_format=read.log_format("LOG_FORMAT"),
-        metrics_token=read.optional_secret("METRICS_TOKEN", characters=SECRET_KEY_CHARACTERS),
-        otlp_endpoint=read.collector("OTEL_EXPORTER_OTLP_ENDPOINT"),
-        celery_broker_url=read.broker("CELERY_BROKER_URL"),
-        mail_server=mail_server.read(read),
-    )
+def _faults_between(known: Mapping[str, str]) -> Iterator[str]:
+    for name, others in PURPOSES.items():
+        for other in others:
+            if name in known and known[name] in known.get(other, ""):
+                yield f"{name} is the same as in {other}: make it a secret of its own."
+    if known.get("KATANA_REDIRECT_URI", "").lower().startswith("https:"):
+        for name, off in DEVELOPERS_ONLY.items():
+            if name in known and known[name].lower() not in off:
+                yield f"{name} must not be set when the redirect URI uses https."

@@ -1,12 +1,12 @@
-"""Reads SMTP_URL and MAIL_FROM: the server that takes our mail, and who it is from."""
+"""Parses SMTP_URL and MAIL_FROM: the server that takes our mail, and who it is from."""
 
 import re
 from dataclasses import dataclass, field
 from email.utils import getaddresses
 from enum import StrEnum
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from app.settings.parsing import LOOPBACK_HOSTS, Reader
+from app.settings.parsing import LOOPBACK_HOSTS, Fault
 
 PORTS = {"smtp": 587, "smtps": 465}
 ADDRESS = re.compile(
@@ -35,32 +35,25 @@ class MailServer:
     user: str | None
     password: str | None = field(repr=False)
     #: The address that mail is from, and its name or "".
-    sender: str
-    sender_name: str
+    sender: str = ""
+    sender_name: str = ""
 
 
-def read(reader: Reader) -> MailServer | None:
-    """The mail server; None where SMTP_URL is not set: no mail is sent."""
-    value, sender = reader.optional("SMTP_URL"), reader.values["MAIL_FROM"]
-    if value is None:
-        return None
-
-    url = _url(value)
-    if url is None:
-        reader.fault(
-            "SMTP_URL",
+def server(smtp_url: str) -> MailServer:
+    """The server at `smtp_url`. Who mail is from is said by another setting."""
+    try:
+        url = urlsplit(smtp_url)
+        has_port = url.port != 0
+    except ValueError:
+        url, has_port = urlsplit(""), False
+    host, more = url.hostname, url.path.strip("/") or url.query or url.fragment
+    whole = bool(url.username) == bool(url.password)
+    if not (url.scheme in PORTS and host and has_port and whole and not more):
+        raise Fault(
             "must be smtp://user:password@host:port or smtps://...: in a password write % as %25, "
-            "@ as %40, : as %3A and / as %2F.",
+            "@ as %40, : as %3A and / as %2F."
         )
-    named = getaddresses([sender])
-    if not (sender.isprintable() and len(named) == 1 and ADDRESS.fullmatch(named[0][1])):
-        reader.fault("MAIL_FROM", "must be one e-mail address, since SMTP_URL is set.")
-        return None
 
-    if url is None:
-        return None
-
-    (name, address), host = named[0], url.hostname or ""
     plain = Tls.NONE if host in LOOPBACK_HOSTS else Tls.STARTTLS
     return MailServer(
         host=host,
@@ -68,17 +61,13 @@ def read(reader: Reader) -> MailServer | None:
         tls=Tls.IMPLICIT if url.scheme == "smtps" else plain,
         user=unquote(url.username) if url.username else None,
         password=unquote(url.password) if url.password else None,
-        sender=address,
-        sender_name=name,
     )
 
 
-def _url(value: str) -> SplitResult | None:
-    try:
-        url = urlsplit(value)
-        has_port = url.port != 0
-    except ValueError:
-        return None
-    more = url.path.strip("/") or url.query or url.fragment
-    whole = bool(url.username) == bool(url.password)
-    return url if url.scheme in PORTS and url.hostname and has_port and whole and not more else None
+def sender(mail_from: str) -> tuple[str, str]:
+    """The name and the address in `mail_from`."""
+    named = getaddresses([mail_from])
+    if not (mail_from.isprintable() and len(named) == 1 and ADDRESS.fullmatch(named[0][1])):
+        raise Fault("must be one e-mail address, since SMTP_URL is set.")
+
+    return named[0]

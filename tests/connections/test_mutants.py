@@ -355,14 +355,14 @@ MUTANTS = [
     ),
     Mutant(
         "who comes second to a row gets a row count",
-        "app/settings/config.py",
+        "app/settings/flask_config.py",
         "default_transaction_isolation=read",
         "cursor_tuple_fraction=0.1 -c application_name=read",
         "tests/connections/test_refresh_database.py",
     ),
     Mutant(
         "nothing is kept in a session of the database",
-        "app/settings/config.py",
+        "app/settings/flask_config.py",
         '            "prepare_threshold": None,\n',
         "",
         "tests/connections/test_refresh_database.py",

@@ -247,7 +247,7 @@ def test_what_is_to_be_installed_is_named() -> None:
 
     known = {"app", "flask", "flask_sqlalchemy", "flask_migrate", "sqlalchemy", "werkzeug"}
     optional = {"opentelemetry"}  # imported by tracing.set_up() only
-    names = {"dotenv": "python-dotenv"}
+    names = {"dotenv": "python-dotenv", "pydantic_settings": "pydantic-settings"}
     assert {names.get(name, name) for name in imported - known - optional} == listed
 
 

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from app.settings.config import ROOT, SETTINGS
+from app.settings.config import ROOT, SETTINGS, Settings
 
 #: What the core stands on: settings, database, errors. They import no other part.
 BELOW = {"settings", "database", "errors"}
@@ -60,6 +60,8 @@ TOP_LEVEL = {
     # Where `docker build` and `docker compose` look for them; what they use is in deploy/.
     *("Dockerfile", ".dockerignore", "compose.yaml", "compose.override.yaml", "deploy"),
 }
+
+CONFIG = "app/settings/config.py"
 
 LOCKS = (
     "requirements.txt",
@@ -246,7 +248,7 @@ def test_every_setting_is_in_the_example() -> None:
     example = list(dotenv_values(ROOT / ".env.example"))
 
     assert example == list(SETTINGS), (
-        "SETTINGS in app/settings/config.py and .env.example must list the same names in order: "
+        f"Settings in {CONFIG} and .env.example must list the same names in order: "
         f"{sorted(set(example) ^ set(SETTINGS)) or 'only the order differs'}."
     )
 
@@ -280,7 +282,8 @@ def test_no_secret_has_a_default(name: str) -> None:
     example = dotenv_values(ROOT / ".env.example")[name]
 
     assert not example, f"Leave {name} empty in .env.example."
-    assert not SETTINGS[name], f"Leave {name} empty in app/settings/config.py."
+    (field,) = (field for field in Settings.model_fields.values() if field.alias == name)
+    assert field.is_required() or not field.default, f"Give {name} no default in {CONFIG}."
 
 
 def test_no_file_tells_where_it_was_written() -> None:

@@ -22,7 +22,7 @@ from app.database.engine import keep_private
 from app.errors import ConfigurationError
 from app.operations.commands import require_settings
 from app.operations.commands.progress import progress
-from app.settings import config
+from app.settings import config, flask_config
 
 BATCH = 500
 
@@ -87,7 +87,7 @@ def _failing(sentence: str) -> Iterator[None]:
 @contextmanager
 def _engine_of(to: str) -> Iterator[Engine]:
     try:
-        new = config.for_flask(config.with_database(require_settings.current(), to))
+        new = flask_config.for_flask(config.with_database(require_settings.current(), to))
     except ConfigurationError as error:
         raise click.UsageError(error.faults[0]) from None
     engine = create_engine(new["SQLALCHEMY_DATABASE_URI"], **new["SQLALCHEMY_ENGINE_OPTIONS"])

@@ -152,7 +152,7 @@ def cookies(examined: Examined) -> Iterator[Finding]:
         yield fault(
             "cookies",
             f"Not as they should be: {', '.join(wrong)}.",
-            "Leave them to for_flask() in app/settings/config.py.",
+            "Leave them to for_flask() in app/settings/flask_config.py.",
         )
     else:
         yield ok("cookies", "HttpOnly, SameSite=Lax" + (", Secure, __Host-." if https else "."))

@@ -62,7 +62,7 @@ GUARDS = [
     ),
     Mutant(
         "a form holds 64 KiB",
-        "app/settings/config.py",
+        "app/settings/flask_config.py",
         "FORM_BYTES = 64 * 1024",
         "FORM_BYTES = 16 * 1024 * 1024",
         f"{TESTS}::test_s60_what_is_endless_is_refused_before_it_is_hashed",

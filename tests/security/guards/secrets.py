@@ -5,6 +5,7 @@ from tests.support.mutants import Change, Mutant
 SECRETS = "tests/security/test_secrets.py"
 CALLBACK = "tests/security/test_callback.py"
 CONFIG = "app/settings/config.py"
+SETTINGS = "tests/settings/test_config.py"
 VAULT = "app/connections/vault.py"
 
 TRACED = "tests/katana/test_tracing.py::test_each_request_to_katana_is_a_span_without_a_secret"
@@ -76,16 +77,44 @@ GUARDS = [
     Mutant(
         "a secret serves one purpose",
         CONFIG,
-        '    reader.refuse_reuse("SECRET_KEY", "KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")\n',
+        '    "SECRET_KEY": ("KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS"),\n',
         "",
         f"{SECRETS}::test_s43_s74_wrong_settings_serve_nobody",
     ),
     Mutant(
         "what developers use is not for users",
         CONFIG,
-        "        reader.refuse_what_developers_use()\n",
-        "        pass\n",
+        '    if known.get("KATANA_REDIRECT_URI", "").lower().startswith("https:"):\n',
+        "    if False:\n",
         f"{SECRETS}::test_s43_s74_wrong_settings_serve_nobody",
+    ),
+    Mutant(
+        "an error leads back to no value",
+        CONFIG,
+        "            faults += cls._sentences(error)\n",
+        "            raise ConfigurationError(tuple(cls._sentences(error))) from error\n",
+        f"{SETTINGS}::test_no_error_leads_back_to_a_value",
+    ),
+    Mutant(
+        "settings do not change",
+        CONFIG,
+        "        frozen=True,\n",
+        "",
+        f"{SETTINGS}::test_settings_do_not_change",
+    ),
+    Mutant(
+        "settings do not show a secret",
+        CONFIG,
+        "    def __repr_args__(self)",
+        "    def repr_args(self)",
+        f"{SECRETS}::test_s39_what_holds_a_secret_does_not_show_it",
+    ),
+    Mutant(
+        "given settings are all",
+        CONFIG,
+        "        return Settings.model_validate(environ)\n",
+        '        return FromEnvironment(root / ".env", environ)\n',
+        f"{SETTINGS}::test_given_settings_stand_alone",
     ),
     Mutant(
         "wrong keys serve nobody",

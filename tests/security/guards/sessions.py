@@ -4,7 +4,7 @@ from tests.support.mutants import Mutant
 
 TESTS = "tests/security/test_sessions.py"
 SESSIONS = "app/accounts/sessions.py"
-CONFIG = "app/settings/config.py"
+CONFIG = "app/settings/flask_config.py"
 THIS_ONE = ".where(UserSession.token_hash == _hash_of(token))"
 
 GUARDS = [

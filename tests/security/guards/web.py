@@ -6,7 +6,7 @@ TESTS = "tests/security/test_web.py"
 LEAVING = "tests/connections/test_leaving.py"
 SECURITY = "app/pages/security.py"
 CONNECT = "app/pages/connect.py"
-CONFIG = "app/settings/config.py"
+CONFIG = "app/settings/flask_config.py"
 FACTORY = "app/__init__.py"
 GUNICORN = "gunicorn.conf.py"
 
