@@ -35,11 +35,12 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
     with app.app_context():
         # Only requests are limited: a command holds up no visitor.
         bulkheads = Bulkheads(settings.threads, applies=has_request_context)
-        parts = connections.build(settings, db.db.engine, config.INSTANCE, clock, bulkheads)
+        engine, keys = db.db.engine, settings.token_keys
+        parts = connections.build(settings.katana, keys, engine, config.INSTANCE, clock, bulkheads)
         session = new_session()
         connections.init_app(app, parts)
-        mail.init_app(app, mail.build(settings, db.db.engine, clock))
-        sync.init_app(app, sync.build(settings, db.db.engine, session, parts, clock))
+        mail.init_app(app, mail.build(settings, engine, clock))
+        sync.init_app(app, sync.build(settings, engine, session, parts, clock))
     pages.init_app(app, settings, session)
     commands.init_app(app, settings)
     return app

@@ -36,6 +36,7 @@ database connection of its own, so it does not touch a transaction of the caller
 Nothing in this package uses Flask's request or session, URLs of this app, or HTML.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,10 +54,10 @@ from app.connections.lifecycle import Lifecycle
 from app.connections.refresh import Refresh
 from app.connections.staged_responses import StagedResponses
 from app.connections.vault import Vault
+from app.credentials import KatanaSettings, TokenKey
 from app.database.clock import Clock, SystemClock
 from app.katana.bulkheads import UNLIMITED, Bulkheads
 from app.katana.oauth import KatanaLogin
-from app.settings.config import Settings
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Connections:
 
 
 def build(
-    settings: Settings,
+    katana: KatanaSettings,
+    token_keys: Sequence[TokenKey],
     engine: Engine,
     folder: Path,
     clock: Clock | None = None,
@@ -90,12 +92,12 @@ def build(
 ) -> Connections:
     """Build the services on `engine`. `folder` is where responses are staged."""
     clock = clock or SystemClock()
-    login, vault = KatanaLogin(settings.katana), Vault(settings.token_keys)
-    leases = Leases(engine, clock, lease_seconds(settings.katana.rotation_overlap_seconds))
+    login, vault = KatanaLogin(katana), Vault(token_keys)
+    leases = Leases(engine, clock, lease_seconds(katana.rotation_overlap_seconds))
     breaker = RefusalBreaker(engine, clock)
     idle, sealed = Idle(engine, clock), SealedTokens(engine)
     overview = Overview(engine, clock)
-    staged = StagedResponses(folder, settings.database_url)
+    staged = StagedResponses(folder, engine.url.render_as_string(hide_password=False))
     refresh = Refresh(leases, breaker, login, vault, clock, staged, bulkheads)
     return Connections(
         login=login,

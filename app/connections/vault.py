@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from app.credentials import TokenKey
 from app.errors import SealBroken
-from app.settings.parsing import TokenKey
 
 FORMAT = 1
 NONCE_BYTES = 12

@@ -18,6 +18,7 @@ from authlib.common.security import generate_token
 from authlib.integrations.requests_client import OAuth2Session
 from requests import Response
 
+from app.credentials import KatanaSettings
 from app.errors import (
     AnswerLost,
     ClientRefused,
@@ -29,7 +30,6 @@ from app.errors import (
 )
 from app.katana import retry_after
 from app.katana.transport import NeverSent, NoAnswer, harden
-from app.settings.config import KatanaSettings
 
 SCOPE = "offline_access"
 RESPONSE_SECONDS = 10.0  # from sending the request to the last byte of the response

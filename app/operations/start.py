@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from app.connections import staged_responses
+from app.credentials import KEY_BYTES
 from app.errors import ConfigurationError
 from app.operations.processes import Server, Servers, end_at_signals, require_free_port
 from app.operations.serve import migrate
@@ -50,7 +51,7 @@ def write_env(given: Mapping[str, str] = MappingProxyType({})) -> None:
     if ENV.exists():
         return
 
-    key = base64.urlsafe_b64encode(secrets.token_bytes(parsing.KEY_BYTES)).decode()
+    key = base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
     text = (config.ROOT / ".env.example").read_text()
     fresh = {"SECRET_KEY": secrets.token_hex(32), "TOKEN_ENCRYPTION_KEYS": f"k1:{key}"}
     for name, value in {**fresh, **given}.items():

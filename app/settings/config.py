@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -23,10 +23,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.credentials import KatanaSettings, TokenKey
 from app.errors import ConfigurationError
 from app.settings import mail_server, parsing
 from app.settings.mail_server import MailServer
-from app.settings.parsing import Fault, TokenKey
+from app.settings.parsing import Fault
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTANCE = ROOT / "instance"
@@ -69,23 +70,6 @@ Broker = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class KatanaSettings:
-    """Who we are to Katana, and where Katana is."""
-
-    client_id: str
-    client_secret: str = field(repr=False)
-    redirect_uri: str
-    authorize_url: str
-    access_token_url: str
-    revoke_url: str | None
-    api_base_url: str
-    audience: str
-    issuer: str | None
-    pkce: bool
-    rotation_overlap_seconds: int
-
-
 def _must(do: str, **constraints: Any) -> Any:
     """A field with a check of pydantic's: what its value must do is told where the check fails."""
     return Field(description=f"must {do}.", **constraints)
@@ -109,11 +93,11 @@ class Settings(BaseModel):
     katana_client_id: Chosen
     katana_client_secret: Chosen
     katana_redirect_uri: Annotated[str, AfterValidator(parsing.callback)]
-    katana_authorize_url: Url = "https://login.katanamrp.com/authorize"
-    katana_access_token_url: Url = "https://login.katanamrp.com/oauth/token"  # noqa: S105  no secret
+    katana_authorize_url: Url = KatanaSettings.authorize_url
+    katana_access_token_url: Url = KatanaSettings.access_token_url
     katana_revoke_url: Url | None = None
-    katana_api_base_url: Url = "https://api.katanamrp.com/v1"
-    katana_audience: Chosen = "https://api.katanamrp.com"
+    katana_api_base_url: Url = KatanaSettings.api_base_url
+    katana_audience: Chosen = KatanaSettings.audience
     katana_issuer: str | None = None
     katana_pkce: Annotated[Literal["on", "off"], BeforeValidator(str.lower)] = _must(
         "be on or off", default="on"

@@ -4,7 +4,6 @@ import base64
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -13,9 +12,10 @@ from limits.storage import Storage, storage_from_string
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.credentials import KEY_BYTES, TokenKey
+
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 CALLBACK = "/katana/callback"  # the page that receives Katana's authorization response
-KEY_BYTES = 32
 SECRET_CHARACTERS = 32
 STORE_SECONDS = 2  # for the store of the limits to answer
 # How a value begins that somebody was meant to replace. A random secret begins so by no chance that
@@ -25,14 +25,6 @@ PLACEHOLDER = re.compile(r"change.?me|your[-_. ]|placeholder|<|\.\.\.|x+$", re.I
 
 class Fault(ValueError):
     """What is wrong with a setting, to be read after its name. It never holds the value."""
-
-
-@dataclass(frozen=True)
-class TokenKey:
-    """A key that seals tokens, and its name."""
-
-    kid: str
-    key: bytes = field(repr=False)
 
 
 def chosen(value: str) -> str:

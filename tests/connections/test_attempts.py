@@ -22,6 +22,7 @@ from app.connections.attempts import (
 )
 from app.connections.models import ConnectAttempt
 from app.connections.vault import Vault
+from app.credentials import TokenKey
 from app.database.clock import Clock, SystemClock
 from app.database.db import db
 from app.errors import (
@@ -32,7 +33,6 @@ from app.errors import (
     ExchangeUnderWay,
     SealBroken,
 )
-from app.settings.parsing import TokenKey
 from tests.support.clocks import HeldClock
 
 THREADS = 20

@@ -17,8 +17,8 @@ from app.connections.lease_statements import LONGEST_LEASE_SECONDS
 from app.connections.models import Connection, Reason, Status
 from app.connections.refresh import MAX_SENDS
 from app.connections.vault import Vault
+from app.credentials import TokenKey
 from app.database.db import db
-from app.settings.parsing import TokenKey
 from tests.support.clocks import HeldClock
 from tests.support.commands import Ended, ended, flask, on_a_terminal, run
 from tests.support.connected import Connected, MakeConnected

@@ -7,9 +7,9 @@ from app import connections
 from app.connections.fleet.key_rotation import BATCH, KeyRotation, SealedTokens
 from app.connections.models import EventKind
 from app.connections.vault import AssociatedData, Vault, sealed_by
+from app.credentials import TokenKey
 from app.database.db import db
 from app.settings.config import load
-from app.settings.parsing import TokenKey
 from tests.conftest import MakeApp
 from tests.support.clocks import HeldClock
 from tests.support.commands import ended, flask, on_a_terminal, run

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.connections.vault import FORMAT, AssociatedData, Vault, sealed_by
+from app.credentials import TokenKey
 from app.errors import SealBroken
-from app.settings.parsing import TokenKey
 
 CANARY = "canary-3f1c9b"
 OLD = TokenKey("k1", bytes(range(32)))

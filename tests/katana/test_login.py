@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.credentials import KatanaSettings
 from app.errors import (
     AnswerLost,
     ClientRefused,
@@ -33,7 +34,7 @@ from app.katana.oauth import (
     KatanaLogin,
     new_code_verifier,
 )
-from app.settings.config import KatanaSettings, load
+from app.settings.config import load
 from tests.support.wire import Heard, Peer, Wire, answer, answering, wire
 
 CODE = "canary-code-71"

@@ -19,6 +19,7 @@ from sqlalchemy import text, update
 from app.connections.circuit_breaker import REFUSALS
 from app.connections.models import Connection
 from app.connections.vault import Vault
+from app.credentials import TokenKey
 from app.database.db import Model, db
 from app.operations import doctor
 from app.operations.doctor import in_time
@@ -26,7 +27,7 @@ from app.operations.doctor.database import NETWORK_DISKS, filesystem
 from app.operations.doctor.environment import CERTIFICATES, PROXIES
 from app.operations.doctor.findings import Finding, Level, ok
 from app.operations.doctor_echo import HEADER, proof
-from app.settings.parsing import LOOPBACK_HOSTS, TokenKey
+from app.settings.parsing import LOOPBACK_HOSTS
 from tests.conftest import MakeApp
 from tests.support.clones import Clone
 from tests.support.commands import ended, flask, run

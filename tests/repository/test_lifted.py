@@ -32,7 +32,7 @@ pytestmark = pytest.mark.sandbox
 
 BAKERY = ROOT / "tests" / "repository" / "lifted" / "bakery"
 PAGE = (ROOT / "docs" / "into-your-app.md").read_text()
-LIFTED = ("connections", "katana", "database", "settings", "errors.py")
+LIFTED = ("connections", "katana", "database", "credentials.py", "errors.py")
 AT_ONCE = 16
 STAGE = """
 import uuid
@@ -88,7 +88,7 @@ class Bakery:
         self.run("bash", "-e", script=blocks("sh")[0])
 
     def write_the_files(self) -> None:
-        """Steps 2 to 4: each block goes to the file that its first line names."""
+        """Steps 2 to 5: each block goes to the file that its first line names."""
         for block in blocks("python"):
             where, _, code = block.partition("\n")
             (name,) = re.findall(r"[\w/]+\.py", where)
@@ -98,12 +98,12 @@ class Bakery:
             (self.folder / name).write_text(code)
 
     def migrate(self) -> str:
-        """Step 5."""
+        """Step 6."""
         return self.run("bash", "-e", script=blocks("sh")[1])
 
     @contextmanager
     def served(self, listener: socket.socket) -> Iterator[None]:
-        """Step 6: the command of the page, on a socket that is already listening."""
+        """Step 7: the command of the page, on a socket that is already listening."""
         command = blocks("sh")[2].split()
         log_file = self.folder / "log"
         with log_file.open("wb") as log:
@@ -239,7 +239,7 @@ def test_the_bakery_is_small_and_is_not_ours() -> None:
 def test_what_is_to_be_installed_is_named() -> None:
     """The packages that the page lists are those that the lifted files import."""
     paths = [path for part in LIFTED for path in sorted((ROOT / "app" / part).rglob("*.py"))]
-    paths = [*paths, ROOT / "app" / "errors.py"]
+    paths += [ROOT / "app" / part for part in LIFTED if part.endswith(".py")]
     source = "\n".join(path.read_text() for path in paths)
     imported = set(re.findall(r"(?m)^\s*(?:from|import) (\w+)", source)) - sys.stdlib_module_names
 
@@ -247,8 +247,7 @@ def test_what_is_to_be_installed_is_named() -> None:
 
     known = {"app", "flask", "flask_sqlalchemy", "flask_migrate", "sqlalchemy", "werkzeug"}
     optional = {"opentelemetry"}  # imported by tracing.set_up() only
-    names = {"dotenv": "python-dotenv", "pydantic_settings": "pydantic-settings"}
-    assert {names.get(name, name) for name in imported - known - optional} == listed
+    assert imported - known - optional == listed
 
 
 def test_the_bakery_connects_renews_and_disconnects(
@@ -282,7 +281,7 @@ def test_the_bakery_connects_renews_and_disconnects(
 def test_the_bakery_keeps_alive_what_nobody_uses(
     bakery: Bakery, baker: WireBrowser, sandbox: Sandbox
 ) -> None:
-    """Step 7 leaves alone what was refreshed lately, and refreshes what was not."""
+    """Step 8 leaves alone what was refreshed lately, and refreshes what was not."""
     connect(baker, sandbox)
     (command,) = blocks("sh")[3].splitlines()
     assert command.endswith(" 7")

@@ -21,16 +21,18 @@ from packaging.version import Version
 
 from app.settings.config import ROOT, SETTINGS, Settings
 
-#: What the core stands on: settings, database, errors. They import no other part.
-BELOW = {"settings", "database", "errors"}
+#: What the core stands on. It does without settings/, so that it can be lifted into another app.
+BELOW_CORE = {"credentials", "database", "errors"}
+BELOW = {"settings"} | BELOW_CORE
 #: Which parts of the app each part may import. create_app() joins them all.
 MAY_IMPORT = {
     "errors": set(),
-    "settings": {"errors"},
+    "credentials": set(),
+    "settings": {"credentials", "errors"},
     "database": {"errors"},
     # The core: imports nothing of the example around it.
-    "katana": BELOW,
-    "connections": {"katana"} | BELOW,
+    "katana": BELOW_CORE,
+    "connections": {"katana"} | BELOW_CORE,
     # The example that a fork replaces, and what runs it.
     "accounts": BELOW,
     "sync": {"connections", "katana"} | BELOW,

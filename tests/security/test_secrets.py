@@ -35,13 +35,13 @@ from app.connections.attempts import Attempt
 from app.connections.fleet.key_rotation import SealedValue
 from app.connections.models import Connection
 from app.connections.vault import Vault
+from app.credentials import TokenKey
 from app.database.clock import SystemClock
 from app.database.db import Model, db
 from app.errors import ConfigurationError
 from app.katana.oauth import Grant
 from app.pages.callback_parameters import KatanaAnswer
-from app.settings.config import ROOT, SETTINGS, load
-from app.settings.parsing import TokenKey
+from app.settings.config import ROOT, SETTINGS, Settings, load
 from tests.conftest import MakeApp
 from tests.support.actors import ClientBrowser, Maker, WireBrowser
 from tests.support.clocks import HeldClock
@@ -285,6 +285,14 @@ ENVIRON = {
     "RATELIMIT_STORAGE_URI": f"memory://:{CANARY}@host",
 }
 PLACE = sealed_grant.access_token_aad(uuid4(), 1)
+
+
+def built(settings: Settings) -> connections.Connections:
+    """The core with these settings."""
+    engine = create_engine("sqlite://")
+    return connections.build(settings.katana, settings.token_keys, engine, Path())
+
+
 HOLDERS = {
     "settings": lambda: load(ENVIRON),
     "Katana's settings": lambda: load(ENVIRON).katana,
@@ -295,7 +303,7 @@ HOLDERS = {
     "vault": lambda: Vault(load(ENVIRON).token_keys),
     "sealed value": lambda: SealedValue(uuid4(), PLACE, CANARY.encode()),
     "row": lambda: Connection(sealed_access_token=CANARY.encode(), scope="offline_access"),
-    "parts": lambda: connections.build(load(ENVIRON), create_engine("sqlite://"), Path()),
+    "parts": lambda: built(load(ENVIRON)),
 }
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from app.credentials import KEY_BYTES, TokenKey
 from app.errors import ConfigurationError
 from app.settings.config import ROOT, SETTINGS, Settings, load
 from app.settings.flask_config import for_flask
 from app.settings.mail_server import Tls
-from app.settings.parsing import KEY_BYTES, SECRET_CHARACTERS, TokenKey
+from app.settings.parsing import SECRET_CHARACTERS
 
 CANARY = "canary"  # part of every wrong value below: no message may repeat one
 KEY = bytes(range(KEY_BYTES))

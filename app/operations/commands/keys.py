@@ -12,9 +12,9 @@ from flask.cli import AppGroup
 
 from app import connections as parts
 from app.connections.fleet.key_rotation import KeyInUse
+from app.credentials import KEY_BYTES
 from app.operations.commands import require_settings
 from app.operations.commands.progress import progress
-from app.settings.parsing import KEY_BYTES
 
 logger = logging.getLogger(__name__)
 
