@@ -39,12 +39,13 @@ import uuid
 from types import SimpleNamespace
 from bakery import create_app
 from bakery.connections import current
+from bakery.connections.sealed_grant import SealedGrant
 app = create_app()
 with app.app_context():
     lease = SimpleNamespace(
         connection_id=uuid.uuid4(), user_id=uuid.uuid4(), generation=1, owner="o", fence=1
     )
-    current().staged.stage(lease, {})
+    current().staged.stage(lease, SealedGrant(None, None, None, 0, 0))
     (staged,) = current().staged.waiting()
     assert staged.user_id == lease.user_id
 """
