@@ -8,6 +8,7 @@ receivers.py   where a webhook's deliveries arrive
 servers.py     real servers on real sockets
 rig.py         app and Katana shared by a module's tests, which sweep them for secrets
 mutants.py     a guard taken out, to see a test notice
+patterns.py    a guard found in the code, whatever its layout and names are
 locks.py       a database that somebody else is writing to
 routes.py      the pages that there are
 statements.py  what the database is asked
