@@ -8,6 +8,9 @@ from textwrap import indent
 
 import pytest
 
+from app.settings.config import ROOT
+from tests.connections.test_mutants import MUTANTS
+from tests.support.mutants import Mutant
 from tests.support.patterns import find, replaced
 
 CODE = '''
@@ -248,3 +251,56 @@ def test_a_name_that_only_the_new_text_has_is_known(folder: Path) -> None:
 
     assert not place.unknown("found = len(columns)\nself.release(found)")
     assert place.unknown("self.release(answer)") == {"answer"}
+
+
+def test_new_names_hide_no_guard(tmp_path: Path) -> None:
+    """In the code of the connections, all local variables get new names at once."""
+    package = "app/connections"
+    guards = [mutant for mutant in MUTANTS if mutant.where.partition("::")[0] == package]
+    for file in (ROOT / package).glob("*.py"):
+        tree = ast.parse(file.read_text())
+        for copy in ("before", "after"):
+            (tmp_path / copy / package).mkdir(parents=True, exist_ok=True)
+            (tmp_path / copy / package / file.name).write_text(ast.unparse(tree))
+            rename_variables(tree)
+
+    moved = [
+        mutant.guard
+        for mutant in guards
+        if spot(tmp_path / "before", mutant) != spot(tmp_path / "after", mutant)
+    ]
+
+    assert len(guards) > 40
+    assert not moved
+
+
+def spot(root: Path, mutant: Mutant) -> tuple[object, ...]:
+    """Where a guard is, for comparison."""
+    place = find(root, mutant.where, mutant.old, mutant.new)
+    parent = place.spot.parent
+    line = getattr(parent, "lineno", None)
+    return place.file.name, place.spot.function, place.spot.field, place.spot.start, line
+
+
+def rename_variables(tree: ast.Module) -> None:
+    """Give each variable of a function a new name."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            variables = [
+                node for node in ast.walk(function) if isinstance(node, ast.Name | ast.arg)
+            ]
+            local = {
+                name
+                for node in variables
+                if not isinstance(getattr(node, "ctx", None), ast.Load)
+                and (name := name_of(node)) != "self"
+                and not name.endswith("_now")
+            }
+            for node in variables:
+                if name_of(node) in local:
+                    field = "id" if isinstance(node, ast.Name) else "arg"
+                    setattr(node, field, f"{name_of(node)}_now")
+
+
+def name_of(node: ast.Name | ast.arg) -> str:
+    return node.id if isinstance(node, ast.Name) else node.arg

@@ -20,7 +20,7 @@ REPLACED = {
     *("app/accounts/views.py", "app/accounts/forms.py", "app/accounts/passwords.py"),
     *("templates/sign_in.html", "templates/sign_up.html"),
 }
-KEPT = [mutant for mutant in GUARDS if mutant.file not in REPLACED]
+KEPT = [mutant for mutant in GUARDS if mutant.changes[0].path not in REPLACED]
 
 
 def names_in(path: Path) -> set[str]:
@@ -70,8 +70,8 @@ def test_what_loses_no_guard_is_noticed_by_nobody(new: str, tmp_path: Path) -> N
     """A test that passes has noticed nothing, nor has one that could not begin."""
     name = "test_s42_without_a_database_the_keys_are_not_judged"
     test = f"tests/security/test_secrets.py::{name}"
-    begun = "    apps: list[Flask] = []\n"
-    mutant = Mutant("none", "tests/conftest.py", begun, f"{begun}    {new}\n", test)
+    begun = "apps: list[Flask] = []"
+    mutant = Mutant("none", "tests/conftest.py", begun, f"{begun}\n{new}", test)
 
     with pytest.raises(AssertionError, match="did not notice"):
         assert_noticed(mutant, tmp_path / "tree")

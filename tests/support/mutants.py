@@ -12,27 +12,36 @@ import pytest
 
 from app.settings.config import ROOT
 from tests.support.clones import LEFT_OUT
+from tests.support.patterns import Place, find, replaced
 
 
 @dataclass(frozen=True)
 class Change:
-    """`old` becomes `new` in `file`."""
+    """`old` becomes `new` in `where`: a file or a folder, with `::function` if need be.
 
-    file: str
+    Python code is found by its syntax tree (`patterns.py`), any other text as it is written.
+    """
+
+    where: str
     old: str
     new: str
+
+    @property
+    def path(self) -> str:
+        """The file or folder."""
+        return self.where.partition("::")[0]
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """`old` becomes `new` in `file`; each of `tests` must fail, or one test of a whole file.
+    """`old` becomes `new` in `where`; each of `tests` must fail, or one test of a whole file.
 
     Where something is guarded twice, the second guard is taken out by `also`. Where `by_sweep` is
     set, the tests pass, and it is the sweep after them that must fail.
     """
 
     guard: str
-    file: str
+    where: str
     old: str
     new: str
     tests: str | tuple[str, ...]
@@ -42,7 +51,7 @@ class Mutant:
     @property
     def changes(self) -> tuple[Change, ...]:
         """All that is changed."""
-        return (Change(self.file, self.old, self.new), *self.also)
+        return (Change(self.where, self.old, self.new), *self.also)
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -72,9 +81,31 @@ def notice_test(mutants: Sequence[Mutant]) -> Callable[[Mutant, Path], None]:
 
 
 def assert_in_place(mutant: Mutant) -> None:
-    """Fail where the guard does not stand in its file, or more than once."""
-    found = [(ROOT / change.file).read_text().count(change.old) for change in mutant.changes]
-    assert set(found) == {1}, "the guard is not where the list says: bring it up to date"
+    """Fail where the guard is not in the code, or more than once."""
+    for change in mutant.changes:
+        found = _found(ROOT, change)
+        unknown = found.unknown(change.new) if isinstance(found, Place) else set()
+        elsewhere = " ".join(other.new for other in mutant.changes if other != change)
+        unknown = {name for name in unknown if name not in elsewhere}
+        assert not unknown, f"nothing in {change.where} is called {', '.join(unknown)} any more"
+
+
+def _found(root: Path, change: Change) -> Place | Path:
+    """Where the change is to be made: a place in Python code, or a file of other text."""
+    file = root / change.path
+    if file.is_dir() or file.suffix == ".py":
+        return find(root, change.where, change.old, change.new)
+    times = file.read_text().count(change.old)
+    assert times == 1, f"{change.where} has this {times} times, not once:\n{change.old}"
+    return file
+
+
+def _make(root: Path, change: Change) -> None:
+    found = _found(root, change)
+    if isinstance(found, Place):
+        found.file.write_text(replaced(found, change.new))
+    else:
+        found.write_text(found.read_text().replace(change.old, change.new))
 
 
 def assert_noticed(mutant: Mutant, tree: Path) -> None:
@@ -85,8 +116,7 @@ def assert_noticed(mutant: Mutant, tree: Path) -> None:
     shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
     assert_in_place(mutant)
     for change in mutant.changes:
-        file = tree / change.file
-        file.write_text(file.read_text().replace(change.old, change.new))
+        _make(tree, change)
     report = tree / "report.xml"
     options = ["-q", "-p", "no:cacheprovider", "-m", "slow or not slow", f"--junit-xml={report}"]
     options += ["-x"] if len(mutant.named) == 1 else []

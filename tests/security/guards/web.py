@@ -1,49 +1,47 @@
 """Pages and the server below them: what keeps S-66 to S-82, and which tests notice."""
 
-from tests.support.mutants import Mutant
+from tests.support.mutants import Change, Mutant
 
 TESTS = "tests/security/test_web.py"
 LEAVING = "tests/connections/test_leaving.py"
 SECURITY = "app/pages/security.py"
-CONNECT = "app/pages/connect.py"
-CONFIG = "app/settings/flask_config.py"
 FACTORY = "app/__init__.py"
 GUNICORN = "gunicorn.conf.py"
 
 GUARDS = [
     Mutant(
         "a form has its token",
-        SECURITY,
-        "    csrf.init_app(app)\n",
-        '    app.config["WTF_CSRF_CHECK_DEFAULT"] = False\n    csrf.init_app(app)\n',
+        "app/pages",
+        "csrf.init_app(app)",
+        'app.config["WTF_CSRF_CHECK_DEFAULT"] = False\ncsrf.init_app(app)',
         f"{TESTS}::test_s66_a_form_is_taken_with_its_own_token_only",
     ),
     Mutant(
         "a form is of this site",
         SECURITY,
-        "    app.before_request(refuse_other_sites)\n",
+        "app.before_request(refuse_other_sites)",
         "",
         f"{TESTS}::test_s66_a_form_on_another_site_is_refused",
     ),
     Mutant(
         "a form is of this site in older browsers",
-        SECURITY,
+        "app/pages",
         'origin.partition("://")[2] == request.host',
         "True",
         f"{TESTS}::test_s66_a_form_on_another_site_is_refused",
     ),
     Mutant(
         "a page reaches no other site",
-        SECURITY,
-        "        \"default-src 'none'\",\n",
+        "app/pages",
+        "\"default-src 'none'\"",
         "",
         f"{TESTS}::test_s67_a_page_reaches_katana_and_no_other_site",
     ),
     Mutant(
         "no script in a page runs",
-        SECURITY,
-        "script-src 'self'",
-        "script-src 'self' 'unsafe-inline'",
+        "app/pages",
+        "\"script-src 'self'\"",
+        "\"script-src 'self' 'unsafe-inline'\"",
         (
             f"{TESTS}::test_s70_every_answer_is_guarded",
             f"{TESTS}::test_s67_a_page_reaches_katana_and_no_other_site",
@@ -51,14 +49,14 @@ GUARDS = [
     ),
     Mutant(
         "a form reaches Katana",
-        SECURITY,
-        "form-action 'self' {_origin(settings.katana.authorize_url)}",
-        "form-action 'self'",
+        "app/pages",
+        "f\"form-action 'self' {_origin(settings.katana.authorize_url)}\"",
+        "f\"form-action 'self'\"",
         f"{TESTS}::test_s70_every_answer_is_guarded",
     ),
     Mutant(
         "the button follows a login that moved",
-        CONNECT,
+        "app/pages",
         'if request.headers.get("Sec-Fetch-Mode") == "navigate":',
         "if False:",
         (
@@ -68,56 +66,57 @@ GUARDS = [
     ),
     Mutant(
         "clients that do not navigate are redirected",
-        CONNECT,
+        "app/pages",
         'if request.headers.get("Sec-Fetch-Mode") == "navigate":',
         "if True:",
         f"{LEAVING}::test_what_does_not_navigate_is_redirected",
     ),
     Mutant(
         "an answer has its headers",
-        SECURITY,
-        "    app.after_request(_headers(settings))\n",
+        "app/pages",
+        "app.after_request(_headers(settings))",
         "",
         f"{TESTS}::test_s70_every_answer_is_guarded",
     ),
     Mutant(
         "no site frames a page",
-        SECURITY,
-        "frame-ancestors 'none'",
-        "frame-ancestors *",
+        "app/pages",
+        "\"frame-ancestors 'none'\"",
+        '"frame-ancestors *"',
         f"{TESTS}::test_s71_no_other_site_can_frame_a_page",
     ),
     Mutant(
         "a host is one of ours",
-        CONFIG,
-        '        "TRUSTED_HOSTS": list(settings.trusted_hosts),\n',
+        "app/settings",
+        '"TRUSTED_HOSTS": list(settings.trusted_hosts)',
         "",
         f"{TESTS}::test_s72_another_host_is_not_answered",
     ),
     Mutant(
         "a proxy is one of ours",
         FACTORY,
-        "    if settings.proxy_hops:\n        hops = settings.proxy_hops",
-        "    if True:\n        hops = settings.proxy_hops or 1",
+        "if settings.proxy_hops:",
+        "if True:",
         (
             f"{TESTS}::test_s73_without_a_proxy_nobody_speaks_for_one",
             f"{TESTS}::test_s73_an_address_that_is_made_up_evades_no_limit",
         ),
+        also=(Change(FACTORY, "hops = settings.proxy_hops", "hops = settings.proxy_hops or 1"),),
     ),
     Mutant(
         "there is no debugger",
         "wsgi.py",
-        "        start_up.check(app)\n",
-        "        start_up.check(app)\n"
-        "    from werkzeug.debug import DebuggedApplication\n"
+        "app = create_app()",
+        "from werkzeug.debug import DebuggedApplication\n"
         "\n"
-        "    app.wsgi_app = DebuggedApplication(app.wsgi_app, evalex=True)\n",
+        "app = create_app()\n"
+        "app.wsgi_app = DebuggedApplication(app.wsgi_app, evalex=True)",
         f"{TESTS}::test_s74_there_is_no_debugger",
     ),
     Mutant(
         "what is sent to a page has its limit",
-        CONFIG,
-        '        "MAX_CONTENT_LENGTH": FORM_BYTES,\n',
+        "app/settings",
+        '"MAX_CONTENT_LENGTH": FORM_BYTES',
         "",
         f"{TESTS}::test_s75_a_large_body_is_refused_unread",
     ),
@@ -131,13 +130,13 @@ GUARDS = [
     Mutant(
         "who sends slowly holds a thread, not a worker",
         GUNICORN,
-        '"GUNICORN_THREADS", "8"',
-        '"GUNICORN_THREADS", "1"',
+        '_environ.get("GUNICORN_THREADS", "8")',
+        '_environ.get("GUNICORN_THREADS", "1")',
         f"{TESTS}::test_s75_who_sends_slowly_keeps_nobody_else_waiting",
     ),
     Mutant(
         "a page takes no other method",
-        CONFIG,
+        "app/settings",
         '"PROVIDE_AUTOMATIC_OPTIONS": False',
         '"PROVIDE_AUTOMATIC_OPTIONS": True',
         f"{TESTS}::test_s76_a_page_takes_the_methods_that_it_declares",
@@ -145,23 +144,23 @@ GUARDS = [
     Mutant(
         "files come from one folder",
         FACTORY,
-        'template_folder="../templates")',
-        'template_folder="../templates", static_folder="..", static_url_path="")',
+        'template_folder="../templates"',
+        'template_folder="../templates", static_folder="..", static_url_path=""',
         f"{TESTS}::test_s77_nothing_but_the_pages_is_served",
     ),
     Mutant(
         "health has no details",
-        "app/operations/health.py",
-        "if doctor_echo.is_proof(\n"
-        '        request.headers.get(doctor_echo.HEADER), current_app.config["SECRET_KEY"]\n    ):',
+        "app/operations",
+        "if doctor_echo.is_proof(request.headers.get(doctor_echo.HEADER), "
+        'current_app.config["SECRET_KEY"]):',
         "if True:",
         f"{TESTS}::test_s77_health_has_no_details",
     ),
     Mutant(
         "a doubtful header is refused",
         GUNICORN,
-        'forwarded_allow_ips = ""\n',
-        'forwarded_allow_ips = ""\nstrip_header_spaces = True\n',
+        'forwarded_allow_ips = ""',
+        'forwarded_allow_ips = ""\nstrip_header_spaces = True',
         f"{TESTS}::test_s78_what_two_servers_could_read_differently_is_refused",
     ),
     Mutant(
@@ -180,48 +179,48 @@ GUARDS = [
     ),
     Mutant(
         "a SQLite file is its owner's alone",
-        "app/database/engine.py",
-        "    keep_private(engine)\n",
+        "app/database",
+        "keep_private(engine)",
         "",
         f"{TESTS}::test_s79_a_sqlite_file_is_its_owners_alone",
     ),
     Mutant(
         "what happens to a connection is told",
-        "app/connections/history.py",
-        '    logger.log(level, "%s", event, extra=_fields(event))\n',
+        "app/connections",
+        'logger.log(level, "%s", event, extra=_fields(event))',
         "",
         f"{TESTS}::test_s80_what_matters_is_told_and_nothing_forges_a_line",
     ),
     Mutant(
         "a connect is told",
-        "app/connections/lifecycle.py",
-        "        history.announce(\n            Event(\n                EventKind.CONNECTED,\n",
-        "        str(\n            Event(\n                EventKind.CONNECTED,\n",
+        "app/connections::Lifecycle.connect",
+        "history.announce",
+        "str",
         f"{TESTS}::test_s80_what_matters_is_told_and_nothing_forges_a_line",
     ),
     Mutant(
         "a line of the log cannot be forged",
-        "app/operations/logs.py",
-        "        record.message = _printable(record.message)\n",
+        "app/operations",
+        "record.message = _printable(record.message)",
         "",
         f"{TESTS}::test_s80_what_matters_is_told_and_nothing_forges_a_line",
     ),
     Mutant(
         "an error's own words stay inside",
-        "app/pages/error_pages.py",
-        "    return _page(DATABASE_AWAY)\n",
-        "    return _page(replace(DATABASE_AWAY, text=str(error)))\n",
+        "app/pages::_database_away",
+        "return _page(DATABASE_AWAY)",
+        "return _page(replace(DATABASE_AWAY, text=str(error)))",
         f"{TESTS}::test_s81_what_fails_fails_closed",
     ),
     Mutant(
         "a failure is not taken for an absence",
-        "app/connections/lifecycle.py",
-        "    return db.session.scalar(select(Connection).where(Connection.user_id == user_id))\n",
-        "    found = select(Connection).where(Connection.user_id == user_id)\n"
-        "    try:\n"
-        "        return db.session.scalar(found)\n"
-        "    except Exception:\n"
-        "        return None\n",
+        "app/connections",
+        "return db.session.scalar(select(Connection).where(Connection.user_id == user_id))",
+        "found = select(Connection).where(Connection.user_id == user_id)\n"
+        "try:\n"
+        "    return db.session.scalar(found)\n"
+        "except Exception:\n"
+        "    return None",
         f"{TESTS}::test_s81_what_fails_fails_closed",
     ),
 ]
