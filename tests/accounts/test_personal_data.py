@@ -1,7 +1,6 @@
 """What users may ask for: all that is kept about them, and that it goes with their account."""
 
 import json
-import re
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,19 +19,15 @@ from app.connections.models import Connection
 from app.connections.staged_responses import StagedResponses
 from app.database.db import Model, db
 from app.katana.oauth import KatanaLogin
-from app.sync.outbox import NewOrder
 from tests.support.actors import Maker
 from tests.support.clocks import HeldClock
-from tests.support.commands import run, worker
+from tests.support.commands import run
 from tests.support.connected import Connected, MakeConnected
-from tests.support.copying import work
+from tests.support.leaving import counts, leave
 from tests.support.pages import Page
 from tests.support.rig import Rig
 from tests.support.rows import attempts
-from tests.support.sandbox import Sandbox
 from tests.support.staging import die_with_a_response
-from tests.support.syncing import Syncing, while_katana_answers
-from tests.support.until import until
 
 pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.accounts]
 
@@ -48,32 +43,18 @@ LEFT_OUT = {
     "connections.connected_by",
     "connections.sealed_access_token",
     "connections.sealed_refresh_token",
-    "sync_accounts.connected_by",
-    "webhooks.key_hash",
-    "webhooks.sealed_token",
 }
+#: The same of sync, which a fork may do without.
+OF_SYNC = {"sync_accounts.connected_by", "webhooks.key_hash", "webhooks.sealed_token"}
 
 
 @pytest.fixture
 def ada(rig: Rig) -> Maker:
-    """A maker whose Katana is connected and copied."""
-    rig.sandbox.rules(requests_per_minute=100_000)
+    """A maker whose Katana is connected."""
     ada = rig.maker("ada")
     ada.sign_up()
     ada.connect()
-    work(rig.app)
     return ada
-
-
-def counts(app: Flask) -> dict[str, int]:
-    """How many rows each table has, of those that have any."""
-    with app.app_context():
-        found = {
-            table.name: db.session.scalar(select(func.count()).select_from(table)) or 0
-            for table in Model.metadata.sorted_tables
-            if table.name not in {"connection_count", "feed", "rate_limits"}
-        }
-    return {name: count for name, count in found.items() if count}
 
 
 def limits(app: Flask) -> str:
@@ -94,27 +75,14 @@ def delete_account(maker: Maker, password: str | None = None) -> Page:
     return maker.submit(form, "/account/delete", password=password or maker.password)
 
 
-def leave(whose: Connected) -> Revocation | None:
-    """What the form does."""
-    with whose.app.app_context():
-        built = whose.app.extensions["connections"]
-        ended: Revocation | None = built.lifecycle.leave(whose.user_id, personal_data.erase)
-        return ended
-
-
 @pytest.mark.both_databases
 def test_the_file_has_every_row_of_the_user_and_of_nobody_else(rig: Rig, ada: Maker) -> None:
     """Of each table as many rows as there are while nobody else is here; then no more of them."""
     ada.begin()
-    with rig.app.app_context(), db.engine.begin() as database:
-        connection_id = database.scalar(select(Connection.id))
-        order = NewOrder("SO-NEW", 1, rows=[(1, 2)])
-        rig.app.extensions["sync"].outgoing.add(database, connection_id, order)
     alone = counts(rig.app)
     bob = rig.maker("bob")
     bob.sign_up()
     bob.connect(factory=WICK)
-    work(rig.app)
 
     page = ada.submit(ada.get("/account"), "/account/download")
 
@@ -125,10 +93,8 @@ def test_the_file_has_every_row_of_the_user_and_of_nobody_else(rig: Rig, ada: Ma
     told = json.loads(page.text)
     rows = {name: len(told[name]) for name in told if isinstance(told[name], list) and told[name]}
     assert rows == alone
-    assert {"orders", "order_rows", "customers", "stock_levels", "webhooks", "outbox"} <= set(rows)
+    assert {"users", "user_sessions", "connect_attempts", "connections"} <= set(rows)
     assert told["users"][0]["email"] == ada.email
-    assert told["outbox"][0]["body"]["order_no"] == "SO-NEW"
-    assert re.fullmatch(r"[\d.]+", told["orders"][0]["total"])
     assert bob.email not in page.text
     assert "Tallow" not in page.text
 
@@ -140,7 +106,7 @@ def test_no_key_to_anything_is_in_the_file(rig: Rig, ada: Maker) -> None:
 
     columns = {column for table in Model.metadata.sorted_tables for column in table.columns}
     hidden = {column for column in columns if not personal_data.is_shown(column)}
-    assert {str(column) for column in hidden} == LEFT_OUT
+    assert {str(column) for column in hidden} == {*LEFT_OUT, *OF_SYNC} & {str(c) for c in columns}
     assert not {secret for secret in rig.secrets() if secret in page.text}
     for row in (row for rows in json.loads(page.text).values() for row in rows):
         assert not isinstance(row, dict) or not {column.name for column in hidden} & set(row)
@@ -160,30 +126,31 @@ def test_only_ones_own_button_downloads(rig: Rig, ada: Maker) -> None:
 
 
 @pytest.mark.one_database
-def test_the_orders_of_an_account_are_never_in_memory_together(connected: Connected) -> None:
+def test_the_rows_of_an_account_are_never_in_memory_together(connected: Connected) -> None:
     """The file is made of batches: what is held at once does not grow with the account."""
     many = text(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :many) "
-        "INSERT INTO orders (connection_id, id, number, status, currency, updated_at, mark) "
-        "SELECT :owner, i, 'SO-' || i, 'NOT_SHIPPED', 'EUR', '2026-11-27 00:00:00', 1 FROM n"
+        "INSERT INTO connection_events (user_id, connection_id, kind, detail, at) "
+        "SELECT :user, :connection, 'refresh_failed', 'no ' || i, '2026-11-27 00:00:00' FROM n"
     )
     with connected.app.app_context():
-        db.session.execute(many, {"many": MANY, "owner": connected.id.hex})
+        owner = {"user": connected.user_id, "connection": connected.id.hex}
+        db.session.execute(many, {"many": MANY, **owner})
         db.session.commit()
         engine = db.engine
     tracemalloc.start()
 
-    orders = sum('"number": "SO-' in piece for piece in personal_data.export(engine, 1))
+    rows = sum('"detail": "no ' in piece for piece in personal_data.export(engine, 1))
 
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert orders == MANY
+    assert rows == MANY
     assert peak < 3e6  # bytes; all of them together take ten times as much
 
 
 @pytest.mark.both_databases
 def test_with_the_account_goes_every_row(rig: Rig, ada: Maker) -> None:
-    """Copy, history, limits, sessions on all devices; Katana hears of it; nobody else's goes."""
+    """History, limits, sessions on all devices; Katana hears of it; nobody else's goes."""
     bob = rig.maker("bob")
     bob.sign_up()
     bobs = counts(rig.app)["users"] - 1
@@ -261,9 +228,6 @@ def test_pressing_twice_deletes_once(rig: Rig, ada: Maker) -> None:
 
 def test_a_refresh_under_way_revives_nothing(rig: Rig, ada: Maker) -> None:
     """The page that waits for Katana ends well; what Katana gives is kept nowhere, and revoked."""
-    with rig.app.app_context():
-        db.session.execute(text("DELETE FROM sync_accounts"))  # so that the page asks Katana
-        db.session.commit()
     rig.sandbox.expire()
     with rig.app.app_context():
         ahead = {"expires_at": sessions.now(-1), "renew_at": sessions.now(-1)}
@@ -283,43 +247,6 @@ def test_a_refresh_under_way_revives_nothing(rig: Rig, ada: Maker) -> None:
     assert counts(rig.app) == {}
     assert [family.state for family in rig.sandbox.ledger().families] == ["dead"]
     assert "Internal Server Error" not in rig.log()
-
-
-@pytest.mark.held_time
-def test_a_page_that_is_being_read_is_not_stored(
-    new_connected: MakeConnected, sandbox: Sandbox
-) -> None:
-    """The worker finds nothing to store it by."""
-    sandbox.rules(requests_per_minute=100_000)
-    ada = Syncing(new_connected())
-    ada.chunk("sales_orders")
-
-    with while_katana_answers(ada, "sales_orders"):
-        leave(ada.connected)
-
-    assert counts(ada.app) == {}
-
-
-@pytest.mark.one_database("postgresql")
-def test_a_worker_under_way_recreates_nothing(
-    new_connected: MakeConnected, sandbox: Sandbox, environ: dict[str, str]
-) -> None:
-    """A real one, in the middle of everything that a connect makes due."""
-    sandbox.rules(requests_per_minute=100_000, latency_seconds=0.05)
-    sandbox.grow("sales_orders", 700, days=30)
-    ada, ben = Syncing(new_connected()), new_connected("ben", factory=WICK)
-    with worker(environ) as process:
-        until(lambda: ada.rows_of_orders() > 0)
-        leave(ada.connected)
-        copied = Syncing(ben)
-        until(lambda: copied.cursor("sales_orders").first_pass_at)
-        process.terminate()
-        output, _ = process.communicate(timeout=60)
-
-    assert process.returncode == 0, output
-    assert "Traceback" not in output
-    leave(ben)
-    assert counts(ada.app) == {}
 
 
 def test_a_grant_that_comes_in_between_is_revoked_too(connected: Connected) -> None:

@@ -180,6 +180,17 @@ def test_a_fork_passes_make_test_and_make_check(fork: Fork, removed: str) -> Non
     fork.run("pytest", "-q", *ALL)
 
 
+@pytest.mark.slow
+def test_sync_can_go_where_our_accounts_stay(tmp_path: Path) -> None:
+    """No test of the accounts needs the copy."""
+    fork = Fork(tmp_path / "loomcount")
+    for step in ("Name", "Dashboard", "Sync"):
+        STEPS[step](fork)
+
+    fork.run("ruff", "check", ".")
+    fork.run("pytest", "-q", "--collect-only")
+
+
 def test_without_the_sandbox_the_app_is_whole(fork: Fork) -> None:
     """Nothing of the app needs the sandbox: its pages and its commands are all there."""
     remove_sandbox(fork)

@@ -185,7 +185,7 @@ GUARDS = [
         "app/accounts",
         "select(*key, *shown).where(_are_of(engine, table, user_id)).order_by(*key).limit(BATCH)",
         "select(*key, *shown).where(_are_of(engine, table, user_id)).order_by(*key)",
-        f"{LEAVING}::test_the_orders_of_an_account_are_never_in_memory_together",
+        f"{LEAVING}::test_the_rows_of_an_account_are_never_in_memory_together",
     ),
     Mutant(
         "the counters of a user go with the account",
