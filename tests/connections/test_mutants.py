@@ -5,6 +5,9 @@ The list is the proof: what was changed, and which test notices.
 
 from tests.support.mutants import Change, Mutant, notice_test, place_test
 
+REFRESH_INCIDENTS_TESTS = "tests/connections/test_refresh_incidents.py"
+REFRESH_LEASES_TESTS = "tests/connections/test_refresh_leases.py"
+REFRESH_OUTCOMES_TESTS = "tests/connections/test_refresh_outcomes.py"
 TROUBLE = "tests/connections/test_refresh_trouble.py"
 
 MUTANTS = [
@@ -97,28 +100,28 @@ MUTANTS = [
         "app/connections::_claim",
         "_SAME_GENERATION",
         "Connection.generation >= _GENERATION",
-        "tests/connections/test_refresh.py::test_reconnecting_before_the_send_stops_it",
+        f"{REFRESH_LEASES_TESTS}::test_reconnecting_before_the_send_stops_it",
     ),
     Mutant(
         "the claim is for the generation that was seen",
         "app/connections::_claim",
         "_SAME_GENERATION",
         "Connection.generation >= _GENERATION",
-        "tests/connections/test_refresh.py::test_a_claim_on_what_has_moved_is_refused",
+        f"{REFRESH_LEASES_TESTS}::test_a_claim_on_what_has_moved_is_refused",
     ),
     Mutant(
         "one holder at a time",
         "app/connections",
         "or_(_IS_OURS, is_over(Connection.lease_until, clock, LEASE_AHEAD_SECONDS))",
         "",
-        "tests/connections/test_refresh.py::test_a_claim_on_what_is_leased_is_refused",
+        f"{REFRESH_LEASES_TESTS}::test_a_claim_on_what_is_leased_is_refused",
     ),
     Mutant(
         "who slept does not send",
         "app/connections",
         "if self._clock.monotonic() > send_before:",
         "if False:",
-        "tests/connections/test_refresh.py::test_who_wakes_up_too_late_does_not_send",
+        f"{REFRESH_LEASES_TESTS}::test_who_wakes_up_too_late_does_not_send",
     ),
     Mutant(
         "who slept until right before the send does not send",
@@ -132,7 +135,7 @@ MUTANTS = [
         "app/connections",
         "or_(_SAME_GENERATION, older_response)",
         "",
-        "tests/connections/test_refresh.py::test_reconnecting_meanwhile_wins",
+        f"{REFRESH_LEASES_TESTS}::test_reconnecting_meanwhile_wins",
     ),
     Mutant(
         "of two answers the later one stays",
@@ -176,63 +179,63 @@ MUTANTS = [
         "app/connections",
         "if lease.refused_before or (lease.possibly_spent and lease.failures <= 1):",
         "if True:",
-        "tests/connections/test_refresh.py::test_one_refusal_is_not_believed",
+        f"{REFRESH_OUTCOMES_TESTS}::test_one_refusal_is_not_believed",
     ),
     Mutant(
         "a host that was suspended is late",
         "app/database",
         "return time.clock_gettime(_COUNTS_WHILE_SUSPENDED)",
         "return time.monotonic()",
-        "tests/connections/test_refresh.py::test_a_host_that_was_suspended_does_not_send",
+        f"{REFRESH_LEASES_TESTS}::test_a_host_that_was_suspended_does_not_send",
     ),
     Mutant(
         "a refusal is of the token that was sent",
         "app/connections",
         "or_(~refused, _SAME_GENERATION)",
         "",
-        "tests/connections/test_refresh.py::test_a_verdict_on_what_has_moved_is_refused",
+        f"{REFRESH_LEASES_TESTS}::test_a_verdict_on_what_has_moved_is_refused",
     ),
     Mutant(
         "a lost answer is named as the cause",
         "app/connections",
         "if lease.possibly_spent:",
         "if not lease.refused_before:",
-        "tests/connections/test_refresh.py::test_an_answer_lost_in_an_outage_is_named_as_the_cause",
+        f"{REFRESH_OUTCOMES_TESTS}::test_an_answer_lost_in_an_outage_is_named_as_the_cause",
     ),
     Mutant(
         "many refusals are Katana's trouble",
         "app/connections::_decide_after_refusal",
         "if circuit_open:",
         "if False:",
-        "tests/connections/test_refresh.py::test_katana_refusing_everybody_ends_nobody",
+        f"{REFRESH_INCIDENTS_TESTS}::test_katana_refusing_everybody_ends_nobody",
     ),
     Mutant(
         "during an incident one is tried now and then",
         "app/connections",
         "lease = self._claim(snapshot) if self._breaker.allows_request() else None",
         "lease = self._claim(snapshot)",
-        "tests/connections/test_refresh.py::test_katana_refusing_everybody_ends_nobody",
+        f"{REFRESH_INCIDENTS_TESTS}::test_katana_refusing_everybody_ends_nobody",
     ),
     Mutant(
         "one thread of a process asks for the lease",
         "app/connections::Refresh._claim_and_refresh",
         "if not entered:",
         "if False:",
-        "tests/connections/test_refresh.py::test_one_thread_of_a_process_asks_for_the_lease",
+        f"{REFRESH_LEASES_TESTS}::test_one_thread_of_a_process_asks_for_the_lease",
     ),
     Mutant(
         "a lost answer leaves a doubt",
         "app/connections",
         "possibly_spent=isinstance(error, AnswerLost)",
         "possibly_spent=False",
-        "tests/connections/test_refresh.py",
+        "tests/connections/test_refresh_outcomes.py::test_a_lost_answer_is_asked_for_once_more",
     ),
     Mutant(
         "a pause is kept by everybody",
         "app/connections",
         "is_over(Connection.next_attempt_at, clock, LONGEST_PAUSE_SECONDS)",
         "",
-        "tests/connections/test_refresh.py::test_a_claim_during_a_pause_is_refused",
+        f"{REFRESH_LEASES_TESTS}::test_a_claim_during_a_pause_is_refused",
     ),
     Mutant(
         "a refused token is not used again",
@@ -246,21 +249,21 @@ MUTANTS = [
         "app/connections",
         "or_(_IS_OURS, is_over(Connection.lease_until, clock, LEASE_AHEAD_SECONDS))",
         "or_(_IS_OURS, is_over(Connection.lease_until, clock, 0))",
-        "tests/connections/test_refresh.py::test_a_claim_on_what_is_leased_is_refused",
+        f"{REFRESH_LEASES_TESTS}::test_a_claim_on_what_is_leased_is_refused",
     ),
     Mutant(
         "the wait for the claim counts",
         "app/connections",
         "took_over = snapshot.lease_until is not None",
         "took_over = snapshot.lease_until is not None\nclaimed = self._clock.monotonic()",
-        "tests/connections/test_refresh.py::test_a_claim_holds_from_before_it_was_made",
+        f"{REFRESH_LEASES_TESTS}::test_a_claim_holds_from_before_it_was_made",
     ),
     Mutant(
         "a verdict is for the generation that was sent",
         "app/connections::_mark_reconnect_needed",
         "_SAME_GENERATION",
         "",
-        "tests/connections/test_refresh.py::test_a_verdict_on_what_has_moved_is_refused",
+        f"{REFRESH_LEASES_TESTS}::test_a_verdict_on_what_has_moved_is_refused",
     ),
     Mutant(
         "moments are the database's",
@@ -316,7 +319,7 @@ MUTANTS = [
         "app/connections::Refresh._wait",
         "if snapshot.leased_for > PATIENCE_SECONDS:",
         "if False:",
-        "tests/connections/test_refresh.py::test_a_holder_that_must_have_died_is_not_waited_for",
+        f"{REFRESH_LEASES_TESTS}::test_a_holder_that_must_have_died_is_not_waited_for",
     ),
     Mutant(
         "renewing ahead of the end may fail",
@@ -330,28 +333,29 @@ MUTANTS = [
         "app/connections",
         "if self._leases.connected(lease.user_id):",
         "if self._leases.read(lease.connection_id):",
-        "tests/connections/test_refresh.py",
+        "tests/connections/test_refresh_leases.py::"
+        "test_an_answer_for_who_has_disconnected_and_connected_anew_is_not_revoked",
     ),
     Mutant(
         "connecting is no sign that Katana renews again",
         "app/connections",
         "select(func.max(Connection.refreshed_at)).where(renewed, Connection.refreshed_at < now)",
         "select(func.max(Connection.refreshed_at)).where(Connection.refreshed_at < now)",
-        "tests/connections/test_refresh.py::test_connecting_is_no_sign_that_katana_renews_again",
+        f"{REFRESH_INCIDENTS_TESTS}::test_connecting_is_no_sign_that_katana_renews_again",
     ),
     Mutant(
         "a refusal after an outage counts as one",
         "app/connections",
         "refused_at=func.coalesce(refusal, Connection.refused_at)",
         "",
-        "tests/connections/test_refresh.py::test_refusals_that_follow_an_outage_are_part_of_it",
+        f"{REFRESH_INCIDENTS_TESTS}::test_refusals_that_follow_an_outage_are_part_of_it",
     ),
     Mutant(
         "a refusal after an outage is asked about once more",
         "app/connections",
         "(lease.possibly_spent and lease.failures <= 1)",
         "lease.possibly_spent",
-        "tests/connections/test_refresh.py::test_refusals_that_follow_an_outage_are_part_of_it",
+        f"{REFRESH_INCIDENTS_TESTS}::test_refusals_that_follow_an_outage_are_part_of_it",
     ),
     Mutant(
         "who comes second to a row gets a row count",
@@ -372,7 +376,7 @@ MUTANTS = [
         "app/connections",
         "func.coalesce(refresh, Connection.sealed_refresh_token)",
         "refresh",
-        "tests/connections/test_refresh.py::test_an_answer_without_a_refresh_token_keeps_the_old_one",
+        f"{REFRESH_OUTCOMES_TESTS}::test_an_answer_without_a_refresh_token_keeps_the_old_one",
     ),
     Mutant(
         "who takes over waits for a holder that saves late",

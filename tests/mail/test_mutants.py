@@ -2,7 +2,9 @@
 
 from tests.support.mutants import Change, Mutant, notice_test, place_test
 
-TESTS, SETTINGS_READ = "tests/mail/test_mail.py", "tests/settings/test_config.py"
+DELIVERY_TESTS = "tests/mail/test_delivery.py"
+SMTP_TESTS = "tests/mail/test_smtp.py"
+TESTS = "tests/mail/test_mail.py"
 
 MUTANTS = (
     Mutant(
@@ -55,8 +57,8 @@ MUTANTS = (
         "is_over(Mail.lease_until, self.clock, 2 * LEASE_SECONDS)",
         "",
         (
-            f"{TESTS}::test_two_workers_send_one",
-            f"{TESTS}::test_a_dead_workers_mail_waits_for_its_lease",
+            f"{DELIVERY_TESTS}::test_two_workers_send_one",
+            f"{DELIVERY_TESTS}::test_a_dead_workers_mail_waits_for_its_lease",
         ),
     ),
     Mutant(
@@ -71,7 +73,7 @@ MUTANTS = (
         "app/mail",
         "this_one = (Mail.id == held.id, Mail.lease_owner == held.owner, *only_if)",
         "this_one = (Mail.id == held.id, *only_if)",
-        f"{TESTS}::test_a_worker_that_lost_its_lease_sends_nothing",
+        f"{DELIVERY_TESTS}::test_a_worker_that_lost_its_lease_sends_nothing",
     ),
     Mutant(
         "who has reconnected is asked for no address",
@@ -100,14 +102,14 @@ MUTANTS = (
         "app/mail",
         "texts_sent=held.texts_sent + 1",
         "texts_sent=held.texts_sent",
-        f"{TESTS}::test_a_text_without_an_answer_is_sent_once_more_as_the_same_mail",
+        f"{DELIVERY_TESTS}::test_a_text_without_an_answer_is_sent_once_more_as_the_same_mail",
     ),
     Mutant(
         "a text without an answer is sent again once",
         "app/mail",
         "MOST_TEXTS = 2",
         "MOST_TEXTS = 3",
-        f"{TESTS}::test_a_text_without_an_answer_is_sent_once_more_as_the_same_mail",
+        f"{DELIVERY_TESTS}::test_a_text_without_an_answer_is_sent_once_more_as_the_same_mail",
     ),
     Mutant(
         "a text without an answer is not lost",
@@ -115,8 +117,8 @@ MUTANTS = (
         "MOST_TEXTS = 2",
         "MOST_TEXTS = 1",
         (
-            f"{TESTS}::test_a_repeat_that_is_taken_is_the_end",
-            f"{TESTS}::test_a_killed_worker_loses_no_mail",
+            f"{DELIVERY_TESTS}::test_a_repeat_that_is_taken_is_the_end",
+            f"{DELIVERY_TESTS}::test_a_killed_worker_loses_no_mail",
         ),
     ),
     Mutant(
@@ -124,7 +126,7 @@ MUTANTS = (
         "app/mail",
         "f\"<{mail_id}@{server.sender.rpartition('@')[2]}>\"",
         "f\"<{__import__('uuid').uuid4()}@{server.sender.rpartition('@')[2]}>\"",
-        f"{TESTS}::test_a_text_without_an_answer_is_sent_once_more_as_the_same_mail",
+        f"{DELIVERY_TESTS}::test_a_text_without_an_answer_is_sent_once_more_as_the_same_mail",
     ),
     Mutant(
         "a text that was answered is not in doubt",
@@ -132,8 +134,8 @@ MUTANTS = (
         '"texts_sent": held.texts_sent',
         "",
         (
-            f"{TESTS}::test_what_the_mail_server_says_counts",
-            f"{TESTS}::test_a_try_that_sends_nothing_uses_up_no_repeat",
+            f"{DELIVERY_TESTS}::test_what_the_mail_server_says_counts",
+            f"{DELIVERY_TESTS}::test_a_try_that_sends_nothing_uses_up_no_repeat",
         ),
     ),
     Mutant(
@@ -141,77 +143,77 @@ MUTANTS = (
         "app/mail",
         "with _failing(Unanswered):",
         "with _failing(NotTaken):",
-        f"{TESTS}::test_a_text_without_an_answer_is_sent_once_more_as_the_same_mail",
+        f"{DELIVERY_TESTS}::test_a_text_without_an_answer_is_sent_once_more_as_the_same_mail",
     ),
     Mutant(
         "what is refused for good is not sent again",
         "app/mail",
         'raise Refused(f"{code}") if _is(5, code) else NotTaken(f"{code}")',
         'raise NotTaken(f"{code}")',
-        f"{TESTS}::test_what_the_mail_server_says_counts",
+        f"{DELIVERY_TESTS}::test_what_the_mail_server_says_counts",
     ),
     Mutant(
         "a refused sender loses no mail",
         "app/mail",
         'raise NotTaken(f"{code} to the sender")',
         'raise Refused(f"{code} to the sender")',
-        f"{TESTS}::test_a_refused_sender_loses_no_mail",
+        f"{DELIVERY_TESTS}::test_a_refused_sender_loses_no_mail",
     ),
     Mutant(
         "pauses grow",
         "app/mail",
         "pause = exponential(held.tries, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)",
         "pause = FIRST_PAUSE_SECONDS",
-        f"{TESTS}::test_pauses_grow",
+        f"{DELIVERY_TESTS}::test_pauses_grow",
     ),
     Mutant(
         "a mail server is asked for five days",
         "app/mail",
         "if held.at > held.created_at + GIVEN_UP_AFTER:",
         "if False:",
-        f"{TESTS}::test_after_five_days_it_is_given_up",
+        f"{DELIVERY_TESTS}::test_after_five_days_it_is_given_up",
     ),
     Mutant(
         "an address is one address",
         "app/mail",
         "if not LOCAL_PART.fullmatch(local):",
         "if not local:",
-        f"{TESTS}::test_an_address_is_written_as_mail_servers_take_it",
+        f"{SMTP_TESTS}::test_an_address_is_written_as_mail_servers_take_it",
     ),
     Mutant(
         "TLS comes first",
         "app/mail",
         "server.tls is Tls.STARTTLS",
         'server.tls is Tls.STARTTLS and smtp.has_extn("starttls")',
-        f"{TESTS}::test_nothing_is_said_to_a_stranger",
+        f"{SMTP_TESTS}::test_nothing_is_said_to_a_stranger",
     ),
     Mutant(
         "the certificate is checked",
         "app/mail",
         "smtp.starttls(context=ssl.create_default_context())",
         "smtp.starttls()",
-        f"{TESTS}::test_nothing_is_said_to_a_stranger",
+        f"{SMTP_TESTS}::test_nothing_is_said_to_a_stranger",
     ),
     Mutant(
         "a line that is a dot ends no text",
         "app/mail",
         're.sub(rb"(?m)^\\.", b"..", text)',
         "text",
-        f"{TESTS}::test_starttls_comes_before_the_password",
+        f"{SMTP_TESTS}::test_starttls_comes_before_the_password",
     ),
     Mutant(
         "another machine is given nothing without TLS",
         "app/settings",
         "Tls.NONE if host in LOOPBACK_HOSTS else Tls.STARTTLS",
         "Tls.NONE",
-        f"{SETTINGS_READ}::test_a_mail_server_is_read_from_its_url",
+        "tests/settings/test_urls.py::test_a_mail_server_is_read_from_its_url",
     ),
     Mutant(
         "MAIL_FROM is one address",
         "app/settings",
         "len(named) == 1",
         "",
-        f"{SETTINGS_READ}::test_a_mail_server_needs_a_sender",
+        "tests/settings/test_urls.py::test_a_mail_server_needs_a_sender",
     ),
 )
 

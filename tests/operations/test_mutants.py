@@ -5,10 +5,10 @@ The list is the proof: what was changed, and which test notices. `make test-slow
 
 from tests.support.mutants import Mutant, notice_test, place_test
 
+ADDRESSES_TESTS = "tests/operations/doctor/test_addresses.py"
 LOGS, HOOKS = "tests/operations/test_logs.py", "tests/connections/test_hooks.py"
 METRICS, PROBES = "tests/operations/test_metrics.py", "tests/operations/test_probes.py"
 SERVED = f"{METRICS}::TestServed::test_workers_count_together"
-DOCTOR_TESTS = "tests/operations/test_doctor.py"
 
 MUTANTS = [
     Mutant(
@@ -184,14 +184,14 @@ MUTANTS = [
         "app/operations/doctor",
         "origins.append(_origin(url))",
         "",
-        f"{DOCTOR_TESTS}::test_an_authorization_page_at_another_origin_is_told",
+        f"{ADDRESSES_TESTS}::test_an_authorization_page_at_another_origin_is_told",
     ),
     Mutant(
         "doctor sees that users are sent back at once",
         "app/operations/doctor",
         'if url.partition("?")[0] == examined.settings.katana.redirect_uri:',
         "if False:",
-        f"{DOCTOR_TESTS}::test_an_authorization_page_that_does_not_open_is_found",
+        f"{ADDRESSES_TESTS}::test_an_authorization_page_that_does_not_open_is_found",
     ),
     Mutant(
         "doctor names proxies in vain",
@@ -204,14 +204,14 @@ MUTANTS = [
         '    yield warning("environment", f"{_are_set(proxies)}: requests to Katana '
         'ignore that and go directly.", "Let this machine reach Katana\'s login and API '
         'directly on port 443.")',
-        f"{DOCTOR_TESTS}::test_what_the_environment_names_in_vain_is_told",
+        f"{ADDRESSES_TESTS}::test_what_the_environment_names_in_vain_is_told",
     ),
     Mutant(
         "doctor tells the system's certificates from a company's",
         "app/operations/doctor",
         "not _is_the_systems(place)",
         "place",
-        f"{DOCTOR_TESTS}::test_the_systems_own_certificates_are_no_finding",
+        f"{ADDRESSES_TESTS}::test_the_systems_own_certificates_are_no_finding",
     ),
     Mutant(
         "a question that hangs is asked once",

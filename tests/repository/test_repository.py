@@ -4,22 +4,13 @@ import ast
 import os
 import re
 import subprocess
-import sys
-from importlib.metadata import (
-    Distribution,
-    PackageNotFoundError,
-    distribution,
-    packages_distributions,
-)
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from app.settings.config import ROOT, SETTINGS, Settings
+from tests.support.tree import imported_names, modules, tracked_files
 
 #: What the core stands on. It does without settings/, so that it can be lifted into another app.
 BELOW_CORE = {"credentials", "database", "errors"}
@@ -44,13 +35,6 @@ MAY_IMPORT = {
 #: The one file of the core that names the tables of the example around it.
 HOST = Path("app/connections/host.py")
 
-#: The one file that imports what need not be installed.
-#: What alone imports the packages of an optional requirement.
-OPTIONAL = {
-    Path("app/katana/tracing.py"): "requirements-tracing.in",
-    Path("app/operations/worker/celery_tasks.py"): "requirements-celery.in",
-}
-
 TOP_LEVEL = {
     *("app", "sandbox", "migrations", "templates", "tests", "benchmarks"),
     *("requirements.in", "requirements.txt", "requirements-dev.in", "requirements-dev.txt"),
@@ -65,100 +49,10 @@ TOP_LEVEL = {
 
 CONFIG = "app/settings/config.py"
 
-LOCKS = (
-    "requirements.txt",
-    "requirements-tracing.txt",
-    "requirements-celery.txt",
-    "requirements-dev.txt",
-)
-
-#: All that is used of Authlib: not authlib.jose, and not its Flask client, which keeps states in a
-#: cache or a cookie. Most of its advisories are in those.
-AUTHLIB = {
-    "app/katana/oauth.py": {"authlib.common.security", "authlib.integrations.requests_client"}
-}
-
-#: The first versions without a known advisory that touches this app.
-FLOORS = {
-    "authlib": "1.9.6",
-    "joserfc": "1.6.8",
-    "flask": "3.1.3",
-    "werkzeug": "3.1.6",
-    "jinja2": "3.1.6",
-    "gunicorn": "27.0.1",
-    "requests": "2.32.4",
-    "urllib3": "2.6.3",
-    "cryptography": "44.0.1",
-    "certifi": "2024.7.4",
-    "idna": "3.7",
-}
-
 FOREIGN = re.compile(
     r"(?<![\w.:/-])/(?:home|root|Users|tmp|work)/[\w.-]+"  # a path on somebody's machine
     r"|(?:files\.pythonhosted|pypi|registry\.npmjs)\.org|--(?:extra-)?index-url"  # a package index
 )
-
-
-def tracked_files() -> list[Path]:
-    """Every file of the repository, as git has it; without git, all but what git ignores."""
-    if not (ROOT / ".git").exists():
-        pytest.skip("this is no git checkout, so there is no list of its files")
-
-    listed = subprocess.run(
-        ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    paths = (ROOT / name for name in listed.stdout.split("\0") if name)
-    return [path for path in paths if path.is_file()]
-
-
-def modules(folder: str) -> list[Path]:
-    """The Python files in `folder`, relative to the top."""
-    return sorted(path.relative_to(ROOT) for path in (ROOT / folder).rglob("*.py"))
-
-
-def imported_names(path: Path) -> set[str]:
-    """The full names that the module at `path` imports, wherever in it."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom) and node.module == "app":
-            names |= {f"app.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return names
-
-
-def pins(lock: str) -> dict[str, Version]:
-    """The version of each distribution that `lock` names."""
-    return {name: Version(next(iter(pin.specifier)).version) for name, pin in pinned(lock).items()}
-
-
-def pinned(lock: str) -> dict[str, Requirement]:
-    """What `lock` pins, by name."""
-    found = re.findall(r"(?m)^[a-z0-9._-]+(?:\[[a-z0-9.,_-]+\])?==\S+", (ROOT / lock).read_text())
-    pins = [Requirement(pin) for pin in found]
-    return {canonicalize_name(pin.name): pin for pin in pins}
-
-
-def installed(name: str) -> Distribution | None:
-    """What is installed of it: a lock also names what only another platform needs."""
-    try:
-        return distribution(name)
-    except PackageNotFoundError:
-        return None
-
-
-def direct(source: str) -> dict[str, Requirement]:
-    """The requirements in `source`, by name."""
-    lines = (line.split("#")[0].strip() for line in (ROOT / source).read_text().splitlines())
-    found = [Requirement(line) for line in lines if line and not line.startswith("-")]
-    return {canonicalize_name(requirement.name): requirement for requirement in found}
-
 
 WALL_CLOCK = re.compile(
     r"\b(?:now|utcnow|today|time|time_ns|localtime|gmtime|ctime|strftime)\(|from time import"
@@ -204,45 +98,6 @@ def test_the_sandbox_imports_nothing_from_the_app(path: Path) -> None:
     shared = {name for name in imported_names(path) if name.split(".")[0] == "app"}
 
     assert not shared, f"{path} imports {', '.join(sorted(shared))}: reach the app over HTTP."
-
-
-@pytest.mark.parametrize("path", [*modules("app"), *modules("sandbox")], ids=str)
-def test_what_the_app_imports_is_a_direct_requirement(path: Path) -> None:
-    """A package that the app imports is not left to another package to bring along."""
-    listed = direct("requirements.in").keys() | direct(OPTIONAL.get(path, "requirements.in")).keys()
-    distributions = packages_distributions()
-
-    imported = {name.split(".")[0] for name in imported_names(path)}
-    foreign = imported - {"app", "sandbox"} - sys.stdlib_module_names
-
-    unlisted = {
-        name
-        for name in foreign
-        if listed.isdisjoint(map(canonicalize_name, distributions.get(name, [name])))
-    }
-
-    assert not unlisted, (
-        f"{path} imports {', '.join(sorted(unlisted))}: add what it comes from to "
-        "requirements.in, with its reason, and run `make lock`."
-    )
-
-
-def test_no_requirement_is_idle() -> None:
-    """What nothing imports is not installed, but for what is loaded by its name."""
-    by_name = {"gunicorn", "psycopg", "redis"}  # redis for a fork with RATELIMIT_STORAGE_URI
-    imported = {
-        name for path in [*modules("app"), *modules("sandbox")] for name in imported_names(path)
-    }
-    distributions = packages_distributions()
-    used = {
-        canonicalize_name(owner)
-        for name in imported
-        for owner in distributions.get(name.split(".")[0], [])
-    }
-
-    idle = direct("requirements.in").keys() - used - by_name
-
-    assert not idle, f"Take {', '.join(sorted(idle))} out of requirements.in and run `make lock`."
 
 
 def test_every_setting_is_in_the_example() -> None:
@@ -347,105 +202,6 @@ def _anchors(page: Path) -> set[str]:
     """The headings of a Markdown page, as GitHub names them in links."""
     headings = re.findall(r"(?m)^#+ (.+)$", page.read_text())
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-@pytest.mark.parametrize("lock", LOCKS)
-def test_no_version_with_a_known_advisory_is_locked(lock: str) -> None:
-    """A-21, A-22: both locks are at or above the first version without a known advisory."""
-    locked = pins(lock)
-
-    old = [
-        f"{name} {locked[name]} < {floor}"
-        for name, floor in FLOORS.items()
-        if locked[name] < Version(floor)
-    ]
-
-    assert not old, f"Run `make lock UPGRADE=1`: {', '.join(old)} in {lock}."
-
-
-def test_no_version_with_a_known_advisory_can_be_locked() -> None:
-    """requirements.in itself keeps `make lock` above the floors."""
-    for name, requirement in direct("requirements.in").items():
-        if name in FLOORS:
-            just_below = Version(FLOORS[name] + ".dev0")
-
-            assert not requirement.specifier.contains(just_below, prereleases=True), (
-                f"Write {name}>={FLOORS[name]} in requirements.in."
-            )
-
-
-@pytest.mark.parametrize("path", modules("app"), ids=str)
-def test_little_of_authlib_is_used(path: Path) -> None:
-    """A-21: advisories in the rest of it are none of ours."""
-    used = {name for name in imported_names(path) if name.split(".")[0] == "authlib"}
-
-    assert used == AUTHLIB.get(str(path), set()), (
-        f"{path} uses {', '.join(sorted(used))}: let app/katana/oauth.py alone touch Authlib, and "
-        "read Authlib's advisories before you add to AUTHLIB in this file."
-    )
-
-
-def test_a_newer_authlib_is_a_decision() -> None:
-    """A-21: what oauth.py overrides in Authlib is read again before another minor version."""
-    specifier = direct("requirements.in")["authlib"].specifier
-
-    assert not specifier.contains("1.10"), "Read app/katana/oauth.py against the new version."
-
-
-@pytest.mark.parametrize("lock", LOCKS)
-def test_everything_locked_has_a_hash(lock: str) -> None:
-    """S-82: nothing is installed but what was locked, by the byte."""
-    blocks = re.split(r"(?m)^(?=[a-z0-9])", (ROOT / lock).read_text())[1:]
-
-    bare = [block.split("==")[0] for block in blocks if "--hash=sha256:" not in block]
-
-    assert blocks
-    assert not bare, f"Run `make lock`: {', '.join(bare)} in {lock} have no hash."
-
-
-@pytest.mark.parametrize("lock", [*LOCKS[1:], "benchmarks/requirements.txt"])
-def test_the_locks_agree(lock: str) -> None:
-    """What is tested and measured is what is deployed: the same versions of what the app needs."""
-    tested = pins(lock)
-
-    different = [
-        name for name, version in pins("requirements.txt").items() if tested.get(name) != version
-    ]
-
-    assert not different, f"Run `make lock`: {lock} differs in {', '.join(different)}."
-
-
-@pytest.mark.parametrize(
-    "name", [*(lock.removesuffix(".txt") for lock in LOCKS), "benchmarks/requirements"]
-)
-def test_the_locks_hold_what_is_asked_for(name: str) -> None:
-    """Nobody has changed a .in file and forgotten the lock."""
-    locked = pins(f"{name}.txt")
-
-    missing = [
-        str(requirement)
-        for wanted, requirement in direct(f"{name}.in").items()
-        if wanted not in locked or not requirement.specifier.contains(locked[wanted])
-    ]
-
-    assert not missing, f"Run `make lock`: {name}.txt lacks {', '.join(missing)}."
-
-
-@pytest.mark.parametrize("lock", LOCKS)
-def test_the_locks_name_the_extras_that_are_asked_for(lock: str) -> None:
-    """Else pip takes the newest version for the extra, which the lock has no hash of."""
-    pins = pinned(lock)
-
-    bare = [
-        f"{asked.name}[{','.join(sorted(asked.extras))}] for {name}"
-        for name in pins
-        if (found := installed(name))
-        for asked in map(Requirement, found.requires or [])
-        if asked.extras and (not asked.marker or asked.marker.evaluate({"extra": ""}))
-        if not asked.extras <= pins[canonicalize_name(asked.name)].extras
-    ]
-
-    assert not bare, f"Keep --no-strip-extras in `make lock`: {lock} lacks {', '.join(bare)}."
 
 
 @pytest.mark.parametrize("path", modules("tests"), ids=str)

@@ -2,23 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from tests.support.partner import Partner, partner_of_a_sandbox
-
 FACTORY = "alder-and-spoke"
-
-
-@pytest.fixture
-def partner() -> Iterator[Partner]:
-    """An app that has a client secret, with a sandbox of its own whose clock it moves."""
-    with partner_of_a_sandbox() as partner:
-        partner.rules(requests_per_minute=10_000, access_token_seconds=86_400)
-        yield partner
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Beginning to connect, attacked from outside: S-01 to S-11, each test named by its item.
 
 Everything here is over HTTP, against two workers; `tests/support/rig.py` tells how. What happens at
-the callback, S-12 to S-24, is in `test_callback.py`.
+the callback, S-12 to S-24, is in `test_callback.py` and `test_callback_pages.py`.
 
 Authlib's own keeping of states is not used. What it would get wrong is tested here and there: that
 a verifier can be read in the cookie (A-2: S-10), that nothing expires (A-3: S-05), that an old

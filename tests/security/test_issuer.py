@@ -2,7 +2,7 @@
 
 They are played as that suite plays them: after a wrong answer there must be no further request.
 Its modules on ID tokens and metadata (O-7 to O-9) do not apply: this app signs nobody in by Katana,
-and fetches no metadata. O-4 and O-5, the token answer, are in `tests/katana/test_login.py`.
+and fetches no metadata. O-4 and O-5, the token answer, are in `tests/katana/test_login_answers.py`.
 """
 
 from urllib.parse import parse_qsl, urlencode, urlsplit

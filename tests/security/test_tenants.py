@@ -3,7 +3,7 @@
 Items that do not apply in part, and what a fork must keep:
 
 S-44  ids of others: no page and no form takes an id of ours, which a test holds to; Katana's id of
-      an order is looked up in one's own copy (`tests/sync/test_copy_pages.py`). A fork that adds
+      an order is looked up in one's own copy (`tests/sync/copy/test_pages.py`). A fork that adds
       one looks rows up by it *and* `current_user.id`, and answers what is not there and what is
       somebody else's alike.
 S-46  one Katana account at two users here is allowed: each has a grant of their own, and ending one

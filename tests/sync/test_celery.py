@@ -15,7 +15,6 @@ from celery import Celery
 from app.database.db import db
 from app.sync.models import SyncCursor
 from tests.support.commands import module
-from tests.support.connected import MakeConnected
 from tests.support.redis_server import redis
 from tests.support.sandbox import Sandbox
 from tests.support.servers import reserved_port
@@ -32,13 +31,6 @@ def broker(tmp_path: Path) -> Iterator[str]:
     """The URL of a Redis that nothing else uses; it asks for no password, and takes any."""
     with reserved_port() as port, redis(port, tmp_path):
         yield f"redis://127.0.0.1:{port}/0"
-
-
-@pytest.fixture
-def ada(new_connected: MakeConnected, sandbox: Sandbox) -> Syncing:
-    """A connected user; Katana's limit is out of the way."""
-    sandbox.rules(requests_per_minute=100_000)
-    return Syncing(new_connected())
 
 
 def start(environ: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":

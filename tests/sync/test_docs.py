@@ -8,7 +8,6 @@ from sqlalchemy import event, insert, select
 
 from app.database.db import db
 from app.settings.config import ROOT
-from tests.support.connected import MakeConnected
 from tests.support.forks import Fork
 from tests.support.sandbox import Sandbox
 from tests.support.syncing import Syncing
@@ -22,7 +21,6 @@ from sqlalchemy import func, select
 
 from app.database.db import Model, db
 from app.sync.resources.prices import VariantPrice
-from tests.sync.test_sync import ada
 
 pytestmark = pytest.mark.held_time
 
@@ -43,13 +41,6 @@ def test_the_prices_are_copied(ada, sandbox):
 
 class Killed(BaseException):
     """The process ends here."""
-
-
-@pytest.fixture
-def ada(new_connected: MakeConnected, sandbox: Sandbox) -> Syncing:
-    """A connected user."""
-    sandbox.rules(requests_per_minute=100_000)
-    return Syncing(new_connected())
 
 
 def block(word: str) -> str:

@@ -5,6 +5,8 @@ The list is the proof: what was changed, and which test notices.
 
 from tests.support.mutants import Change, Mutant, notice_test, place_test
 
+SYNC_ACCOUNTS_TESTS = "tests/sync/test_sync_accounts.py"
+SYNC_TROUBLE_TESTS = "tests/sync/test_sync_trouble.py"
 SYNC, FEED = "tests/sync/test_sync.py", "tests/sync/test_feed.py"
 BUDGET, WORKER = "tests/sync/test_budget.py", "tests/sync/test_worker.py"
 OUTBOX = "tests/sync/test_outbox.py"
@@ -26,7 +28,7 @@ MUTANTS = [
         "with self.engine.begin() as early:\n"
         '    self.cursors.set(early, held, values | {"lease_owner": "nobody"})\n'
         "with self._page(held) as database:",
-        f"{SYNC}::test_killed_at_any_statement_it_goes_on_where_it_was",
+        f"{SYNC_TROUBLE_TESTS}::test_killed_at_any_statement_it_goes_on_where_it_was",
     ),
     Mutant(
         "a pass begins before its position",
@@ -83,14 +85,14 @@ MUTANTS = [
         "app/sync",
         "if not self.cursors.hold(database, held):",
         "if not self.cursors.hold(database, held) and False:",
-        f"{SYNC}::test_a_late_holder_stores_nothing",
+        f"{SYNC_TROUBLE_TESTS}::test_a_late_holder_stores_nothing",
     ),
     Mutant(
         "a cursor has one holder",
         "app/sync",
         "is_over(cursor.lease_until, clock, LEASE_AHEAD_SECONDS)",
         "",
-        f"{SYNC}::test_a_leased_cursor_is_nobody_elses",
+        f"{SYNC_TROUBLE_TESTS}::test_a_leased_cursor_is_nobody_elses",
     ),
     Mutant(
         "a hint during a pass makes another",
@@ -111,63 +113,63 @@ MUTANTS = [
         "app/sync",
         "bad[name_of(record)] = str(error)",
         "raise KeyError(name_of(record)) from error",
-        f"{SYNC}::test_a_record_that_cannot_be_read_is_set_aside_and_stops_nothing",
+        f"{SYNC_TROUBLE_TESTS}::test_a_record_that_cannot_be_read_is_set_aside_and_stops_nothing",
     ),
     Mutant(
         "a date in the far future moves no cursor",
         "app/sync",
         'resource.dated and at and read.columns["updated_at"] > at + AHEAD',
         'False and at and (read.columns["updated_at"] > at + AHEAD)',
-        f"{SYNC}::test_a_record_that_cannot_be_read_is_set_aside_and_stops_nothing",
+        f"{SYNC_TROUBLE_TESTS}::test_a_record_that_cannot_be_read_is_set_aside_and_stops_nothing",
     ),
     Mutant(
         "what cannot be read is not taken for gone",
         "app/sync::_meet",
         "if ids:",
         "if False:",
-        f"{SYNC}::test_what_was_copied_stays_while_its_record_cannot_be_read",
+        f"{SYNC_TROUBLE_TESTS}::test_what_was_copied_stays_while_its_record_cannot_be_read",
     ),
     Mutant(
         "a reconnect hides the copy in the moment in which it is committed",
         "app/sync::shown",
         "SyncAccount.connected_by == Connection.connected_by",
         "",
-        f"{SYNC}::test_a_reconnect_to_another_factory_shows_nothing_of_the_earlier",
+        f"{SYNC_ACCOUNTS_TESTS}::test_a_reconnect_to_another_factory_shows_nothing_of_the_earlier",
     ),
     Mutant(
         "the same name shows nothing that the new connect has not met",
         "app/sync::shown",
         "model.mark >= SyncCursor.shown_from",
         "",
-        f"{SYNC}::test_a_reconnect_to_an_account_of_the_same_name_shows_only_what_it_has_shown",
+        f"{SYNC_ACCOUNTS_TESTS}::test_a_reconnect_to_an_account_of_the_same_name_shows_only_what_it_has_shown",
     ),
     Mutant(
         "what is within a record of the earlier account is compared",
         "app/sync",
         "key in differ or (key in known and _is_news(resource, known[key], read, owner))",
         "key in known and _is_news(resource, known[key], read, owner)",
-        f"{SYNC}::test_what_is_within_a_record_of_the_earlier_account_is_compared",
+        f"{SYNC_ACCOUNTS_TESTS}::test_what_is_within_a_record_of_the_earlier_account_is_compared",
     ),
     Mutant(
         "what was told as deleted is not told again",
         "app/sync",
         "not rows[key]",
         "",
-        f"{SYNC}::test_a_reconnect_to_another_factory_shows_nothing_of_the_earlier",
+        f"{SYNC_ACCOUNTS_TESTS}::test_a_reconnect_to_another_factory_shows_nothing_of_the_earlier",
     ),
     Mutant(
         "a page of the earlier account is not stored",
         "app/sync/accounts.py",
         '"lease_owner": None,\n"lease_until": None',
         "",
-        f"{SYNC}::test_a_page_of_the_earlier_account_is_not_stored",
+        f"{SYNC_ACCOUNTS_TESTS}::test_a_page_of_the_earlier_account_is_not_stored",
     ),
     Mutant(
         "a back-off has an end",
         "app/sync",
         "exponential(held.cursor.failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)",
         "exponential(held.cursor.failures, FIRST_PAUSE_SECONDS, 10**9)",
-        f"{SYNC}::test_a_failing_resource_backs_off_and_says_why",
+        f"{SYNC_TROUBLE_TESTS}::test_a_failing_resource_backs_off_and_says_why",
     ),
     Mutant(
         "the worker leaves a reserve",
@@ -189,7 +191,7 @@ MUTANTS = [
         "or_(column.is_(None), column <= now(clock), column > far)",
         "or_(column.is_(None), column <= now(clock))",
         (
-            f"{SYNC}::test_a_moment_of_a_wrong_clock_is_over",
+            f"{SYNC_TROUBLE_TESTS}::test_a_moment_of_a_wrong_clock_is_over",
             f"{BUDGET}::test_a_moment_of_a_wrong_clock_stops_nobody",
         ),
     ),
@@ -226,7 +228,7 @@ MUTANTS = [
         "app/sync",
         "**due.NO_LEASE",
         "",
-        f"{SYNC}::test_asked_to_stop_it_stores_the_page_under_way",
+        f"{SYNC_TROUBLE_TESTS}::test_asked_to_stop_it_stores_the_page_under_way",
     ),
     Mutant(
         "a job that fails ends nothing",

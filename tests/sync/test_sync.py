@@ -4,39 +4,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, null, update
+from sqlalchemy import update
 
 from app import sync
 from app.database.db import db
 from app.katana import client
-from app.sync import copy, models
-from app.sync.copy import Order, OrderRow, StockLevel
-from app.sync.cursors import LEASE_SECONDS
+from app.sync import models
+from app.sync.copy import Order
 from app.sync.due import POLL_SECONDS, POLL_WITH_WEBHOOK_SECONDS
 from app.sync.passes import OVERLAP, WHOLE_AFTER
 from app.sync.webhook import Webhook, WebhookState
 from tests.support.clocks import HeldClock
-from tests.support.connected import MakeConnected
 from tests.support.sandbox import Sandbox
 from tests.support.syncing import Syncing, while_katana_answers
 
 pytestmark = pytest.mark.held_time
-
 SMALL_PAGE = 10
 DAY = WHOLE_AFTER.total_seconds()
-
-
-@pytest.fixture
-def ada(new_connected: MakeConnected, sandbox: Sandbox) -> Syncing:
-    """A connected user, of whom nothing has been read yet; Katana's limit is out of the way."""
-    sandbox.rules(requests_per_minute=100_000)
-    return Syncing(new_connected())
-
-
-@pytest.fixture
-def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sixty-four orders are seven pages."""
-    monkeypatch.setattr(client, "PAGE_SIZE", SMALL_PAGE)
 
 
 def test_the_first_pass_copies_all_that_katana_has(ada: Syncing) -> None:
@@ -223,57 +207,6 @@ def test_what_vanished_without_a_trace_is_found_by_the_daily_pass(
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_killed_at_any_statement_it_goes_on_where_it_was(
-    ada: Syncing, sandbox: Sandbox, clock: HeldClock
-) -> None:
-    """A page and its cursor are one commit: no change is lost, none is told twice."""
-    engine = ada.parts.engine
-    statements = 0
-
-    def kill(_c: Any, _k: Any, statement: str, *_: Any) -> None:
-        nonlocal statements
-        if "UPDATE connections" in statement:
-            return  # killed between a response and its save, a refresh has lost its token
-
-        statements += 1
-        if statements % 23 == 0:
-            raise Killed
-
-    for _ in range(40):
-        event.listen(engine, "before_cursor_execute", kill)
-        try:
-            ada.run()
-            break
-        except Killed:
-            pass
-        finally:
-            event.remove(engine, "before_cursor_execute", kill)
-        clock.move(LEASE_SECONDS + 1)
-    ada.run()
-
-    ada.assert_in_step()
-
-
-class Killed(BaseException):
-    """Ends a worker where it stands; no `except` of the app catches it."""
-
-
-def test_a_late_holder_stores_nothing(ada: Syncing, sandbox: Sandbox, clock: HeldClock) -> None:
-    """Its lease has run out, another has read what is newer: its page would bring back the old."""
-    ada.run()
-    ada.hint("inventory")
-    with while_katana_answers(ada, "inventory"):
-        clock.move(LEASE_SECONDS + 1)
-        sandbox.happen("stock_moves", record=11000)
-        assert ada.chunk("inventory")
-        ada.assert_in_step()
-        feed = ada.feed()
-
-    assert ada.feed() == feed
-    ada.assert_in_step()
-
-
-@pytest.mark.usefixtures("small_pages")
 def test_what_changes_during_a_whole_pass_is_not_taken_for_gone(
     ada: Syncing, sandbox: Sandbox, clock: HeldClock
 ) -> None:
@@ -286,36 +219,6 @@ def test_what_changes_during_a_whole_pass_is_not_taken_for_gone(
 
     assert [change.kind for change in ada.feed()].count("deleted") == 0
     ada.settle()
-
-
-def test_a_leased_cursor_is_nobody_elses(ada: Syncing, clock: HeldClock) -> None:
-    """One worker reads a resource of a connection at a time, until its lease runs out."""
-    held = ada.parts.cursors.claim(ada.connected.id, "customers")
-
-    assert held
-    assert ada.parts.cursors.claim(ada.connected.id, "customers") is None
-    clock.move(LEASE_SECONDS + 1)
-    assert ada.parts.cursors.claim(ada.connected.id, "customers")
-
-
-def test_a_dead_workers_work_is_taken_over_within_a_minute() -> None:
-    """The lease and one look of another worker fit into it."""
-    assert LEASE_SECONDS + 5 < 60
-
-
-@pytest.mark.usefixtures("small_pages")
-def test_asked_to_stop_it_stores_the_page_under_way(ada: Syncing) -> None:
-    """One page is stored with its cursor, the lease is given back, the rest is due."""
-    ada.chunk("sales_orders")  # begins with the account
-    asked = ada.lists("/sales_orders")
-
-    ada.chunk("sales_orders", stopped=lambda: True)
-
-    assert ada.lists("/sales_orders") == asked + 1
-    assert len(ada.rows(Order)) == SMALL_PAGE
-    assert ada.cursor("sales_orders").lease_owner is None
-    ada.run()
-    ada.assert_in_step()
 
 
 @pytest.mark.usefixtures("small_pages")
@@ -380,276 +283,6 @@ def test_without_a_hint_it_polls(
     clock.move(seconds * 0.22)
     assert len(ada.parts.cursors.due(9)) == 1  # one resource of a connection at a time
     assert ada.run() == 4
-
-
-UNREADABLE: dict[str, dict[str, Any]] = {
-    "an id that is none": {"fields": {"id": "none"}},
-    "an id that is no number": {"fields": {"id": [7]}},
-    "no id": {"omit": ["id"]},
-    "an id of null": {"fields": {"id": None}},
-    "a huge id": {"fields": {"id": 10**30}},
-    "a date that is none": {"fields": {"updated_at": "yesterday"}},
-    "a date that is a number": {"fields": {"updated_at": 1640995199}},
-    "no date": {"omit": ["updated_at"]},
-    "a date without a zone": {"fields": {"updated_at": "2026-11-27T06:00:00"}},
-    "a date in the far future": {"fields": {"updated_at": "9999-12-31T00:00:00.000Z"}},
-    "a sum that is none": {"fields": {"total": "a lot"}},
-    "a huge sum": {"fields": {"total": 1e300}},
-    "a sum that is a list": {"fields": {"total": []}},
-    "rows that are none": {"fields": {"sales_order_rows": "two"}},
-    "a row without an id": {"fields": {"sales_order_rows": [{}]}},
-    "a row that is none": {"fields": {"sales_order_rows": [3]}},
-    "no object": {"raw": "sales order"},
-    "null": {"raw": None},
-    "a list": {"raw": [1, 2]},
-}
-
-
-@pytest.mark.slow_on("postgresql")
-@pytest.mark.parametrize("fault", UNREADABLE)
-def test_a_record_that_cannot_be_read_is_set_aside_and_stops_nothing(
-    ada: Syncing, sandbox: Sandbox, clock: HeldClock, fault: str
-) -> None:
-    """The others are stored; it is kept with its reason, tried again, and read once it is mended.
-
-    Ids, dates, sums, rows and whole records that are of another kind, missing, or too large.
-    """
-    (injected,) = sandbox.happen("inject", resource="sales_orders", **UNREADABLE[fault])
-    sandbox.happen("new_order")
-
-    ada.run()
-    assert len(ada.aside()) == 1
-    assert len(ada.shown(Order)) == 65
-    assert ada.cursor("sales_orders").failure is None
-
-    sandbox.happen("mend", resource="sales_orders", serial=injected["serial"])
-    for _ in range(3):
-        clock.move(DAY)
-        ada.run()
-
-    assert ada.aside() == {}
-    ada.assert_in_step()
-
-
-def test_what_was_copied_stays_while_its_record_cannot_be_read(
-    ada: Syncing, sandbox: Sandbox, clock: HeldClock
-) -> None:
-    """An order that becomes unreadable is shown as it was, through a whole pass too."""
-    ada.run()
-    sandbox.happen("change_order", record=10005, fields={"total": "a lot"})
-
-    for _ in range(3):
-        clock.move(DAY)
-        ada.run()
-
-    assert list(ada.aside()) == [("sales_orders", "10005")]
-    assert 10005 in ada.copy()["sales_orders"]
-
-
-@pytest.mark.parametrize(
-    ("status", "word"), [(401, "unauthorized"), (403, "forbidden"), (500, "unavailable")]
-)
-def test_a_failing_resource_backs_off_and_says_why(
-    ada: Syncing, sandbox: Sandbox, clock: HeldClock, status: int, word: str
-) -> None:
-    """Each failure doubles the pause, up to an hour; "update now" asks at once."""
-    ada.run()
-    sandbox.fault("api", "status", status=status, times=0)
-    pauses = []
-    for _ in range(14):
-        ada.parts.hints.update_now(ada.connected.id)
-        clock.move(0.001)
-        ada.chunk("customers")
-        row = ada.cursor("customers")
-        assert row.next_attempt_at
-        pauses.append((row.next_attempt_at - clock.moment).total_seconds())
-
-    with ada.app.app_context():
-        told = sync.status(ada.connected.id)["customers"]
-    assert told.failure == word
-    assert told.as_of
-    assert pauses[3] > pauses[0]
-    assert max(pauses) <= 3600
-    assert pauses[-1] > 2800
-    sandbox.clear_faults()
-    clock.move(3600)
-    ada.run()
-    assert ada.cursor("customers").failure is None
-    ada.assert_in_step()
-
-
-def test_an_account_that_the_callback_could_not_name_is_named_later(
-    ada: Syncing, sandbox: Sandbox, clock: HeldClock
-) -> None:
-    """Katana did not answer then, nor at the first pass; a day later it is asked again."""
-    ada.connected.change(factory_name=null())
-    sandbox.fault("api", "status", status=500, path="/v1/factory", times=0)
-    ada.run()
-    assert ada.connected.row().factory_name is None
-    ada.assert_in_step()
-
-    sandbox.clear_faults()
-    clock.move(DAY + 1)
-    ada.run()
-
-    assert ada.connected.row().factory_name == "Alder & Spoke Bicycles"
-
-
-@pytest.mark.parametrize("column", ["due_at", "next_attempt_at", "lease_until"])
-def test_a_moment_of_a_wrong_clock_is_over(
-    ada: Syncing, sandbox: Sandbox, clock: HeldClock, column: str
-) -> None:
-    """13: the database's clock ran ahead and was set right; no resource waits for that day."""
-    ada.run()
-    sandbox.happen("new_order")
-    clock.move(DAY)
-    ada.change_cursors(**{column: DAY})
-
-    ada.run()
-
-    ada.assert_in_step()
-
-
-def test_a_reconnect_to_another_factory_shows_nothing_of_the_earlier(
-    ada: Syncing, sandbox: Sandbox
-) -> None:
-    """Nothing in the moment of the reconnect, nothing while the new one is read, nothing after."""
-    ada.run()
-    sandbox.happen("delete_order")
-    ada.again()
-    earlier = {row.id for row in ada.shown(Order)}
-    ada.connected.reconnect(factory=OTHER)
-
-    assert ada.shown(Order) == []
-    assert ada.shown(StockLevel) == []
-    with ada.app.app_context():
-        assert sync.status(ada.connected.id) == {}
-    while due := ada.parts.cursors.due(1):
-        ada.chunk(due[0][1])
-        assert not earlier & {row.id for row in ada.shown(Order)}
-
-    assert not earlier & {row.id for row in ada.rows(Order)}
-    assert not earlier & {row.order_id for row in ada.rows(OrderRow)}
-    ada.assert_in_step()
-
-
-@pytest.mark.usefixtures("small_pages")
-def test_a_reconnect_to_an_account_of_the_same_name_shows_only_what_it_has_shown(
-    ada: Syncing, sandbox: Sandbox, clock: HeldClock
-) -> None:
-    """The name proves nothing: rows are shown once the new connect has met them."""
-    ada.run()
-    feed = ada.feed()
-    with ada.app.app_context():
-        stranger = Order(
-            connection_id=ada.connected.id,
-            id=7,
-            number="of another account",
-            status="",
-            currency="",
-            updated_at=datetime(2099, 1, 1, tzinfo=UTC),
-            mark=ada.cursor("sales_orders").mark,
-        )
-        db.session.add(stranger)
-        db.session.commit()
-    ada.connected.reconnect()
-
-    while due := ada.parts.cursors.due(1):
-        ada.chunk(due[0][1])
-        assert 7 not in {row.id for row in ada.shown(Order)}
-    clock.move(POLL_SECONDS)
-    ada.run()
-
-    assert 7 not in {row.id for row in ada.rows(Order)}
-    assert [change.record_id for change in ada.feed()[len(feed) :]] == [7]
-
-
-@pytest.mark.parametrize("grown", [0, 300])
-def test_an_account_of_the_same_name_and_ids_is_told_apart(
-    ada: Syncing, sandbox: Sandbox, clock: HeldClock, grown: int
-) -> None:
-    """Its records bear the ids of the earlier account's, and dates as they come: none is mixed up.
-
-    Orders, their rows, customers, products and stock; deleted ones, too; lists of several pages.
-    """
-    sandbox.happen("delete_order", factory="alder-and-spoke", record=10003)
-    sandbox.happen("change_order", factory="alder-and-spoke", record=10004)
-    if grown:
-        sandbox.grow("sales_orders", grown, days=20, factory="alder-and-spoke")
-    ada.run()
-    sandbox.happen("delete_order", factory="alder-and-spoke", record=10005)
-    ada.again()
-    ada.settle()
-    ada.connected.reconnect(factory="alder-and-spoke-rentals")
-    ada.factory = "alder-and-spoke-rentals"
-
-    assert ada.shown(Order) == []
-    while due := ada.parts.cursors.due(1):
-        ada.chunk(due[0][1])
-        shown, truth = ada.copy(), ada.truth()
-        for name, records in shown.items():
-            assert records.items() <= truth[name].items()
-    ada.settle()
-
-
-def test_what_is_within_a_record_of_the_earlier_account_is_compared(ada: Syncing) -> None:
-    """An order of the same id and date whose rows alone differ is read anew after a reconnect."""
-    ada.run()
-    with ada.app.app_context():
-        db.session.execute(db.update(OrderRow).values(quantity=77))
-        db.session.commit()
-    ada.connected.reconnect()
-
-    ada.run()
-
-    ada.assert_in_step()
-
-
-def test_a_page_of_the_earlier_account_is_not_stored(ada: Syncing, sandbox: Sandbox) -> None:
-    """It was asked for before the reconnect, and comes after the new account was begun with."""
-    ada.run()
-    ada.hint("sales_orders")
-    with while_katana_answers(ada, "sales_orders"):
-        ada.connected.reconnect(factory=OTHER)
-        sandbox.clear_faults()
-        ada.chunk("customers")  # begins with the new account
-        assert ada.rows(Order) == []
-
-    assert ada.rows(Order) == []
-    ada.run()
-    ada.assert_in_step()
-
-
-OTHER = "tallow-and-wick"
-
-
-def test_disconnecting_deletes_the_copy(ada: Syncing, sandbox: Sandbox) -> None:
-    """Also in the middle of a pass, whose page finds nothing to be stored to."""
-    ada.run()
-    ada.hint("sales_orders")
-    sandbox.happen("new_order")
-    with while_katana_answers(ada, "sales_orders"):
-        ada.connected.disconnect()
-
-    for model in (Order, OrderRow, copy.Customer, copy.Product, copy.Variant, StockLevel):
-        assert ada.rows(model) == []
-    assert ada.feed() == []
-    assert ada.rows(models.SyncCursor) == []
-
-
-def test_a_connection_whose_begin_was_lost_is_found(ada: Syncing) -> None:
-    """One that was made before sync was installed is taken up as well."""
-    with ada.app.app_context():
-        db.session.execute(db.delete(models.SyncAccount))
-        db.session.execute(db.delete(models.SyncCursor))
-        db.session.commit()
-
-    assert ada.parts.accounts.unknown(9) == [ada.connected.id]
-    ada.parts.accounts.begin(ada.connected.id)
-    ada.run()
-
-    ada.assert_in_step()
-    assert ada.parts.accounts.unknown(9) == []
 
 
 def test_a_position_is_katanas_and_never_later_than_its_clock(ada: Syncing) -> None:

@@ -17,13 +17,6 @@ pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.held_time]
 FACTORY, OTHER = "alder-and-spoke", "tallow-and-wick"
 
 
-@pytest.fixture
-def ada(new_connected: MakeConnected, sandbox: Sandbox) -> Syncing:
-    """A connected user, whose webhook nobody has made yet."""
-    sandbox.rules(requests_per_minute=100_000)
-    return Syncing(new_connected())
-
-
 def check(whose: Syncing) -> None:
     """What the worker does where it is due."""
     subscriptions = whose.parts.subscriptions

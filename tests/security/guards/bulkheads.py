@@ -2,6 +2,7 @@
 
 from tests.support.mutants import Mutant
 
+BULKHEAD_LIMITS_TESTS = "tests/katana/test_bulkhead_limits.py"
 BULKHEADS, SPELLINGS = "tests/katana/test_bulkheads.py", "tests/accounts/test_spellings.py"
 PASSWORDS = "app/accounts/passwords.py"
 MIGRATION = "migrations/versions/20261127_one_spelling.py"
@@ -61,7 +62,7 @@ GUARDS = [
         "app/__init__.py",
         "applies=has_request_context",
         "applies=lambda: True",
-        f"{BULKHEADS}::test_commands_are_not_limited",
+        f"{BULKHEAD_LIMITS_TESTS}::test_commands_are_not_limited",
     ),
     Mutant(
         "places follow the threads",
@@ -75,28 +76,28 @@ GUARDS = [
         "app/katana",
         "self.limit = max(1, threads - 1)",
         "self.limit = threads + 9",
-        f"{BULKHEADS}::test_a_thread_is_left_however_many_there_are",
+        f"{BULKHEAD_LIMITS_TESTS}::test_a_thread_is_left_however_many_there_are",
     ),
     Mutant(
         "one caller probes",
         "app/katana::CircuitBreaker._admit",
         "self._probing = True",
         "",
-        f"{BULKHEADS}::test_after_time_outs_in_a_row_one_caller_at_a_time_probes",
+        f"{BULKHEAD_LIMITS_TESTS}::test_after_time_outs_in_a_row_one_caller_at_a_time_probes",
     ),
     Mutant(
         "a refresh notes its time-out",
         "app/katana",
         "self._note(timed_out=slot.failed and slow)",
         "self._note(timed_out=False)",
-        f"{BULKHEADS}::test_the_token_endpoint_and_the_api_time_out_apart",
+        f"{BULKHEAD_LIMITS_TESTS}::test_the_token_endpoint_and_the_api_time_out_apart",
     ),
     Mutant(
         "a burst waits in line",
         "app/katana",
         "while (left := self._queue_seconds_left(began)) > 0:",
         "while (left := 0) > 0:",
-        f"{BULKHEADS}::test_a_burst_waits_in_line_while_katana_is_prompt",
+        f"{BULKHEAD_LIMITS_TESTS}::test_a_burst_waits_in_line_while_katana_is_prompt",
     ),
     Mutant(
         "an address has one spelling",

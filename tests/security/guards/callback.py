@@ -2,6 +2,7 @@
 
 from tests.support.mutants import Change, Mutant
 
+CALLBACK_PAGES_TESTS = "tests/security/test_callback_pages.py"
 CALLBACK = "tests/security/test_callback.py"
 ISSUER = "tests/security/test_issuer.py"
 OAUTH = "app/katana/oauth.py"
@@ -40,35 +41,35 @@ GUARDS = [
         "app/pages",
         "{name: request.form[name] for name in NAMES if name in request.form}",
         "{name: request.form[name] for name in request.form}",
-        f"{CALLBACK}::test_s18_a_post_becomes_a_get_and_does_nothing_else",
+        f"{CALLBACK_PAGES_TESTS}::test_s18_a_post_becomes_a_get_and_does_nothing_else",
     ),
     Mutant(
         "a look uses nothing up",
         "app/pages",
         'if request.method == "HEAD":',
         'if request.method == "LOOK":',
-        f"{CALLBACK}::test_s18_no_other_method_reaches_the_callback",
+        f"{CALLBACK_PAGES_TESTS}::test_s18_no_other_method_reaches_the_callback",
     ),
     Mutant(
         "a redirect says nothing in words",
         "app/pages",
         'response.set_data(b"")',
         "pass",
-        f"{CALLBACK}::test_s19_the_callback_shows_nothing_and_leaves_a_clean_address",
+        f"{CALLBACK_PAGES_TESTS}::test_s19_the_callback_shows_nothing_and_leaves_a_clean_address",
     ),
     Mutant(
         "the callback's address goes no further",
         "app/pages",
         'response.headers.setdefault("Referrer-Policy", "no-referrer")',
         "",
-        f"{CALLBACK}::test_s20_s21_no_answer_is_kept_or_passes_its_address_on",
+        f"{CALLBACK_PAGES_TESTS}::test_s20_s21_no_answer_is_kept_or_passes_its_address_on",
     ),
     Mutant(
         "no answer is kept",
         "app/pages",
         'response.headers["Cache-Control"] = "no-store"',
         "pass",
-        f"{CALLBACK}::test_s20_s21_no_answer_is_kept_or_passes_its_address_on",
+        f"{CALLBACK_PAGES_TESTS}::test_s20_s21_no_answer_is_kept_or_passes_its_address_on",
     ),
     Mutant(
         "junk meets a limit",
@@ -76,8 +77,8 @@ GUARDS = [
         "return limiter.limit(JUNK_CALLBACKS, key_func=_visitor, deduct_when=_refused)(view)",
         "return view",
         (
-            f"{CALLBACK}::test_s22_a_flood_of_junk_costs_no_request_and_stops_nobody_else",
-            f"{CALLBACK}::test_s22_the_thousandth_made_up_callback_costs_no_more_than_the_first",
+            f"{CALLBACK_PAGES_TESTS}::test_s22_a_flood_of_junk_costs_no_request_and_stops_nobody_else",
+            f"{CALLBACK_PAGES_TESTS}::test_s22_the_thousandth_made_up_callback_costs_no_more_than_the_first",
         ),
     ),
     Mutant(
@@ -85,7 +86,7 @@ GUARDS = [
         "app/pages",
         "if grant.scope not in {None, SCOPE}:",
         "if False:",
-        f"{CALLBACK}::test_s24_another_scope_than_was_asked_for_is_logged",
+        f"{CALLBACK_PAGES_TESTS}::test_s24_another_scope_than_was_asked_for_is_logged",
     ),
     Mutant(
         "an answer is from the issuer",
@@ -165,21 +166,21 @@ GUARDS = [
         "templates/base.html",
         "</head>",
         '<script src="https://visits.example/count.js" defer></script>\n</head>',
-        f"{CALLBACK}::test_s19_no_page_loads_anything_from_elsewhere",
+        f"{CALLBACK_PAGES_TESTS}::test_s19_no_page_loads_anything_from_elsewhere",
     ),
     Mutant(
         "signing in leads to the dashboard",
         "app/accounts/views.py",
         'redirect(url_for("dashboard.dashboard"), 303)',
         'redirect(request.values.get("next") or url_for("dashboard.dashboard"), 303)',
-        f"{CALLBACK}::test_s23_nobody_is_sent_elsewhere",
+        f"{CALLBACK_PAGES_TESTS}::test_s23_nobody_is_sent_elsewhere",
     ),
     Mutant(
         "a closed page leads to the sign-in alone",
         "app/pages",
         'redirect(url_for("accounts.sign_in"), 303)',
         'redirect(url_for("accounts.sign_in", next=request.full_path), 303)',
-        f"{CALLBACK}::test_s23_nobody_is_sent_elsewhere",
+        f"{CALLBACK_PAGES_TESTS}::test_s23_nobody_is_sent_elsewhere",
     ),
     Mutant(
         "an answer is whole",

@@ -2,7 +2,10 @@
 
 from tests.support.mutants import Change, Mutant
 
-KATANA = "tests/security/test_katana.py"
+CLIENT_RECORDS_TESTS = "tests/katana/test_client_records.py"
+LOGIN_ANSWERS_TESTS = "tests/katana/test_login_answers.py"
+ANSWERS_TESTS = "tests/security/katana/test_answers.py"
+REQUESTS_TESTS = "tests/security/katana/test_requests.py"
 CALLBACK = "tests/security/test_callback.py"
 SECRETS = "tests/security/test_secrets.py"
 
@@ -12,7 +15,7 @@ GUARDS = [
         "app/katana",
         "session.trust_env = False",
         "session.trust_env = False\nsession.verify = False\ndisable_warnings()",
-        f"{KATANA}::test_s25_whoever_cannot_show_who_they_are_gets_nothing",
+        f"{REQUESTS_TESTS}::test_s25_whoever_cannot_show_who_they_are_gets_nothing",
         also=(
             Change(
                 "app/katana",
@@ -27,63 +30,63 @@ GUARDS = [
         "app/katana",
         "left = self._deadline - time.monotonic()",
         "left = 60.0",
-        f"{KATANA}::test_s27_every_request_ends_and_others_are_served_meanwhile",
+        f"{REQUESTS_TESTS}::test_s27_every_request_ends_and_others_are_served_meanwhile",
     ),
     Mutant(
         "a page ends",
         "app/pages",
         "monotonic() + PAGE_SECONDS",
         "monotonic() + 10 * PAGE_SECONDS",
-        "tests/pages/test_dashboard.py::test_a_page_asks_no_longer_than_its_time",
+        "tests/pages/test_dashboard_trouble.py::test_a_page_asks_no_longer_than_its_time",
     ),
     Mutant(
         "a body has its limit",
         "app/katana",
         "if len(body) > self.body_bytes:",
         "if False:",
-        f"{KATANA}::test_s28_nonsense_is_one_error_and_takes_no_memory",
+        f"{ANSWERS_TESTS}::test_s28_nonsense_is_one_error_and_takes_no_memory",
     ),
     Mutant(
         "bytes that are no text cost no token",
         "app/katana::_json_object",
         '"replace"',
         '"ignore"',
-        "tests/katana/test_login.py::test_nonsense_is_an_answer_lost",
+        f"{LOGIN_ANSWERS_TESTS}::test_nonsense_is_an_answer_lost",
     ),
     Mutant(
         "a control character costs no token",
         "app/katana",
         "strict=False",
         "strict=True",
-        "tests/katana/test_login.py::test_a_flaw_in_what_is_not_used_costs_no_token",
+        f"{LOGIN_ANSWERS_TESTS}::test_a_flaw_in_what_is_not_used_costs_no_token",
     ),
     Mutant(
         "a member with two values has none",
         "app/katana",
         "if not _is_same(members[name], value):",
         "if False:",
-        "tests/katana/test_login.py::test_two_access_tokens_are_none",
+        f"{LOGIN_ANSWERS_TESTS}::test_two_access_tokens_are_none",
     ),
     Mutant(
         "a repeated member costs no token",
         "app/katana",
         "if not _is_same(members[name], value):",
         "if members[name] is not value:",
-        "tests/katana/test_login.py::test_a_flaw_in_what_is_not_used_costs_no_token",
+        f"{LOGIN_ANSWERS_TESTS}::test_a_flaw_in_what_is_not_used_costs_no_token",
     ),
     Mutant(
         "a long number costs no token",
         "app/katana",
         'return int(digits) if len(digits) < 20 else float("inf")',
         "return int(digits)",
-        "tests/katana/test_login.py::test_a_flaw_in_what_is_not_used_costs_no_token",
+        f"{LOGIN_ANSWERS_TESTS}::test_a_flaw_in_what_is_not_used_costs_no_token",
     ),
     Mutant(
         "a missing type costs no token",
         "app/katana",
         'if token_type in (None, ""):\n    return True',
         "",
-        "tests/katana/test_login.py::test_a_flaw_in_what_is_not_used_costs_no_token",
+        f"{LOGIN_ANSWERS_TESTS}::test_a_flaw_in_what_is_not_used_costs_no_token",
     ),
     Mutant(
         "what has arrived is read however late",
@@ -104,119 +107,119 @@ GUARDS = [
         "app/katana",
         "except (KeyError, TypeError, ValueError, AttributeError, OverflowError):",
         "except KeyError:",
-        f"{KATANA}::test_s28_nonsense_of_the_api_is_one_error",
+        f"{ANSWERS_TESTS}::test_s28_nonsense_of_the_api_is_one_error",
     ),
     Mutant(
         "a number is one that can be written",
         "app/katana",
         "abs(number.adjusted()) <= DIGITS",
         "",
-        f"{KATANA}::test_s28_nonsense_of_the_api_is_one_error",
+        f"{ANSWERS_TESTS}::test_s28_nonsense_of_the_api_is_one_error",
     ),
     Mutant(
         "one odd record costs that record",
         "app/katana",
         "invalid += 1",
         "raise",
-        "tests/katana/test_client.py::test_one_odd_record_costs_that_record",
+        f"{CLIENT_RECORDS_TESTS}::test_one_odd_record_costs_that_record",
     ),
     Mutant(
         "an id may be text",
         "app/katana::_id_or_none",
         "int | str",
         "int",
-        "tests/katana/test_client.py::test_an_id_is_the_same_as_number_and_as_text",
+        f"{CLIENT_RECORDS_TESTS}::test_an_id_is_the_same_as_number_and_as_text",
     ),
     Mutant(
         "a name reorders no text",
         "app/katana",
         'BIDIRECTIONAL.sub("", value)',
         "value",
-        "tests/katana/test_client.py::test_a_name_reorders_no_text_around_it",
+        f"{CLIENT_RECORDS_TESTS}::test_a_name_reorders_no_text_around_it",
     ),
     Mutant(
         "a text is one that can be stored",
         "app/katana",
         'UNSTORABLE.sub(" ", BIDIRECTIONAL.sub("", value))',
         "value",
-        f"{KATANA}::test_s28_nonsense_for_a_name_costs_nothing",
+        f"{ANSWERS_TESTS}::test_s28_nonsense_for_a_name_costs_nothing",
     ),
     Mutant(
         "a token is one",
         "app/katana",
         "0 < len(value) <= TOKEN_CHARACTERS",
         "len(value) <= TOKEN_CHARACTERS",
-        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+        f"{ANSWERS_TESTS}::test_s29_whatever_is_answered_what_is_stored_is_sound",
     ),
     Mutant(
         "a token is visible",
         "app/katana",
         'all("!" <= c <= "~" for c in value)',
         "True",
-        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+        f"{ANSWERS_TESTS}::test_s29_whatever_is_answered_what_is_stored_is_sound",
     ),
     Mutant(
         "a scope is printable",
         "app/katana",
         "scope[:500] if isinstance(scope, str) and _is_printable(scope) else None",
         "scope",
-        f"{KATANA}::test_s29_whatever_is_answered_what_is_stored_is_sound",
+        f"{ANSWERS_TESTS}::test_s29_whatever_is_answered_what_is_stored_is_sound",
     ),
     Mutant(
         "a type has no case",
         "app/katana",
         'token_type.strip().lower() == "bearer"',
         'token_type == "Bearer"',
-        f"{KATANA}::test_s30_a_bearer_token_is_one_in_any_case_and_no_other_is_taken",
+        f"{ANSWERS_TESTS}::test_s30_a_bearer_token_is_one_in_any_case_and_no_other_is_taken",
     ),
     Mutant(
         "no other type is taken",
         "app/katana",
         'not _is_bearer(body.get("token_type")) or not _is_token(access_token)',
         "not _is_token(access_token)",
-        f"{KATANA}::test_s30_a_bearer_token_is_one_in_any_case_and_no_other_is_taken",
+        f"{ANSWERS_TESTS}::test_s30_a_bearer_token_is_one_in_any_case_and_no_other_is_taken",
     ),
     Mutant(
         "a life is at least a second",
         "app/katana",
         "range(1, 366 * 24 * 3600)",
         "range(0, 366 * 24 * 3600)",
-        f"{KATANA}::test_s31_a_life_that_is_not_stated_is_a_short_one",
+        f"{ANSWERS_TESTS}::test_s31_a_life_that_is_not_stated_is_a_short_one",
     ),
     Mutant(
         "a first grant has a refresh token",
         "app/katana",
         "if grant.refresh_token is None:",
         "if False:",
-        f"{KATANA}::test_s32_without_a_refresh_token_nothing_begins_and_nothing_ends",
+        f"{ANSWERS_TESTS}::test_s32_without_a_refresh_token_nothing_begins_and_nothing_ends",
     ),
     Mutant(
         "a word says more than a status",
         "app/katana",
         'if code == "invalid_grant" or code in USER_ACTION_REQUIRED:',
         'if (code == "invalid_grant" or code in USER_ACTION_REQUIRED) and status == 400:',
-        f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
+        f"{ANSWERS_TESTS}::test_s33_no_one_answer_ends_a_connection",
     ),
     Mutant(
         "an answer with another status is no grant",
         "app/katana",
         "response.status_code in SUCCESS",
         "",
-        f"{KATANA}::test_s33_no_one_answer_ends_a_connection",
+        f"{ANSWERS_TESTS}::test_s33_no_one_answer_ends_a_connection",
     ),
     Mutant(
         "a token stays in its header",
         "app/katana",
         "if not (token.isascii() and token.isprintable()):",
         "if False:",
-        f"{KATANA}::test_s36_a_token_that_cannot_be_sent_is_not",
+        f"{REQUESTS_TESTS}::test_s36_a_token_that_cannot_be_sent_is_not",
     ),
     Mutant(
         "no redirect is followed",
         "app/katana",
         "session.get_redirect_target = _no_target",
         "",
-        f"{KATANA}::test_s26_no_redirect_is_followed_anywhere",
+        f"{REQUESTS_TESTS}::test_s26_no_redirect_is_followed_anywhere",
         also=(
             Change(
                 "app/katana",
@@ -230,7 +233,7 @@ GUARDS = [
         "app/katana",
         'token_endpoint_auth_method="client_secret_post"',
         "",
-        f"{KATANA}::test_s34_secrets_travel_in_the_body_alone",
+        f"{REQUESTS_TESTS}::test_s34_secrets_travel_in_the_body_alone",
     ),
     Mutant(
         "a refresh names the way back too",
@@ -238,7 +241,7 @@ GUARDS = [
         "redirect_uri=self.settings.redirect_uri",
         "",
         (
-            f"{KATANA}::test_s34_secrets_travel_in_the_body_alone",
+            f"{REQUESTS_TESTS}::test_s34_secrets_travel_in_the_body_alone",
             f"{CALLBACK}::test_s14_the_way_back_is_never_taken_from_a_request",
         ),
     ),
@@ -248,7 +251,7 @@ GUARDS = [
         "params=query",
         'params={**(query or {}), "access_token": token}',
         (
-            f"{KATANA}::test_s34_secrets_travel_in_the_body_alone",
+            f"{REQUESTS_TESTS}::test_s34_secrets_travel_in_the_body_alone",
             f"{SECRETS}::test_s37_no_library_tells_a_secret_either",
         ),
     ),
@@ -259,6 +262,6 @@ GUARDS = [
         'if "next" in response.links:\n'
         '    self._session.get(response.links["next"]["url"], timeout=RESPONSE_SECONDS)\n'
         "records = _records(response)",
-        f"{KATANA}::test_s35_nobody_leads_the_app_elsewhere",
+        f"{REQUESTS_TESTS}::test_s35_nobody_leads_the_app_elsewhere",
     ),
 ]

@@ -67,7 +67,7 @@ GUARDS = [
         "app/operations/doctor",
         "arrived and address_in(arrived.address) is None",
         "False",
-        "tests/operations/test_doctor.py::test_what_proxies_let_through_is_tried",
+        "tests/operations/doctor/test_addresses.py::test_what_proxies_let_through_is_tried",
     ),
     Mutant(
         "a pooler that refuses this app's sessions is named",

@@ -2,8 +2,9 @@
 
 from tests.support.mutants import Change, Mutant
 
+CALLBACK_PAGES_TESTS = "tests/security/test_callback_pages.py"
+KEYS_TESTS = "tests/security/test_keys.py"
 SECRETS = "tests/security/test_secrets.py"
-CALLBACK = "tests/security/test_callback.py"
 SETTINGS = "tests/settings/test_config.py"
 
 TRACED = "tests/katana/test_tracing.py::test_each_request_to_katana_is_a_span_without_a_secret"
@@ -56,14 +57,14 @@ GUARDS = [
         "app/connections",
         "[FORMAT, kid, aad.table, aad.column, aad.row, aad.user]",
         "[FORMAT, kid, aad.table, aad.column]",
-        f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
+        f"{KEYS_TESTS}::test_s41_a_token_opens_in_its_own_place_alone",
     ),
     Mutant(
         "a token is sealed to its column",
         "app/connections",
         "[FORMAT, kid, aad.table, aad.column, aad.row, aad.user]",
         "[FORMAT, kid, aad.table, aad.row, aad.user]",
-        f"{SECRETS}::test_s41_a_token_opens_in_its_own_place_alone",
+        f"{KEYS_TESTS}::test_s41_a_token_opens_in_its_own_place_alone",
     ),
     Mutant(
         "a value that has moved is not overwritten",
@@ -77,14 +78,14 @@ GUARDS = [
         "app/settings",
         '"SECRET_KEY": ("KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS")',
         "",
-        f"{SECRETS}::test_s43_s74_wrong_settings_serve_nobody",
+        f"{KEYS_TESTS}::test_s43_s74_wrong_settings_serve_nobody",
     ),
     Mutant(
         "what developers use is not for users",
         "app/settings",
         'if known.get("KATANA_REDIRECT_URI", "").lower().startswith("https:"):',
         "if False:",
-        f"{SECRETS}::test_s43_s74_wrong_settings_serve_nobody",
+        f"{KEYS_TESTS}::test_s43_s74_wrong_settings_serve_nobody",
     ),
     Mutant(
         "an error leads back to no value",
@@ -119,21 +120,21 @@ GUARDS = [
         "app/connections",
         "_try_keys(current())",
         "",
-        f"{SECRETS}::test_s42_a_wrong_key_serves_nobody_and_touches_no_row",
+        f"{KEYS_TESTS}::test_s42_a_wrong_key_serves_nobody_and_touches_no_row",
     ),
     Mutant(
         "a damaged row is no wrong key",
         "app/connections",
         "damaged = DAMAGED if opened else 0",
         "damaged = 0",
-        f"{SECRETS}::test_s42_a_damaged_row_keeps_nobody_from_being_served",
+        f"{KEYS_TESTS}::test_s42_a_damaged_row_keeps_nobody_from_being_served",
     ),
     Mutant(
         "the oldest tokens are tried too",
         "app/connections/fleet",
         "(refreshed_at.desc(), refreshed_at)",
         "(refreshed_at.desc(),)",
-        f"{SECRETS}::test_s42_a_key_that_was_taken_away_too_early_is_asked_for",
+        f"{KEYS_TESTS}::test_s42_a_key_that_was_taken_away_too_early_is_asked_for",
     ),
     Mutant(
         "a grant that cannot be stored is not written elsewhere",
@@ -165,21 +166,21 @@ GUARDS = [
         "app/connections",
         "except SQLAlchemyError as error:",
         "except ZeroDivisionError as error:",
-        f"{SECRETS}::test_s42_without_a_database_the_keys_are_not_judged",
+        f"{KEYS_TESTS}::test_s42_without_a_database_the_keys_are_not_judged",
     ),
     Mutant(
         "every key of the ring opens",
         "app/connections",
         "{key.kid: AESGCM(key.key) for key in keys}",
         "{key.kid: AESGCM(key.key) for key in keys[:1]}",
-        f"{SECRETS}::test_s42_keys_are_changed_beside_live_traffic",
+        f"{KEYS_TESTS}::test_s42_keys_are_changed_beside_live_traffic",
     ),
     Mutant(
         "the sweep finds what a test did not look for",
         "app/pages",
         "if grant.scope not in {None, SCOPE}:",
         'logger.debug("granted %s", grant.access_token)\nif grant.scope not in {None, SCOPE}:',
-        f"{CALLBACK}::test_s19_the_callback_shows_nothing_and_leaves_a_clean_address",
+        f"{CALLBACK_PAGES_TESTS}::test_s19_the_callback_shows_nothing_and_leaves_a_clean_address",
         by_sweep=True,
     ),
 ]

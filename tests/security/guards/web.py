@@ -2,6 +2,7 @@
 
 from tests.support.mutants import Change, Mutant
 
+HTTP_TESTS = "tests/security/test_http.py"
 TESTS = "tests/security/test_web.py"
 LEAVING = "tests/connections/test_leaving.py"
 SECURITY = "app/pages/security.py"
@@ -90,7 +91,7 @@ GUARDS = [
         "app/settings",
         '"TRUSTED_HOSTS": list(settings.trusted_hosts)',
         "",
-        f"{TESTS}::test_s72_another_host_is_not_answered",
+        f"{HTTP_TESTS}::test_s72_another_host_is_not_answered",
     ),
     Mutant(
         "a proxy is one of ours",
@@ -98,8 +99,8 @@ GUARDS = [
         "if settings.proxy_hops:",
         "if True:",
         (
-            f"{TESTS}::test_s73_without_a_proxy_nobody_speaks_for_one",
-            f"{TESTS}::test_s73_an_address_that_is_made_up_evades_no_limit",
+            f"{HTTP_TESTS}::test_s73_without_a_proxy_nobody_speaks_for_one",
+            f"{HTTP_TESTS}::test_s73_an_address_that_is_made_up_evades_no_limit",
         ),
         also=(Change(FACTORY, "hops = settings.proxy_hops", "hops = settings.proxy_hops or 1"),),
     ),
@@ -111,42 +112,42 @@ GUARDS = [
         "\n"
         "app = create_app()\n"
         "app.wsgi_app = DebuggedApplication(app.wsgi_app, evalex=True)",
-        f"{TESTS}::test_s74_there_is_no_debugger",
+        f"{HTTP_TESTS}::test_s74_there_is_no_debugger",
     ),
     Mutant(
         "what is sent to a page has its limit",
         "app/settings",
         '"MAX_CONTENT_LENGTH": FORM_BYTES',
         "",
-        f"{TESTS}::test_s75_a_large_body_is_refused_unread",
+        f"{HTTP_TESTS}::test_s75_a_large_body_is_refused_unread",
     ),
     Mutant(
         "headers have their limit",
         GUNICORN,
         "limit_request_fields = 64",
         "limit_request_fields = 1000",
-        f"{TESTS}::test_s75_long_lines_and_many_headers_are_refused",
+        f"{HTTP_TESTS}::test_s75_long_lines_and_many_headers_are_refused",
     ),
     Mutant(
         "who sends slowly holds a thread, not a worker",
         GUNICORN,
         '_environ.get("GUNICORN_THREADS", "8")',
         '_environ.get("GUNICORN_THREADS", "1")',
-        f"{TESTS}::test_s75_who_sends_slowly_keeps_nobody_else_waiting",
+        f"{HTTP_TESTS}::test_s75_who_sends_slowly_keeps_nobody_else_waiting",
     ),
     Mutant(
         "a page takes no other method",
         "app/settings",
         '"PROVIDE_AUTOMATIC_OPTIONS": False',
         '"PROVIDE_AUTOMATIC_OPTIONS": True',
-        f"{TESTS}::test_s76_a_page_takes_the_methods_that_it_declares",
+        f"{HTTP_TESTS}::test_s76_a_page_takes_the_methods_that_it_declares",
     ),
     Mutant(
         "files come from one folder",
         FACTORY,
         'template_folder="../templates"',
         'template_folder="../templates", static_folder="..", static_url_path=""',
-        f"{TESTS}::test_s77_nothing_but_the_pages_is_served",
+        f"{HTTP_TESTS}::test_s77_nothing_but_the_pages_is_served",
     ),
     Mutant(
         "health has no details",
@@ -154,14 +155,14 @@ GUARDS = [
         "if doctor_echo.is_proof(request.headers.get(doctor_echo.HEADER), "
         'current_app.config["SECRET_KEY"]):',
         "if True:",
-        f"{TESTS}::test_s77_health_has_no_details",
+        f"{HTTP_TESTS}::test_s77_health_has_no_details",
     ),
     Mutant(
         "a doubtful header is refused",
         GUNICORN,
         'forwarded_allow_ips = ""',
         'forwarded_allow_ips = ""\nstrip_header_spaces = True',
-        f"{TESTS}::test_s78_what_two_servers_could_read_differently_is_refused",
+        f"{HTTP_TESTS}::test_s78_what_two_servers_could_read_differently_is_refused",
     ),
     Mutant(
         "what was typed is shown as text",
