@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --re
 TO_RUN := $(BIN)/python $(VENV)/.run
 TO_TEST := $(BIN)/python $(VENV)/.dev
 
-# Tests start processes and wait for them: two at a time take a third less time, on two cores.
+# `auto` is one process more than there are cores: tests wait for the processes that they start.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help

@@ -23,15 +23,20 @@ from app import create_app
 from app.database.clock import Clock, SystemClock
 from app.database.db import db
 from app.settings.config import ROOT
-from tests.support.actors import REPLACED, ClientBrowser, Maker, WireBrowser
+from tests.support.actors import ClientBrowser, Maker, WireBrowser
 from tests.support.browsers import find_chromium, running_chromium
-from tests.support.clocks import HeldClock
 from tests.support.clones import Clone
 from tests.support.connected import Connected, MakeConnected
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.rig import Rig, running_rig
 from tests.support.sandbox import Sandbox, running_sandbox
+from tests.support.selection import (
+    pytest_collection_modifyitems,
+    pytest_generate_tests,
+    pytest_xdist_auto_num_workers,
+)
 from tests.support.servers import Served, gunicorn, listening
+from tests.support.stage import Stage, running_stage
 
 MakeApp = Callable[..., Flask]
 MakeMaker = Callable[..., Maker]
@@ -40,37 +45,12 @@ MakeMaker = Callable[..., Maker]
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
 
-
-# What a test has its database from, and how many tests share that.
-DATABASES = {"database_url": "function", "shared_rig": "module"}
-
-# What a test has the sandbox from.
-CONNECTED = {"sandbox", "shared_rig"}
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Let each test that has a database run on SQLite and on PostgreSQL."""
-    one = metafunc.definition.get_closest_marker("one_database")
-    both = metafunc.definition.get_closest_marker("both_databases")
-    slow = None if both else metafunc.definition.get_closest_marker("slow_on")
-    engines = [
-        pytest.param(engine, marks=pytest.mark.slow) if slow and engine in slow.args else engine
-        for engine in ["sqlite", "postgresql"]
-    ]
-    if one:
-        engines = list(one.args or ["sqlite"])
-    for name in DATABASES.keys() & metafunc.fixturenames:
-        metafunc.parametrize(name, engines, indirect=True, scope=DATABASES[name])
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of what a fork has replaced, or does without."""
-    for item in items:
-        if CONNECTED.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker("sandbox")
-    gone = [item for item in items if any(map(item.get_closest_marker, REPLACED))]
-    items[:] = [item for item in items if item not in gone]
-    config.hook.pytest_deselected(items=gone)
+# Hooks, which pytest finds here.
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_generate_tests",
+    "pytest_xdist_auto_num_workers",
+]
 
 
 def cannot_run(reason: str) -> NoReturn:
@@ -125,9 +105,34 @@ def migrated_postgres(postgres: Postgres) -> str:
 
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh, migrated database."""
+    """A migrated database without a row."""
+    if request.param == "sqlite" and _shares(request):
+        stage: Stage = request.getfixturevalue("stage")
+        yield stage.empty_database()
+        return
+
     with _fresh_database(request, request.param, tmp_path) as url:
         yield url
+
+
+def _shares(request: pytest.FixtureRequest) -> bool:
+    """Whether a test takes what others have used."""
+    callspec = getattr(request.node, "callspec", None)
+    engine = callspec.params.get("database_url") if callspec else None
+    is_served_from_postgres = engine == "postgresql" and "served" in request.fixturenames
+    is_alone = "listener" in request.fixturenames or is_served_from_postgres
+    return not is_alone and request.node.get_closest_marker("own_stage") is None
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Iterator[Stage]:
+    """What most tests of this process share."""
+    folder = tmp_path_factory.mktemp("stage")
+    with listening() as listener, running_sandbox(_redirect_uri(listener)) as sandbox:
+        url = f"sqlite:///{shutil.copy(migrated_sqlite, folder / 'app.db')}"
+        environ = _settings(sandbox, _redirect_uri(listener), url)
+        with running_stage(folder, environ, migrated_sqlite, listener, sandbox) as stage:
+            yield stage
 
 
 @contextmanager
@@ -171,9 +176,13 @@ def listener() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def redirect_uri(listener: socket.socket) -> str:
+def redirect_uri(request: pytest.FixtureRequest) -> str:
     """The app's callback."""
-    return _redirect_uri(listener)
+    if _shares(request):
+        stage: Stage = request.getfixturevalue("stage")
+        return _redirect_uri(stage.listener)
+
+    return _redirect_uri(request.getfixturevalue("listener"))
 
 
 def _redirect_uri(listener: socket.socket) -> str:
@@ -181,15 +190,29 @@ def _redirect_uri(listener: socket.socket) -> str:
 
 
 @pytest.fixture
-def sandbox(redirect_uri: str) -> Iterator[Sandbox]:
+def sandbox(request: pytest.FixtureRequest, redirect_uri: str) -> Iterator[Sandbox]:
     """Katana."""
+    if _shares(request):
+        stage: Stage = request.getfixturevalue("stage")
+        if redirect_uri == stage.environ["KATANA_REDIRECT_URI"]:
+            yield stage.fresh_sandbox()
+            stage.sandbox.let_go()
+            return
+
     with running_sandbox(redirect_uri) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def environ(sandbox: Sandbox, redirect_uri: str, database_url: str) -> dict[str, str]:
+def environ(
+    request: pytest.FixtureRequest, sandbox: Sandbox, redirect_uri: str, database_url: str
+) -> dict[str, str]:
     """All the settings, so that no .env of this machine shows through."""
+    if _shares(request):
+        stage: Stage = request.getfixturevalue("stage")
+        if sandbox is stage.sandbox and database_url == stage.environ["DATABASE_URL"]:
+            return dict(stage.environ)
+
     return _settings(sandbox, redirect_uri, database_url)
 
 
@@ -238,9 +261,17 @@ def new_app(environ: dict[str, str]) -> Iterator[MakeApp]:
 
 
 @pytest.fixture
-def app(request: pytest.FixtureRequest, new_app: MakeApp, clock: Clock) -> Flask:
+def app(
+    request: pytest.FixtureRequest, environ: dict[str, str], new_app: MakeApp, clock: Clock
+) -> Flask:
     """The app in this process; on the test's clock where time is held."""
-    return new_app(clock if request.node.get_closest_marker("held_time") else None)
+    held = request.node.get_closest_marker("held_time") is not None
+    if _shares(request):
+        stage: Stage = request.getfixturevalue("stage")
+        if environ == stage.environ:
+            return stage.app(held=held)
+
+    return new_app(clock if held else None)
 
 
 @pytest.fixture
@@ -273,7 +304,12 @@ def maker(new_maker: MakeMaker) -> Maker:
 @pytest.fixture
 def clock(request: pytest.FixtureRequest) -> Clock:
     """The system's; with the mark `held_time` one that stands still until the test moves it."""
-    return HeldClock() if request.node.get_closest_marker("held_time") else SystemClock()
+    if request.node.get_closest_marker("held_time") is None:
+        return SystemClock()
+
+    stage: Stage = request.getfixturevalue("stage")
+    stage.clock.start_again()
+    return stage.clock
 
 
 @pytest.fixture
@@ -304,8 +340,17 @@ def no_collection() -> Iterator[None]:
 
 
 @pytest.fixture
-def served(environ: dict[str, str], listener: socket.socket, tmp_path: Path) -> Iterator[Served]:
+def served(
+    request: pytest.FixtureRequest, environ: dict[str, str], tmp_path: Path
+) -> Iterator[Served]:
     """The app under gunicorn, with two worker processes."""
+    if _shares(request):
+        stage: Stage = request.getfixturevalue("stage")
+        assert environ == stage.environ, "a test with other settings needs the mark own_stage"
+        yield stage.served()
+        return
+
+    listener: socket.socket = request.getfixturevalue("listener")
     with gunicorn(environ, listener, tmp_path / "gunicorn.log") as served:
         yield served
 

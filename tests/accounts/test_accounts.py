@@ -17,8 +17,6 @@ from tests.support.actors import ClientBrowser, Maker
 from tests.support.pages import Page
 from tests.support.sandbox import Sandbox
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 GOOD = "walnut drawers slide well"
 
 

@@ -26,6 +26,7 @@ def environ(environ: dict[str, str], port: int) -> dict[str, str]:
     return {**environ, "RATELIMIT_STORAGE_URI": f"redis://:secret-a83c@127.0.0.1:{port}"}
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_is_a_short_break(
     environ: dict[str, str],
     listener: socket.socket,

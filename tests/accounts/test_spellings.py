@@ -29,8 +29,6 @@ from tests.support.actors import Maker
 from tests.support.commands import run
 from tests.support.pages import Page
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 FOLDER = str(ROOT / "migrations")
 RESPELT = ScriptDirectory(FOLDER).get_revision("20261127_one_spelling")
 BEFORE = str(RESPELT.down_revision)
@@ -73,6 +71,7 @@ def users(app: Flask) -> int:
         return db.session.scalar(select(func.count()).select_from(User)) or 0
 
 
+@pytest.mark.short_form(3)
 @in_any_order
 @pytest.mark.parametrize(("one", "other"), ADDRESSES)
 def test_one_address_in_two_spellings_is_one_account(
@@ -113,6 +112,7 @@ def test_tries_in_all_spellings_are_counted_together(new_maker: MakeMaker) -> No
     assert send(guesser, "/sign-in", other, "wrong guess").status == 429
 
 
+@pytest.mark.short_form(3)
 @pytest.mark.one_database
 @pytest.mark.parametrize(("one", "other"), ADDRESSES)
 def test_a_command_finds_somebody_by_any_spelling(
@@ -143,6 +143,7 @@ def test_no_name_is_looked_up() -> None:
     subprocess.run((sys.executable, "-c", code), cwd=ROOT, check=True)
 
 
+@pytest.mark.short_form(3)
 @pytest.mark.one_database
 @in_any_order
 @pytest.mark.parametrize(("one", "other"), PASSWORDS)
@@ -159,6 +160,7 @@ def test_a_password_is_taken_in_each_of_its_spellings(
     assert send(new_maker(), "/sign-in", maker.email, f"{first}!").status == 422
 
 
+@pytest.mark.short_form(3)
 @pytest.mark.one_database
 @pytest.mark.parametrize("turned", [False, True], ids=["stored composed", "stored otherwise"])
 @pytest.mark.parametrize(("one", "other"), PASSWORDS)

@@ -37,6 +37,7 @@ def test_a_post_can_tell_of_a_refusal(ada: Maker, sandbox: Sandbox) -> None:
     assert "You did not connect" in page.text
 
 
+@pytest.mark.short_form(4)
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     ("fault", "status", "title"),

@@ -94,6 +94,7 @@ def test_disconnecting_twice_is_disconnecting_once(ada: Connected) -> None:
     assert changes(ada) == [EventKind.CONNECTED, EventKind.DISCONNECTED]
 
 
+@pytest.mark.both_databases
 def test_two_disconnects_at_once_are_one(ada: Connected) -> None:
     """A double click: the one that comes late finds nothing more to end, and tells nothing."""
     login = Asked(KatanaLogin(ada.settings.katana), lambda: disconnect(ada))
@@ -131,6 +132,7 @@ def test_a_token_that_came_during_a_disconnect_is_revoked_too(ada: Connected) ->
     assert changes(ada)[-1] is EventKind.DISCONNECTED
 
 
+@pytest.mark.both_databases
 def test_no_transaction_is_open_while_katana_is_asked(ada: Connected) -> None:
     """R-21: a slow Katana holds up no row and no connection to the database."""
     taken = []

@@ -27,8 +27,6 @@ from tests.support.commands import run
 from tests.support.connected import Connected, MakeConnected, refresh
 from tests.support.sandbox import Sandbox
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 LIFE_SECONDS = 61
 
 

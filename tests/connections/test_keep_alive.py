@@ -64,6 +64,7 @@ def ended_ones(app: Flask) -> int:
         return connections.current().overview.counts()[Status.RECONNECT_NEEDED]
 
 
+@pytest.mark.both_databases
 def test_what_is_idle_is_renewed_and_nothing_else(app: Flask, new_idle: MakeConnected) -> None:
     """R-17: after a week without a refresh there is one; what was renewed since is left alone."""
     idle = [new_idle(name) for name in ("ada", "bea", "cleo")]
@@ -111,6 +112,7 @@ def test_a_hundred_years_are_not_too_long(app: Flask, new_idle: MakeConnected) -
     assert keep_alive(app, "--idle-days", "36500").output == "Nothing was idle for so long.\n"
 
 
+@pytest.mark.slow
 def test_two_hosts_renew_each_connection_once(
     new_idle: MakeConnected, environ: dict[str, str]
 ) -> None:
@@ -217,6 +219,7 @@ def test_asked_to_stop_it_finishes_what_is_under_way(app: Flask, new_idle: MakeC
     assert all(one.holds_the_living_token() for one in everybody)
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_well(
     new_idle: MakeConnected, environ: dict[str, str], number: signal.Signals
@@ -235,6 +238,7 @@ def test_a_signal_ends_it_well(
     assert all(one.holds_the_living_token() for one in everybody)
 
 
+@pytest.mark.slow
 def test_killed_it_loses_nothing_that_could_be_saved(
     app: Flask, new_idle: MakeConnected, environ: dict[str, str], clock: HeldClock
 ) -> None:
@@ -253,6 +257,7 @@ def test_killed_it_loses_nothing_that_could_be_saved(
     assert all(one.family().state == "live" for one in everybody)
 
 
+@pytest.mark.slow
 def test_watching_it_goes_on(new_idle: MakeConnected, environ: dict[str, str]) -> None:
     """With `--watch` it comes back for what has become idle meanwhile, until it is told to stop."""
     connected = new_idle()
@@ -268,6 +273,7 @@ def test_watching_it_goes_on(new_idle: MakeConnected, environ: dict[str, str]) -
     assert connected.holds_the_living_token()
 
 
+@pytest.mark.slow
 def test_elsewhere_than_on_a_terminal_each_batch_is_a_line(app: Flask) -> None:
     """A log shows how far it is."""
     crowd(app, WRONG, BATCH * 2 + 10)
@@ -278,6 +284,7 @@ def test_elsewhere_than_on_a_terminal_each_batch_is_a_line(app: Flask) -> None:
     assert lines[:3] == [f"Renewing: {done} of {total}" for done in (BATCH, BATCH * 2, total)]
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_on_a_terminal_it_draws_a_bar(new_idle: MakeConnected, environ: dict[str, str]) -> None:
     """Somebody who watches sees it move, and no log line tears it apart."""
@@ -290,6 +297,7 @@ def test_on_a_terminal_it_draws_a_bar(new_idle: MakeConnected, environ: dict[str
     assert "1 renewed." in shown
 
 
+@pytest.mark.both_databases
 def test_the_index_finds_what_is_idle(app: Flask, new_idle: MakeConnected) -> None:
     """Of many connections, no statement reads all from one end to the other, nor sorts them."""
     connected = new_idle()

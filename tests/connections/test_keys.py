@@ -10,9 +10,9 @@ from app.connections.vault import AssociatedData, Vault, sealed_by
 from app.credentials import TokenKey
 from app.database.db import db
 from app.settings.config import load
-from tests.conftest import MakeApp
+from tests.conftest import MakeApp, new_secrets
 from tests.support.clocks import HeldClock
-from tests.support.commands import ended, flask, on_a_terminal, run
+from tests.support.commands import on_a_terminal, run
 from tests.support.connected import Connected, MakeConnected
 from tests.support.crowds import crowd
 from tests.support.staging import die_with_a_response
@@ -23,7 +23,7 @@ LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
 @pytest.fixture
 def rotated(environ: dict[str, str]) -> dict[str, str]:
     """The settings with a new key in front of the one that has sealed until now."""
-    new = ended(flask({}, "keys", "new")).output.split()[0]
+    new = new_secrets()["TOKEN_ENCRYPTION_KEYS"].replace("test:", "new:")
     return environ | {"TOKEN_ENCRYPTION_KEYS": f"{new},{environ['TOKEN_ENCRYPTION_KEYS']}"}
 
 
@@ -106,6 +106,7 @@ def test_what_does_not_open_is_named_and_left(
     assert kids(other) == {new_kid}
 
 
+@pytest.mark.both_databases
 def test_a_refresh_in_between_wins(
     rotating: Flask, new_connected: MakeConnected, rotated: dict[str, str], new_kid: str
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_refresh_in_between_wins(
     assert connected.holds_the_living_token()
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_on_a_terminal_it_draws_a_bar(
     new_connected: MakeConnected, rotated: dict[str, str]

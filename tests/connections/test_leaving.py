@@ -15,6 +15,8 @@ from tests.support.journeys import ALDER, press, shows, sign_up
 from tests.support.sandbox import Sandbox
 from tests.support.wire import Peer, Wire, answer, wire
 
+pytestmark = pytest.mark.own_stage
+
 NAVIGATES = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin"}
 
 
@@ -39,6 +41,7 @@ def environ(environ: dict[str, str], moved: Wire) -> dict[str, str]:
     return environ | {"KATANA_AUTHORIZE_URL": f"{moved.url}/authorize"}
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.one_database
 def test_the_button_follows_a_login_that_moved(page: Page, moved: Wire) -> None:
@@ -66,6 +69,7 @@ def test_the_button_follows_a_login_that_moved(page: Page, moved: Wire) -> None:
     assert all("referer" not in heard.headers for heard in moved.heard)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.one_database
 def test_back_from_katana_leads_to_the_dashboard(page: Page) -> None:

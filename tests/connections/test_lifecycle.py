@@ -58,6 +58,7 @@ def test_a_first_connect_makes_a_row(ada: Connected) -> None:
     assert ada.history() == [(EventKind.CONNECTED, None)]
 
 
+@pytest.mark.both_databases
 def test_a_reconnect_takes_the_place_of_the_connection(ada: Connected) -> None:
     """Same row, next generation; whatever was wrong or under way with the old grant is gone."""
     ada.change(
@@ -99,6 +100,7 @@ def test_connecting_again_after_a_disconnect_begins_anew(ada: Connected) -> None
     assert stored.previous_factory is None
 
 
+@pytest.mark.both_databases
 def test_two_first_connects_at_once_end_with_one_row(new_connected: MakeConnected) -> None:
     """S-46: of eight tabs the last one's grant is stored, whole, and none of them fails."""
     ada = new_connected()
@@ -122,6 +124,7 @@ def test_two_first_connects_at_once_end_with_one_row(new_connected: MakeConnecte
     assert changes(ada).count(EventKind.CONNECTED) == 1 + THREADS
 
 
+@pytest.mark.both_databases
 def test_a_first_connect_overtaken_by_another_takes_its_place(ada: Connected) -> None:
     """Between looking and storing another tab stores: the one that comes later is kept."""
     disconnect(ada)

@@ -32,6 +32,7 @@ def test_a_good_token_is_used_as_it_is(connected: Connected, parts: Parts) -> No
     assert connected.refreshes() == 0
 
 
+@pytest.mark.both_databases
 def test_an_expired_token_is_renewed_once(
     connected: Connected, parts: Parts, clock: HeldClock
 ) -> None:

@@ -34,6 +34,7 @@ def later(connected: Connected) -> Parts:
     return connected.parts()
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.parametrize("overlap", [0, pytest.param(30, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_process_killed_at_any_step_loses_nothing_that_could_be_saved(
@@ -61,7 +62,7 @@ def test_a_process_killed_at_any_step_loses_nothing_that_could_be_saved(
     assert connected.family().state == "live"
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("step", ["after_claim", "before_send"])
 def test_a_process_that_wakes_up_after_its_lease_does_not_send(
     connected: Connected, environ: dict[str, str], step: str
@@ -80,7 +81,7 @@ def test_a_process_that_wakes_up_after_its_lease_does_not_send(
     assert connected.holds_the_living_token()
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("step", ["after_answer", "before_commit"])
 def test_an_answer_in_a_sleeping_hand_is_not_thrown_away(
     connected: Connected, environ: dict[str, str], step: str
@@ -96,6 +97,7 @@ def test_an_answer_in_a_sleeping_hand_is_not_thrown_away(
     assert connected.family().state == "live"
 
 
+@pytest.mark.both_databases
 def test_two_answers_to_one_token_end_with_the_newer_one(
     connected: Connected, environ: dict[str, str]
 ) -> None:

@@ -19,6 +19,8 @@ from tests.support.clocks import HeldClock
 from tests.support.connected import Connected, MakeConnected, Parts, refresh
 from tests.support.until import until
 
+pytestmark = pytest.mark.own_stage
+
 
 class Unplugged(HeldClock):
     """Held time, in which something is put right after so many waits."""

@@ -77,6 +77,7 @@ def test_connecting_is_no_sign_that_katana_renews_again(
     assert ended(everybody) == 0
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize(("failures", "most"), [(1, REFUSALS), (2, REFUSALS - 1)])
 def test_refusals_that_follow_an_outage_are_part_of_it(
     new_connected: MakeConnected, clock: HeldClock, failures: int, most: int

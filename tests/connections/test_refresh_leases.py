@@ -95,6 +95,7 @@ def test_who_wakes_up_too_late_does_not_send(connected: Connected, clock: HeldCl
     refresh(parts).fresh_access_token(connected.id)
 
 
+@pytest.mark.both_databases
 def test_a_claim_on_what_has_moved_is_refused(
     connected: Connected, parts: Parts, clock: HeldClock
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_claim_on_what_has_moved_is_refused(
     assert parts.leases.claim(seen) is None
 
 
+@pytest.mark.both_databases
 def test_a_claim_on_what_is_leased_is_refused(connected: Connected, parts: Parts) -> None:
     """I-4: while one holds the lease, the same look gives it to nobody else."""
     seen = parts.leases.read(connected.id)
@@ -116,6 +118,7 @@ def test_a_claim_on_what_is_leased_is_refused(connected: Connected, parts: Parts
     assert parts.leases.claim(seen) is None
 
 
+@pytest.mark.both_databases
 def test_a_claim_during_a_pause_is_refused(connected: Connected, parts: Parts) -> None:
     """R-10: a pause that another has set since the look is kept."""
     seen = parts.leases.read(connected.id)
@@ -171,6 +174,7 @@ def test_reconnecting_meanwhile_wins(connected: Connected, clock: HeldClock) -> 
     assert connected.row().parent_generation is None
 
 
+@pytest.mark.both_databases
 def test_reconnecting_before_the_send_stops_it(connected: Connected, clock: HeldClock) -> None:
     """R-0.2: only what the claim returns is sent, not what was seen before it."""
 
@@ -233,6 +237,7 @@ def test_a_host_that_was_suspended_does_not_send(
     assert connected.row().lease_until is None
 
 
+@pytest.mark.both_databases
 def test_a_verdict_on_what_has_moved_is_refused(connected: Connected, parts: Parts) -> None:
     """R-7: saved by another meanwhile, the connection is not ended for the token before."""
     first = parts.leases.claim(look(parts, connected))
@@ -248,6 +253,7 @@ def test_a_verdict_on_what_has_moved_is_refused(connected: Connected, parts: Par
     assert connected.row().refused_at is None
 
 
+@pytest.mark.both_databases
 def test_one_connections_answer_is_saved_to_it_alone(
     new_connected: MakeConnected, clock: HeldClock
 ) -> None:

@@ -324,7 +324,7 @@ def test_any_order_of_steps_and_faults_keeps_the_promise(
     app: Flask, environ: dict[str, str], sandbox: Sandbox, clock: WorldClock
 ) -> None:
     """A few stories."""
-    run(app, environ, sandbox, clock, examples=6)
+    run(app, environ, sandbox, clock, examples=4)
 
 
 @pytest.mark.slow

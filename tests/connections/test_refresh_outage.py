@@ -25,8 +25,8 @@ def clock() -> HeldClock:
 def test_an_outage_is_borne_by_everybody(
     app: Flask, sandbox: Sandbox, environ: dict[str, str], clock: HeldClock
 ) -> None:
-    """Some dozens of connections, whose users look every 20 seconds."""
-    bear_an_outage(app, sandbox, environ, clock, connections=20)
+    """A few connections, whose users look every 20 seconds."""
+    bear_an_outage(app, sandbox, environ, clock, connections=8)
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ def clock() -> HeldClock:
     return HeldClock()
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("overlap", [0, 30])
 def test_a_lost_answer_is_asked_for_once_more(
     connected: Connected, parts: Parts, clock: HeldClock, overlap: int

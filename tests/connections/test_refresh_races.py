@@ -29,6 +29,7 @@ def callers(connected: Connected, environ: dict[str, str]) -> Iterator[Crowd]:
         yield callers
 
 
+@pytest.mark.both_databases
 def test_at_expiry_one_refresh_serves_everybody(connected: Connected, callers: Crowd) -> None:
     """One request reaches Katana, all get its token, the family lives."""
     race_at_expiry(connected, callers, ROUNDS)
@@ -42,6 +43,7 @@ def test_two_hundred_times_one_refresh_serves_everybody(
     race_at_expiry(connected, callers, ALL_ROUNDS)
 
 
+@pytest.mark.slow
 def test_a_storm_of_refusals_costs_one_refresh(connected: Connected, callers: Crowd) -> None:
     """The API has refused a token that all have: one request, one new token for all."""
     race_after_refusal(connected, callers, ROUNDS)

@@ -25,6 +25,8 @@ from tests.support.sandbox import Sandbox
 from tests.support.servers import STOP_SECONDS, Served, gunicorn
 from tests.support.until import until
 
+pytestmark = pytest.mark.own_stage
+
 AT_ONCE = 12
 
 
@@ -76,6 +78,7 @@ def stored(database: sqlite3.Connection) -> tuple[int, str]:
     return row
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     ("number", "everybody"),
@@ -113,6 +116,7 @@ def test_a_worker_asked_to_stop_saves_its_answer_first(
         assert stored(reading) == (2, "saved")
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 @pytest.mark.parametrize("times", [200, pytest.param(5000, marks=pytest.mark.slow)])
 def test_workers_told_to_end_in_the_midst_of_ending_still_end(
@@ -156,6 +160,7 @@ def test_a_tab_that_is_closed_leaves_the_refresh_to_its_end(
     assert_alive(sandbox, 1)
 
 
+@pytest.mark.slow
 def test_workers_that_die_leave_the_grant_to_those_that_follow(
     ada: Maker, sandbox: Sandbox, served: Served
 ) -> None:

@@ -22,8 +22,6 @@ from app.katana.oauth import RESPONSE_SECONDS, USER_ACTION_REQUIRED
 from tests.support.clocks import HeldClock
 from tests.support.connected import Connected, MakeConnected, Parts, refresh
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 DAY = 24 * 3600
 
 
@@ -31,12 +29,6 @@ DAY = 24 * 3600
 def clock() -> HeldClock:
     """Time stands still unless it is moved; waiting costs nothing."""
     return HeldClock()
-
-
-@pytest.fixture
-def parts(connected: Connected) -> Parts:
-    """The real parts, with held time."""
-    return connected.parts()
 
 
 def refuse(connected: Connected, status: int, error: str, times: int = 0) -> None:
@@ -164,6 +156,7 @@ def test_a_response_after_twelve_seconds_is_saved(new_connected: MakeConnected) 
     assert connected.refreshes() == 1
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.one_database
 @pytest.mark.parametrize("status", [400, 403])
 @pytest.mark.parametrize("error", ["interaction_required", *sorted(USER_ACTION_REQUIRED)[:3]])
@@ -201,6 +194,7 @@ def fail_for_hours(
     return told
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize(
     ("status", "error"), [(403, "access_denied"), (400, "invalid_request"), (401, "invalid_client")]
 )

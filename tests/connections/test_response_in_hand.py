@@ -14,6 +14,8 @@ from tests.support.postgres import Postgres
 from tests.support.sandbox import Sandbox
 from tests.support.servers import Served, gunicorn
 
+pytestmark = pytest.mark.own_stage
+
 NOT_SAVED = "not saved yet"
 
 
@@ -78,7 +80,7 @@ def assert_alive(sandbox: Sandbox, refreshes: int) -> None:
     assert not any(token.presented > 1 for token in ledger.families[0].refresh_tokens)
 
 
-@pytest.mark.slow_on("sqlite")
+@pytest.mark.slow
 def test_killed_while_the_database_is_away(
     served: Served,
     served_maker: Maker,
@@ -108,6 +110,7 @@ def test_killed_while_the_database_is_away(
     assert_alive(sandbox, 2)  # the age of a staged access token is not known: it counts as expired
 
 
+@pytest.mark.slow
 @pytest.mark.one_database("postgresql")
 def test_a_failover_between_claim_and_save(
     served: Served, served_maker: Maker, sandbox: Sandbox, server: Postgres

@@ -90,6 +90,7 @@ def test_many_spent_tokens_are_no_incident(app: Flask, new_connected: MakeConnec
     assert good.holds_the_living_token()
 
 
+@pytest.mark.both_databases
 def test_it_may_be_marked_again_and_beside_a_refresh(
     app: Flask, new_connected: MakeConnected
 ) -> None:

@@ -23,8 +23,6 @@ from tests.support.clocks import HeldClock
 from tests.support.connected import Connected
 from tests.support.staging import die_with_a_response, refresh
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 
 class ComesBack(Leases):
     """The database takes the third save."""

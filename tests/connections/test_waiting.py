@@ -143,6 +143,7 @@ def test_old_news_wake_nobody(waiting: SingleFlight, clock: NoTimePasses, start:
     assert [one.exception(LIMIT_SECONDS) for one in begun] == [None]
 
 
+@pytest.mark.both_databases
 def test_who_gets_a_token_wakes_those_who_wait_for_it(
     app: Flask, sandbox: Sandbox, environ: dict[str, str], clock: NoTimePasses, start: Start
 ) -> None:

@@ -39,6 +39,7 @@ def says_that_it_is_away(page: Page) -> bool:
     return page.status == 503 and "short break" in page.text and "Retry-After" in page.headers
 
 
+@pytest.mark.slow
 def test_it_goes_away_and_comes_back(
     served: Served, served_maker: Maker, sandbox: Sandbox, server: Postgres
 ) -> None:

@@ -34,6 +34,7 @@ def served(environ: dict[str, str], listener: socket.socket, tmp_path: Path) -> 
         yield served
 
 
+@pytest.mark.slow
 def test_sessions_that_only_read_are_replaced(
     served: Served, served_maker: Maker, server: Postgres
 ) -> None:
@@ -58,6 +59,7 @@ def test_sessions_that_only_read_are_replaced(
     assert served_maker.disconnect().status == 200
 
 
+@pytest.mark.slow
 def test_readiness_asks_whether_it_can_write(
     served: Served, served_maker: Maker, server: Postgres
 ) -> None:
@@ -79,6 +81,7 @@ ERRORS = {
 }
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("statement", ERRORS)
 def test_only_useless_sessions_are_ended(server: Postgres, statement: str) -> None:
     """An error of a statement leaves its session, and the pool, as they are."""
@@ -91,6 +94,7 @@ def test_only_useless_sessions_are_ended(server: Postgres, statement: str) -> No
     assert is_useless(raised.value) is ERRORS[statement]
 
 
+@pytest.mark.slow
 def test_several_hosts_and_a_promotion(environ: dict[str, str], server: Postgres) -> None:
     """A1: DATABASE_URL names two servers; once the second is promoted, new sessions find it."""
     with running_replica(server) as replica:

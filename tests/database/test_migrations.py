@@ -35,6 +35,8 @@ from app.connections.models import Connection, ConnectionEvent
 from app.database.db import Model, db
 from app.settings.config import ROOT
 
+pytestmark = pytest.mark.own_stage
+
 FOLDER = ROOT / "migrations"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -74,6 +76,7 @@ def _told(index: Any) -> str:
     return str(index | options)
 
 
+@pytest.mark.both_databases
 def test_a_new_migration_would_be_empty(engine: Engine) -> None:
     """`flask db migrate` finds nothing: whoever changes a model has written the migration."""
     with engine.connect() as connection:
@@ -82,6 +85,7 @@ def test_a_new_migration_would_be_empty(engine: Engine) -> None:
         assert compare_metadata(context, Model.metadata) == []
 
 
+@pytest.mark.both_databases
 def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
     """Tables made by the migrations and by the models are alike, checks and names included."""
     migrated = tables(engine)
@@ -91,6 +95,7 @@ def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
     assert tables(engine) == migrated
 
 
+@pytest.mark.both_databases
 def test_every_migration_can_be_taken_back(engine: Engine) -> None:
     """To the beginning and to head again: nothing is left behind, nothing is missing."""
     migrated = tables(engine)
@@ -113,6 +118,7 @@ with create_app().app_context():
 """
 
 
+@pytest.mark.slow
 def test_hosts_that_start_at_once_migrate_once(engine: Engine, environ: dict[str, str]) -> None:
     """One does it, the others wait for it and find it done; none fails."""
     migrated = tables(engine)
@@ -166,6 +172,7 @@ def next_migrations(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.both_databases
 def test_changing_a_table_loses_no_connection(engine: Engine, next_migrations: Path) -> None:
     """SQLite copies a table and drops the old one: what refers to it stays, and is still held."""
     user_id = add_user()
@@ -178,6 +185,7 @@ def test_changing_a_table_loses_no_connection(engine: Engine, next_migrations: P
         add(Connection, user_id=404, **CONNECTION)
 
 
+@pytest.mark.both_databases
 def test_a_migration_that_fails_leaves_nothing_half_done(
     engine: Engine, next_migrations: Path
 ) -> None:
@@ -244,6 +252,7 @@ def _unchecked(value: object) -> object:
     return literal_column(f"'{value}'") if isinstance(value, str) else value
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("engine")
 def test_a_sound_connection_is_taken() -> None:
     """What is changed in one place below is good as it stands."""
@@ -253,6 +262,7 @@ def test_a_sound_connection_is_taken() -> None:
     add(ConnectionEvent, user_id=user_id, **EVENT)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("changed", "constraint"),
     [
@@ -284,6 +294,7 @@ def test_an_event_of_another_kind_is_refused() -> None:
         add(ConnectionEvent, user_id=user_id, **EVENT | {"kind": "repaired"})
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("engine")
 def test_a_user_has_one_connection() -> None:
     """S-46: whatever races, the second connection of a user is refused."""
@@ -294,6 +305,7 @@ def test_a_user_has_one_connection() -> None:
         add(Connection, user_id=user_id, **CONNECTION)
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("engine")
 def test_an_address_has_one_account() -> None:
     """Whatever races, the second account for an address is refused."""
@@ -303,6 +315,7 @@ def test_an_address_has_one_account() -> None:
         add_user()
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("engine")
 def test_an_error_of_the_database_tells_no_value() -> None:
     """S-37: such errors are logged, and the values are tokens, addresses and hashes."""
@@ -316,6 +329,7 @@ def test_an_error_of_the_database_tells_no_value() -> None:
     assert "canary" not in str(told.value)
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("engine")
 def test_nobody_elses_connection_can_be() -> None:
     """A connection belongs to a user who is there."""
@@ -323,6 +337,7 @@ def test_nobody_elses_connection_can_be() -> None:
         add(Connection, user_id=404, **CONNECTION)
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("engine")
 def test_what_a_user_has_goes_with_the_user() -> None:
     """S-49: deleting a user deletes their connection and its history, and nobody else's."""
@@ -338,6 +353,7 @@ def test_what_a_user_has_goes_with_the_user() -> None:
     assert db.session.scalars(select(ConnectionEvent.user_id)).all() == [ben]
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("engine")
 def test_listed_renewals_are_carried_over_into_the_count() -> None:
     """Those since the last connect are counted, and leave the history; what failed stays."""
@@ -360,6 +376,7 @@ def test_listed_renewals_are_carried_over_into_the_count() -> None:
     assert left == ["connected", "refresh_failed", "connected"]
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("engine")
 def test_a_process_of_the_version_before_goes_on_writing() -> None:
     """During a rolling restart: it names none of the new columns."""

@@ -119,6 +119,7 @@ def test_the_app_checks(checked: Callable[[float], Engine], operator: Engine) ->
 OF_A_STATEMENT = ("23505", "40001", "40P01", "42P01", "53100", "53300", "55P03", "57014")
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.parametrize("state", [*sorted(pool.USELESS), "08000", "08006", *OF_A_STATEMENT])
 def test_every_useless_session_of_a_pool_is_replaced(app: Flask, state: str) -> None:
     """A1: the server itself reports this SQLSTATE; the next statement has a fresh session or not.

@@ -146,7 +146,8 @@ def next_migrations(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow_on("sqlite")
+@pytest.mark.slow
+@pytest.mark.both_databases
 def test_a_host_serves_on_while_and_after_the_next_version_migrates(
     app: Flask,
     environ: dict[str, str],
@@ -184,6 +185,7 @@ def _migrate(environ: dict[str, str], folder: Path) -> None:
     assert ended(flask(environ, "db", "upgrade", "--directory", str(folder))).status == 0
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_the_version_before_does_not_start_on_newer_tables(
     app: Flask, environ: dict[str, str], next_migrations: Path

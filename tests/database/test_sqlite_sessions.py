@@ -13,7 +13,7 @@ from app.database.db import db
 from app.database.pool import is_useless
 from tests.support.connected import Connected
 
-pytestmark = pytest.mark.one_database("sqlite")
+pytestmark = [pytest.mark.one_database("sqlite"), pytest.mark.own_stage]
 
 
 def file_of(app: Flask) -> Path:

@@ -18,7 +18,6 @@ from app.katana.bulkheads import (
 )
 from tests.support.until import until
 
-pytestmark = pytest.mark.slow_on("postgresql")
 WORKERS, THREADS = 2, 8
 
 

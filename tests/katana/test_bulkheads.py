@@ -29,7 +29,6 @@ from tests.support.servers import gunicorn, serving
 from tests.support.until import until
 from tests.support.wire import Peer, Wire, answer, answering, wire
 
-pytestmark = pytest.mark.slow_on("postgresql")
 TABS = 40
 WORKERS, THREADS = 2, 8
 BUSY = "This app is busy"
@@ -158,6 +157,7 @@ def assert_refused_kindly(page: Page) -> None:
     assert 1 <= int(page.headers["Retry-After"]) <= 60
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize(
     ("development", "drips"),
     [
@@ -187,7 +187,7 @@ def test_an_api_that_hangs_holds_a_part_of_the_threads(
         assert_refused_kindly(page)
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.slow
 @pytest.mark.parametrize("drips", [False, True], ids=["says nothing", "drips"])
 def test_a_token_endpoint_that_hangs_holds_a_part_of_the_threads(
     serve: Serve, app: Flask, new_maker: MakeMaker, katana: Wire, drips: bool
@@ -214,6 +214,7 @@ def test_a_token_endpoint_that_hangs_holds_a_part_of_the_threads(
         assert_refused_kindly(page)
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 @pytest.mark.parametrize("katana_is", ["the API", "the token endpoint"])
 def test_one_that_refuses_holds_nobody(
@@ -264,6 +265,7 @@ def test_a_callback_that_finds_no_place_can_be_loaded_again(
     assert (page.status, page.location) == (303, "/dashboard")
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_disconnecting_never_waits_in_a_crowd(
     serve: Serve, new_maker: MakeMaker, katana: Wire
@@ -285,6 +287,7 @@ def test_disconnecting_never_waits_in_a_crowd(
         assert "did not confirm" in waiting.result().text
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_a_crowd_of_dashboards_lets_others_pass(
     environ: dict[str, str],
@@ -333,6 +336,7 @@ def test_only_what_may_ask_katana_gives_way(
         assert maker.get(path).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_the_places_follow_the_threads_of_the_server(
     serve: Serve, new_maker: MakeMaker, katana: Wire

@@ -142,6 +142,7 @@ def test_while_they_are_off_nothing_is_imported(environ: dict[str, str]) -> None
     assert imported(environ) == "[]\n"
 
 
+@pytest.mark.slow
 def test_without_the_packages_it_says_what_to_install(environ: dict[str, str]) -> None:
     """The packages are optional; the setting without them is a fault like any other."""
     asked = (

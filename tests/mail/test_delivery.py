@@ -152,6 +152,7 @@ def test_a_try_that_sends_nothing_uses_up_no_repeat(
     assert states(connected) == [MailState.SENT]
 
 
+@pytest.mark.both_databases
 @held_time
 def test_two_workers_send_one(connected: Connected, taking: MailServer) -> None:
     """The lease lets one of them: the other finds nothing to do."""
@@ -179,6 +180,7 @@ def make_due(whose: Connected) -> None:
         db.session.commit()
 
 
+@pytest.mark.slow
 @pytest.mark.one_database("postgresql")
 def test_a_killed_worker_loses_no_mail(
     connected: Connected, taking: MailServer, environ: dict[str, str]

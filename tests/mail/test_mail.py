@@ -80,6 +80,7 @@ def test_each_end_is_told(connected: Connected, taking: MailServer) -> None:
     assert len({got.message["Message-ID"] for got in taking.received}) == 2
 
 
+@pytest.mark.both_databases
 @held_time
 def test_the_mail_is_written_with_the_end_or_not_at_all(connected: Connected) -> None:
     """One transaction: where it fails after the mail was added, neither is there."""

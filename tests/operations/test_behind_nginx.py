@@ -89,6 +89,7 @@ def doctor(environ: dict[str, str]) -> dict[str, tuple[str, str]]:
     return {f["check"]: (f["level"], f["says"]) for f in json.loads(told.output)["findings"]}
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_journey_behind_https(
     executable: str,
@@ -142,6 +143,7 @@ def test_the_journey_behind_https(
     assert "state=" not in said
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("hops", ["0", "2"])
 def test_doctor_finds_a_wrong_number_of_proxies(
     executable: str, front: Nginx, new_app: MakeApp, environ: dict[str, str], hops: str

@@ -28,9 +28,8 @@ from tests.support.connected import Connected, MakeConnected
 from tests.support.crowds import crowd
 from tests.support.sandbox import Sandbox
 
-pytestmark = pytest.mark.slow_on("postgresql")
 
-
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize(
     "arguments",
     [("connections", "list"), ("keys", "rotate"), ("sandbox",), ("db", "upgrade"), ("run",)],
@@ -47,6 +46,7 @@ def test_wrong_settings_are_told_in_sentences(clone: Clone, arguments: tuple[str
     assert "short-and-private" not in told.output
 
 
+@pytest.mark.slow
 def test_a_key_can_be_made_before_there_are_settings(clone: Clone) -> None:
     """`keys new` needs nothing, since the settings need a key."""
     first, second = (ended(flask({}, "keys", "new", folder=clone.path)) for _ in range(2))
@@ -63,6 +63,7 @@ def test_a_new_key_is_one_that_the_settings_take(new_app: MakeApp, environ: dict
     new_app(TOKEN_ENCRYPTION_KEYS=f"{key},{environ['TOKEN_ENCRYPTION_KEYS']}")
 
 
+@pytest.mark.slow
 def test_no_server_starts_on_wrong_settings(clone: Clone) -> None:
     """What `flask` gets in place of the app is for `flask` alone."""
     served = subprocess.run(
@@ -78,6 +79,7 @@ def test_no_server_starts_on_wrong_settings(clone: Clone) -> None:
     assert "ConfigurationError" in served.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_the_sandbox_is_started_with_the_apps_own_client(environ: dict[str, str]) -> None:
     """`flask sandbox` knows the client id and the redirect URI, and ends when it is told to."""
@@ -155,6 +157,7 @@ def test_names_of_any_script_stay_in_their_column(app: Flask, new_connected: Mak
     assert "…" in lines[0]
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_list_fits_a_narrow_terminal(environ: dict[str, str], connected: Connected) -> None:
     """On a terminal of 80 places each connection takes one line, with its address whole."""
@@ -166,6 +169,7 @@ def test_list_fits_a_narrow_terminal(environ: dict[str, str], connected: Connect
     assert "ada@workshop.example" in lines[1]
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_who_stops_reading_gets_no_traceback(environ: dict[str, str], connected: Connected) -> None:
     """A list that is piped into `head` ends where `head` does."""
@@ -308,6 +312,7 @@ def test_disconnect_revokes_and_forgets(app: Flask, connected: Connected) -> Non
     assert connected.family().state == "dead"
 
 
+@pytest.mark.short_form(3)
 @pytest.mark.parametrize("command", ["show", "refresh", "disconnect"])
 @pytest.mark.parametrize(
     "who", ["nobody@workshop.example", "4711", "9f1f2b9e-0c1d-4a7e-8a39-2d1c0b6a7f55"]

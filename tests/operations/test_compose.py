@@ -53,6 +53,7 @@ def database_of_its_own(postgres: Postgres, tmp_path: Path) -> Iterator[str]:
     postgres.drop(name)
 
 
+@pytest.mark.slow
 def test_its_processes_lead_from_sign_up_to_connected(
     clone: Clone, tmp_path: Path, database_of_its_own: str
 ) -> None:
@@ -77,6 +78,7 @@ def test_its_processes_lead_from_sign_up_to_connected(
         assert "state=" not in one.said("proxy")
 
 
+@pytest.mark.slow
 def test_without_a_client_of_katana_it_says_so(clone: Clone, tmp_path: Path) -> None:
     """compose.yaml alone starts no sandbox: the same sentence as everywhere, and a failure.
 
@@ -94,6 +96,7 @@ def test_without_a_client_of_katana_it_says_so(clone: Clone, tmp_path: Path) -> 
             assert "Traceback" not in one.said(name)
 
 
+@pytest.mark.slow
 def test_the_first_start_makes_secrets_once(clone: Clone, tmp_path: Path) -> None:
     """They are the owner's alone, and a second start changes nothing."""
     with composed(clone, tmp_path, BASE, OVERRIDE) as one:
@@ -111,6 +114,7 @@ def test_the_first_start_makes_secrets_once(clone: Clone, tmp_path: Path) -> Non
         assert len(one.password.read_text()) == 64
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_is_named(clone: Clone, tmp_path: Path) -> None:
     """A volume that is missing leaves by one sentence."""
     with composed(clone, tmp_path, BASE) as one:

@@ -53,6 +53,8 @@ class TestServed:
     def environ(self, environ: dict[str, str]) -> dict[str, str]:
         return environ | {"LOG_FORMAT": "json"}
 
+    @pytest.mark.slow
+    @pytest.mark.own_stage
     def test_what_happens_is_a_line_each(
         self, served: Served, new_served_maker: MakeMaker, sandbox: Sandbox
     ) -> None:

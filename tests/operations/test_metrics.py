@@ -35,8 +35,6 @@ from tests.support.sandbox import TIMEOUT, Sandbox
 from tests.support.servers import Served, gunicorn
 from tests.support.statements import statements
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 SOMEBODY = uuid4()
 TOKEN = secrets.token_hex(32)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -103,6 +101,7 @@ class TestServed:
         with gunicorn(environ, listener, tmp_path / "gunicorn.log", workers=3) as served:
             yield served
 
+    @pytest.mark.slow
     def test_workers_count_together(
         self,
         app: Flask,

@@ -26,6 +26,8 @@ from tests.support.sandbox import Sandbox
 from tests.support.staging import die_with_a_response
 from tests.support.until import until
 
+pytestmark = pytest.mark.own_stage
+
 CROWD = 1200  # more than one batch
 
 
@@ -50,6 +52,7 @@ def move(app: Flask, url: str) -> tuple[int, str]:
     return told.status, told.output
 
 
+@pytest.mark.both_databases
 def test_all_is_there_and_goes_on(
     app: Flask, new_app: MakeApp, elsewhere: str, sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
@@ -86,6 +89,8 @@ def test_the_old_database_has_no_token_left(
     assert ada.refreshes() == 0
 
 
+@pytest.mark.short_form(2)
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     "trouble", ["not empty", "not migrated", "away", "renewing", "no URL", "half a URL"]
 )
@@ -201,6 +206,7 @@ def test_where_this_database_fails_at_the_end_it_says_that_both_may_hold_the_tok
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 
+@pytest.mark.both_databases
 def test_nobody_writes_while_rows_are_copied(
     app: Flask, new_app: MakeApp, elsewhere: str, sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
@@ -238,6 +244,7 @@ def test_a_file_that_it_asks_to_prepare_is_its_owners_alone(
     assert S_IMODE(new.stat().st_mode) == 0o600
 
 
+@pytest.mark.both_databases
 @pytest.mark.one_database("postgresql")
 def test_it_moves_back_to_a_file(
     app: Flask,

@@ -19,6 +19,8 @@ from app.operations import probes
 from app.operations.probes import Question
 from tests.conftest import MakeApp
 
+pytestmark = pytest.mark.own_stage
+
 WAIT_SECONDS = 30
 
 
@@ -42,6 +44,7 @@ def stopped(url: str) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.both_databases
 @pytest.mark.one_database("postgresql")
 def test_a_database_that_hangs_is_not_ready(
     app: Flask, client: FlaskClient, database_url: str, monkeypatch: pytest.MonkeyPatch

@@ -84,7 +84,8 @@ class Storm:
                 self._seen.notify_all()
 
 
-@pytest.mark.slow_on("sqlite")
+@pytest.mark.slow
+@pytest.mark.both_databases
 def test_restarts_in_full_flight_lose_nothing(
     environ: dict[str, str],
     empty_database: str,
@@ -174,6 +175,7 @@ def end(process: psutil.Process) -> None:
     assert psutil.wait_procs([process], timeout=STOP_SECONDS)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_a_reload_that_would_not_start_is_refused(
     clone: Clone, environ: dict[str, str], listener: socket.socket, tmp_path: Path
@@ -200,6 +202,7 @@ def test_a_reload_that_would_not_start_is_refused(
         assert requests.get(f"{served.url}/readyz", timeout=TIMEOUT).status_code == 200
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("command", [MAKE_SERVE, GUNICORN], ids=["make serve", "gunicorn"])
 def test_what_is_not_set_keeps_it_from_starting(command: tuple[str, ...], clone: Clone) -> None:
     """All that is wrong is told at once, without a traceback, and it is not tried for ever."""
@@ -231,6 +234,7 @@ def test_gunicorn_is_set_up_by_the_environment_over_the_file(clone: Clone) -> No
         assert re.search(rf"(?m)^{name} += {re.escape(value)}$", shown), shown
 
 
+@pytest.mark.slow
 def test_the_sandbox_of_an_earlier_run_is_not_served(clone: Clone) -> None:
     """Without a client id of Katana's it refuses, though `make run` has left one of the sandbox."""
     clone.sandbox_env.parent.mkdir()

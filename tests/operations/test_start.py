@@ -66,6 +66,7 @@ def test_env_is_written_once_and_for_its_owner_alone(clone: Clone) -> None:
     assert stat.S_IMODE(clone.env.stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_part_of_env(clone: Clone) -> None:
     """One sentence names the file; the next start, with room on the disk, writes it."""
     fills_up = ("prlimit", "--fsize=100", sys.executable, "-m", "app.operations.start")
@@ -82,6 +83,7 @@ def test_a_full_disk_leaves_no_part_of_env(clone: Clone) -> None:
     assert dotenv_values(clone.env)["SECRET_KEY"]
 
 
+@pytest.mark.slow
 def test_every_clone_has_secrets_of_its_own(tmp_path: Path) -> None:
     """No two secrets are alike, within a clone or between two."""
     clones = [Clone(tmp_path / name) for name in ("one", "two")]
@@ -95,6 +97,7 @@ def test_every_clone_has_secrets_of_its_own(tmp_path: Path) -> None:
     assert len(set(values)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.sandbox
 def test_the_sandbox_gets_credentials_once(clone: Clone) -> None:
     """Without a client id a start makes one for the sandbox, and keeps it."""
@@ -135,6 +138,7 @@ def test_one_command_serves_both_and_one_signal_ends_both(free_clone: Clone) -> 
     assert "Traceback" not in run.said
 
 
+@pytest.mark.slow
 @pytest.mark.sandbox
 def test_signals_that_come_again_leave_nothing_behind(free_clone: Clone) -> None:
     """A supervisor asks a whole group of processes to end, and make asks its child once more."""
@@ -151,6 +155,7 @@ def test_signals_that_come_again_leave_nothing_behind(free_clone: Clone) -> None
     assert not any(child.is_running() for child in children.values())
 
 
+@pytest.mark.slow
 @pytest.mark.sandbox
 @pytest.mark.parametrize(
     ("victim", "name"),
@@ -168,6 +173,7 @@ def test_both_end_together(free_clone: Clone, victim: str, name: str) -> None:
     assert not any(child.is_running() for child in children.values())
 
 
+@pytest.mark.slow
 def test_with_credentials_of_katana_there_is_no_sandbox(free_clone: Clone) -> None:
     """A client id, wherever it is set, means the real Katana."""
     with free_clone.running(**REAL_KATANA) as run:
@@ -177,6 +183,7 @@ def test_with_credentials_of_katana_there_is_no_sandbox(free_clone: Clone) -> No
     assert "andbox" not in run.said
 
 
+@pytest.mark.slow
 @pytest.mark.sandbox
 @pytest.mark.parametrize("whose", ["app", "sandbox"])
 def test_a_taken_port_is_one_sentence(free_clone: Clone, whose: str) -> None:
@@ -210,6 +217,7 @@ def test_a_broken_env_is_told_in_sentences(free_clone: Clone) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_an_env_that_is_no_text_is_one_sentence(clone: Clone) -> None:
     """Bytes that are not UTF-8 do not end in a traceback."""
     clone.env.write_bytes(b"SECRET_KEY=\xff\xfe\n")
@@ -221,6 +229,7 @@ def test_an_env_that_is_no_text_is_one_sentence(clone: Clone) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_an_absent_database_is_one_sentence(free_clone: Clone) -> None:
     """The sentence names the setting, not what is in it."""
     with reserved_port() as nobodys:

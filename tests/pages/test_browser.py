@@ -22,6 +22,7 @@ def _nothing_breaks_the_policy(page: Page) -> Iterator[None]:
     assert not [text for text in said if "Content Security Policy" in text]
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.dashboard
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_the_journey(page: Page, sandbox: Sandbox, method: str) -> None:
@@ -58,6 +59,7 @@ def test_the_journey(page: Page, sandbox: Sandbox, method: str) -> None:
     expect(page.get_by_role("status")).to_contain_text("This app deleted its keys")
 
 
+@pytest.mark.slow
 def test_katana_is_not_told_where_the_user_comes_from(page: Page, sandbox: Sandbox) -> None:
     """S-20: nothing of this app's pages goes along in a Referer."""
     sign_up(page)
@@ -67,6 +69,7 @@ def test_katana_is_not_told_where_the_user_comes_from(page: Page, sandbox: Sandb
     assert "referer" not in asked.headers
 
 
+@pytest.mark.slow
 def test_after_signing_out_the_back_button_shows_nothing(page: Page) -> None:
     """S-21: who sits down next does not get back to the data."""
     sign_up(page)
@@ -79,6 +82,7 @@ def test_after_signing_out_the_back_button_shows_nothing(page: Page) -> None:
     shows(page, "Sign in")
 
 
+@pytest.mark.slow
 @pytest.mark.accounts
 def test_no_mouse_is_needed(page: Page) -> None:
     """The way to the data can be gone with the keyboard alone."""
@@ -108,6 +112,22 @@ def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"the keyboard does not get to {name}")
 
 
+@pytest.mark.accounts
+def test_the_first_pages_are_accessible(page: Page) -> None:
+    """axe finds nothing on the way from the first page to the data."""
+    page.goto("/")
+    is_accessible(page)
+    page.goto("/sign-up")
+    fill_in(page, "ada", "short")
+    press(page, "Create the account")
+    expect(page).to_have_title(re.compile("^Error: "))
+    is_accessible(page)
+    sign_up(page)
+    connect(page)
+    is_accessible(page)
+
+
+@pytest.mark.slow
 @pytest.mark.accounts
 def test_every_page_is_accessible(page: Page, sandbox: Sandbox) -> None:
     """axe finds nothing on any page in any state, and no page scrolls sideways on a phone."""
@@ -161,6 +181,7 @@ def test_every_page_is_accessible(page: Page, sandbox: Sandbox) -> None:
     is_accessible(page)
 
 
+@pytest.mark.slow
 @pytest.mark.accounts
 def test_a_user_takes_the_data_along_and_leaves(page: Page) -> None:
     """The file is saved, not shown; then the account is gone, and the first page says so."""
@@ -187,6 +208,7 @@ LENGTHEN = """selector => document.querySelectorAll(selector)
 BEYOND = "card => card.scrollWidth > card.clientWidth"
 
 
+@pytest.mark.slow
 @pytest.mark.dashboard
 def test_no_name_is_too_long_for_its_place(page: Page, sandbox: Sandbox) -> None:
     """Whatever makers, customers and products are called, a page holds it, on a phone too."""

@@ -19,8 +19,6 @@ from tests.support.pages import Page, rows
 from tests.support.sandbox import Sandbox
 from tests.support.servers import serving
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 
 @pytest.fixture
 def ada(maker: Maker) -> Maker:

@@ -20,7 +20,6 @@ from tests.support.rows import connection
 from tests.support.sandbox import Sandbox
 from tests.support.servers import serving
 
-pytestmark = pytest.mark.slow_on("postgresql")
 ALDER = "Alder &amp; Spoke Bicycles"
 
 
@@ -38,6 +37,7 @@ def history(page: Page) -> list[str]:
     return [re.sub(r"\s*<.*", "", item) for item in re.findall(r"<li[^>]*>(.*?)</li>", listed)]
 
 
+@pytest.mark.short_form(4)
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     ("fault", "status", "title", "retry_after"),
@@ -138,6 +138,7 @@ def test_an_ended_grant_asks_to_reconnect(ada: Maker, sandbox: Sandbox) -> None:
     assert history(page)[:2] == ["Connected again", "Access ended"]
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.one_database
 @pytest.mark.parametrize("reason", list(Reason))
 def test_each_end_is_explained(app: Flask, ada: Maker, reason: Reason) -> None:

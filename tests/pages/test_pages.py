@@ -40,6 +40,7 @@ def classes_below(kind: type[Exception]) -> Iterator[type[Exception]]:
         yield from classes_below(below)
 
 
+@pytest.mark.own_stage
 def test_a_page_is_closed_unless_it_is_listed(app: Flask, client: FlaskClient) -> None:
     """A stranger reaches what PUBLIC names and nothing else, a page that a fork adds included."""
     app.add_url_rule("/new", "new", lambda: "new", methods=["GET", "POST"])

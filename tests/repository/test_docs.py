@@ -48,6 +48,7 @@ def test_each_make_command_is_a_target(command: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "pytest" in c])
 def test_each_pytest_command_runs_some_tests(command: str) -> None:
     """The files are there, the options are known, and something is left to run."""

@@ -144,11 +144,13 @@ def test_every_step_is_tried() -> None:
     assert not missing, f"docs/make-it-yours.md names files that do not exist: {', '.join(missing)}"
 
 
+@pytest.mark.slow
 def test_a_fork_passes_the_tests_that_are_left(fork: Fork) -> None:
     """Renamed, with another dashboard and another sign-in: connecting and renewing still hold."""
     fork.run("pytest", "-q", "-x", "-p", "no:cacheprovider", *TRIED, "-k", "not postgresql")
 
 
+@pytest.mark.slow
 def test_a_fork_without_sync_passes_the_tests_that_are_left(fork: Fork) -> None:
     """The core knows nothing of it: connecting and renewing hold, and the worker starts."""
     remove_sync(fork)
@@ -191,6 +193,7 @@ def test_sync_can_go_where_our_accounts_stay(tmp_path: Path) -> None:
     fork.run("pytest", "-q", "--collect-only")
 
 
+@pytest.mark.slow
 def test_without_the_sandbox_the_app_is_whole(fork: Fork) -> None:
     """Nothing of the app needs the sandbox: its pages and its commands are all there."""
     remove_sandbox(fork)

@@ -140,7 +140,9 @@ class Bakery:
         return found
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+)
 def database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
@@ -328,6 +330,7 @@ def test_a_deleted_baker_leaves_no_tokens(
     assert bakery.stored("SELECT count(*) FROM connection_events") == 0
 
 
+@pytest.mark.slow
 def test_a_staged_response_keeps_a_uuid(bakery: Bakery) -> None:
     """What waits on disk for the database is read back with the user's key."""
     bakery.run(sys.executable, "-c", STAGE)

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from functools import cache
 from importlib.metadata import (
     Distribution,
     PackageNotFoundError,
@@ -66,6 +67,10 @@ def pinned(lock: str) -> dict[str, Requirement]:
     return {canonicalize_name(pin.name): pin for pin in pins}
 
 
+#: Which distributions an importable name belongs to. Every file of each is looked at, once.
+owners = cache(packages_distributions)
+
+
 def installed(name: str) -> Distribution | None:
     """What is installed of it: a lock also names what only another platform needs."""
     try:
@@ -85,7 +90,7 @@ def direct(source: str) -> dict[str, Requirement]:
 def test_what_the_app_imports_is_a_direct_requirement(path: Path) -> None:
     """A package that the app imports is not left to another package to bring along."""
     listed = direct("requirements.in").keys() | direct(OPTIONAL.get(path, "requirements.in")).keys()
-    distributions = packages_distributions()
+    distributions = owners()
 
     imported = {name.split(".")[0] for name in imported_names(path)}
     foreign = imported - {"app", "sandbox"} - sys.stdlib_module_names
@@ -108,7 +113,7 @@ def test_no_requirement_is_idle() -> None:
     imported = {
         name for path in [*modules("app"), *modules("sandbox")] for name in imported_names(path)
     }
-    distributions = packages_distributions()
+    distributions = owners()
     used = {
         canonicalize_name(owner)
         for name in imported

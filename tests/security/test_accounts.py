@@ -30,8 +30,6 @@ from tests.support.actors import Maker
 from tests.support.pages import Page
 from tests.support.rig import Rig
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 GOOD = "walnut drawers slide well"
 TOO_LONG = 64 * 1024
 
@@ -116,6 +114,7 @@ def test_s08_the_token_from_before_signing_in_is_worth_nothing_after(rig: Rig, a
     assert ada.browser.send("POST", "/katana/connect", before).status == 400
 
 
+@pytest.mark.short_form(3)
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     "password",
@@ -147,6 +146,7 @@ def test_s60_an_easily_guessed_password_is_refused(rig: Rig, password: str) -> N
     assert users(rig) == 0
 
 
+@pytest.mark.short_form(3)
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     "password",
@@ -236,6 +236,7 @@ def test_s63_a_wrong_password_and_an_unknown_address_look_the_same(rig: Rig, ada
     assert pages[0].headers.keys() == pages[1].headers.keys()
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.one_database
 @pytest.mark.parametrize("path", ["/sign-in", "/sign-up"])
 def test_s63_both_cost_the_same_time(rig: Rig, ada: Maker, path: str) -> None:
@@ -335,6 +336,7 @@ def test_s63_what_is_no_address_is_a_plain_no(rig: Rig, ada: Maker, path: str) -
     assert users(rig) == 1
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     ("body", "kind"),

@@ -106,6 +106,7 @@ def test_s12_somebody_elses_finished_callback_is_refused(rig: Rig, ada: Maker) -
     assert len(rig.sandbox.ledger().of("exchange")) == 1
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.one_database
 @pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host", "Forwarded", "X-Forwarded-Proto"])
 def test_s14_the_way_back_is_never_taken_from_a_request(rig: Rig, ada: Maker, header: str) -> None:
@@ -136,6 +137,7 @@ def test_s14_the_way_back_is_never_taken_from_a_request(rig: Rig, ada: Maker, he
     ]
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.usefixtures("katana_is_not_asked")
 @pytest.mark.one_database
 @pytest.mark.parametrize(
@@ -157,6 +159,7 @@ def test_s15_a_doubtful_answer_is_refused_before_anything_else(
         assert attempts(rig.app) == 1, doubtful
 
 
+@pytest.mark.short_form(4)
 @pytest.mark.usefixtures("katana_is_not_asked")
 @pytest.mark.one_database
 @pytest.mark.parametrize(
@@ -187,6 +190,7 @@ def test_s16_an_error_is_told_in_our_words(
     assert ada.get(callback(error=error, state=state)).status == 400
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.usefixtures("katana_is_not_asked")
 @pytest.mark.one_database
 @pytest.mark.parametrize("error", ["access_denied", "server_error", "call_this_number"])
@@ -203,6 +207,7 @@ def test_s16_an_error_with_a_foreign_state_says_nothing_of_it(
     assert attempts(rig.app) == 1
 
 
+@pytest.mark.short_form(3)
 @pytest.mark.usefixtures("katana_is_not_asked")
 @pytest.mark.one_database
 @pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))

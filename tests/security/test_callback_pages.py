@@ -163,6 +163,7 @@ def test_s22_a_flood_of_junk_costs_no_request_and_stops_nobody_else(rig: Rig, ad
     assert bob.get(callback(error="access_denied", state=query(bob.begin())["state"])).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_s22_the_thousandth_made_up_callback_costs_no_more_than_the_first(
     app: Flask, maker: Maker, sandbox: Sandbox
@@ -222,6 +223,7 @@ def test_s23_nobody_is_sent_elsewhere(rig: Rig, ada: Maker) -> None:
         assert not AWAY.search(str(missing.getheaders())), target
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.one_database
 @pytest.mark.parametrize("scope", ["offline_access admin", "read", ""])
 def test_s24_another_scope_than_was_asked_for_is_logged(rig: Rig, ada: Maker, scope: str) -> None:

@@ -32,8 +32,6 @@ from tests.support.rig import FEWEST_CHARACTERS, Rig
 from tests.support.rows import attempts, connection
 from tests.support.sandbox import Callback
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 ALDER = "Alder &amp; Spoke Bicycles"
 USED_UP = "This link from Katana no longer works"
 AT_ONCE = 20

@@ -11,8 +11,6 @@ from tests.support.raw_requests import _without_token, ask, connected, raw, toke
 from tests.support.rig import Rig
 from tests.support.routes import path, rules
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 
 @pytest.fixture
 def ada(rig: Rig) -> Maker:

@@ -34,7 +34,6 @@ from tests.support.rig import Rig
 from tests.support.sandbox import Sandbox
 from tests.support.servers import gunicorn, listening
 
-pytestmark = pytest.mark.slow_on("postgresql")
 END_SECONDS = 60
 LOOKS = 10
 
@@ -217,7 +216,8 @@ def test_s42_without_a_database_the_keys_are_not_judged(new_app: MakeApp) -> Non
         start_up.check(new_app(DATABASE_URL=url))
 
 
-@pytest.mark.slow_on("sqlite")
+@pytest.mark.slow
+@pytest.mark.both_databases
 def test_s42_keys_are_changed_beside_live_traffic(
     app: Flask,
     new_app: MakeApp,
@@ -292,6 +292,7 @@ WITH_USERS = {
 }
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [

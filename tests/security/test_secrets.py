@@ -43,7 +43,6 @@ from tests.support.rig import Rig
 from tests.support.sandbox import Sandbox
 from tests.support.servers import gunicorn
 
-pytestmark = pytest.mark.slow_on("postgresql")
 END_SECONDS = 60
 CANARY = "canary-5d07e2-0123456789"
 FAULTS = (
@@ -178,7 +177,7 @@ def failing(app: Flask, at: int) -> Iterator[list[str]]:
         event.remove(engine, "before_cursor_execute", execute)
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.slow
 def test_s39_each_statement_failing_in_turn_tells_nothing(
     environ: dict[str, str], sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:

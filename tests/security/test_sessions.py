@@ -33,8 +33,6 @@ from tests.support.pages import Page
 from tests.support.rig import Jar, Rig
 from tests.support.rows import attempts
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 SIGNED_IN = 200
 SENT_TO_SIGN_IN = 303
 FORM_SALT = "wtf-csrf-token"  # of Flask-WTF

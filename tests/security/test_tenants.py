@@ -29,8 +29,6 @@ from tests.support.actors import Maker
 from tests.support.rig import Rig
 from tests.support.rows import attempts, connection
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 ALDER = "Alder &amp; Spoke Bicycles"
 WICK = "tallow-and-wick"
 NOT_CONNECTED = "Connect your Katana account"

@@ -22,7 +22,7 @@ from tests.support.actors import Maker
 from tests.support.pages import Page
 from tests.support.rig import Jar, Rig
 
-pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.accounts]
+pytestmark = pytest.mark.accounts
 
 GOOD = "walnut drawers slide well"
 HOME, ELSEWHERE = "198.51.100.7", "203.0.113.1"
@@ -85,6 +85,7 @@ def test_s62_who_guesses_does_not_lock_the_owner_out(rig: Rig, ada: Maker) -> No
     assert try_at(rig, HOME, ada.email, ada.password).status == 303
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_s62_a_crowd_does_not_lock_the_owner_out(rig: Rig, ada: Maker) -> None:
     """S-62: many addresses guess in vain; in the browser that the account knows, it signs in."""
@@ -111,6 +112,7 @@ def test_s62_a_known_browser_is_known_to_its_own_account(rig: Rig, ada: Maker) -
     assert own == [422] * 10 + [429]
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_s62_one_browser_of_several_people_is_known_to_each(rig: Rig, ada: Maker) -> None:
     """S-62: the one computer of an office, at which Bob has signed in after Ada."""
@@ -139,6 +141,7 @@ def test_s62_a_browser_is_not_known_to_ever_more(rig: Rig, ada: Maker) -> None:
     assert len(ada.browser.cookies["katana_known"]) < 1024
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.one_database
 @pytest.mark.parametrize(("days", "status"), [(29, 303), (31, 429)])
 def test_s62_a_browser_is_not_known_for_ever(rig: Rig, ada: Maker, days: int, status: int) -> None:
@@ -163,6 +166,7 @@ def test_s62_what_a_guesser_claims_of_itself_changes_nothing(rig: Rig, ada: Make
     assert guess(rig, claims, ada.email) == [422] * 10 + [429]
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     "addresses",
@@ -177,6 +181,7 @@ def test_s62_one_household_is_one_address(rig: Rig, ada: Maker, addresses: list[
     assert guess(rig, addresses, ada.email) == [422] * 10 + [429]
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_s62_one_address_cannot_go_through_all_accounts(rig: Rig, ada: Maker) -> None:
     """S-62: one password tried on many accounts meets a limit too."""
@@ -301,6 +306,7 @@ def test_s62_nobody_fills_the_table_of_attempts(rig: Rig) -> None:
     assert "Retry-After" in refused.headers
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_s62_nobody_asks_for_all_addresses_at_the_sign_up(rig: Rig, ada: Maker) -> None:
     """S-62, S-63: whether an address has an account can be asked twenty times in five minutes."""

@@ -34,8 +34,6 @@ from tests.support.rig import Rig
 from tests.support.routes import path, rules
 from tests.support.wire import answer, answering, wire
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 GUARDS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -371,6 +369,7 @@ def test_s67_a_page_reaches_katana_and_no_other_site(page: Page) -> None:
     page.wait_for_load_state("load")  # else Katana's server is left in the middle of a file
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.one_database
 def test_s71_no_other_site_can_frame_a_page(page: Page, rig: Rig) -> None:

@@ -16,6 +16,10 @@ class HeldClock:
     """Stands still until it is moved; sleeping moves it. `slept` tells how long was waited."""
 
     def __init__(self) -> None:
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Stand at the present moment."""
         self.moment = datetime.now(UTC).replace(microsecond=0)
         self.elapsed = monotonic()  # the transport looks at the real clock
         self.slept: list[float] = []

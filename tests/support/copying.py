@@ -5,7 +5,7 @@ from flask import Flask
 from app import sync
 
 
-def work(app: Flask, resource: str | None = None, chunks: int = 200) -> None:
+def work(app: Flask, resource: str | None = None, chunks: int = 30) -> None:
     """Do what a worker does, of one resource or of all, until nothing is due, or so many chunks."""
     parts: sync.Sync = app.extensions["sync"]
     with app.app_context():

@@ -78,6 +78,7 @@ class Served:
     url: str
     process: subprocess.Popen[bytes]
     log_file: Path
+    log_from: int = 0  # where its log begins, in bytes
 
     def master(self) -> psutil.Process:
         """Gunicorn's own process, which a command may have started."""
@@ -86,7 +87,7 @@ class Served:
 
     def log(self) -> str:
         """All that it has written, access log included."""
-        return self.log_file.read_text()
+        return self.log_file.read_bytes()[self.log_from :].decode()
 
     def wait_until_said(self, words: str, times: int = 1) -> None:
         """Return once its log has these words, so many times."""

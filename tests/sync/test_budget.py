@@ -89,6 +89,7 @@ def test_another_limit_is_another_budget(ada: Connected, budget: Budget, limit: 
     assert take_all(budget, ada, leave_reserve=True) == left
 
 
+@pytest.mark.both_databases
 def test_a_429_stops_everybody_for_as_long_as_katana_asks(
     ada: Connected, budget: Budget, clock: HeldClock
 ) -> None:

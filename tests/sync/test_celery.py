@@ -60,7 +60,8 @@ def celery(
         kill(process)
 
 
-@pytest.mark.slow_on("sqlite")
+@pytest.mark.slow
+@pytest.mark.both_databases
 def test_lost_and_doubled_tasks_and_a_killed_worker_harm_nothing(
     ada: Syncing, sandbox: Sandbox, environ: dict[str, str], broker: str, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_without_a_broker_it_says_so(environ: dict[str, str]) -> None:
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_a_broker_that_is_away_is_waited_for_and_its_password_is_not_told(
     environ: dict[str, str],

@@ -50,6 +50,7 @@ def block(word: str) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_a_resource_is_one_file(fork_with_prices: Fork) -> None:
     """Written into a copy of this repository, it is copied like the others."""
     fork_with_prices.run("pytest", "-q", "-p", "no:cacheprovider", "tests/sync/test_prices.py")

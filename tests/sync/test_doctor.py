@@ -16,8 +16,6 @@ from tests.support.actors import Maker
 from tests.support.commands import run
 from tests.support.sandbox import Sandbox
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 
 @pytest.fixture(autouse=True)
 def _nothing_is_served(listener: socket.socket) -> None:

@@ -60,6 +60,7 @@ def parts(ada: Connected) -> sync.Sync:
     return found
 
 
+@pytest.mark.both_databases
 def test_what_is_rolled_back_was_never_in_it(ada: Connected, changes: Changes) -> None:
     """Neither the change nor its position."""
     with parts(ada).engine.connect() as database:
@@ -71,6 +72,7 @@ def test_what_is_rolled_back_was_never_in_it(ada: Connected, changes: Changes) -
     assert [(c.position, c.record_id) for c in changes.after(0)] == [(1, 2)]
 
 
+@pytest.mark.both_databases
 @pytest.mark.one_database("postgresql")
 def test_who_writes_later_is_seen_later(ada: Connected, changes: Changes) -> None:
     """A later position is never visible while an earlier one is not: a reader would skip that."""
@@ -101,6 +103,7 @@ def waiting(ada: Connected) -> bool:
         return bool(locks.scalar())
 
 
+@pytest.mark.both_databases
 def test_a_reader_beside_many_writers_misses_nothing(ada: Connected, changes: Changes) -> None:
     """It reads while they write, each time behind what it has seen, and has all in the end."""
     engine = parts(ada).engine

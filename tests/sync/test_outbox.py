@@ -102,6 +102,7 @@ def test_the_same_number_is_added_once(ada: Syncing, sandbox: Sandbox) -> None:
     assert len(at_katana(sandbox)) == 1
 
 
+@pytest.mark.both_databases
 def test_it_is_added_with_the_callers_own_work_or_not_at_all(ada: Syncing) -> None:
     """The caller's transaction decides."""
     with ada.app.app_context(), suppress(Killed), db.engine.begin() as database:
@@ -184,6 +185,7 @@ def test_killed_at_any_statement_there_is_one_order(
     assert number > 4
 
 
+@pytest.mark.both_databases
 def test_a_request_on_its_way_is_waited_for(ada: Syncing, sandbox: Sandbox) -> None:
     """Right after a lost answer a look would find nothing yet: it comes after a minute."""
     sandbox.fault("api", "lose_answer", method="POST", path="/v1/sales_orders")
@@ -228,6 +230,7 @@ def test_what_katana_refuses_is_told_and_not_tried_again(ada: Syncing, sandbox: 
     assert at_katana(sandbox, "P-9") == []
 
 
+@pytest.mark.both_databases
 def test_two_workers_send_one_order(ada: Syncing, sandbox: Sandbox) -> None:
     """Both find it due, one claims it."""
     with ada.app.app_context():

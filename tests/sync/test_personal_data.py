@@ -19,7 +19,7 @@ from tests.support.sandbox import Sandbox
 from tests.support.syncing import Syncing, while_katana_answers
 from tests.support.until import until
 
-pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.accounts]
+pytestmark = pytest.mark.accounts
 
 WICK = "tallow-and-wick"
 
@@ -67,6 +67,7 @@ def test_a_page_that_is_being_read_is_not_stored(
     assert counts(ada.app) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.one_database("postgresql")
 def test_a_worker_under_way_recreates_nothing(
     new_connected: MakeConnected, sandbox: Sandbox, environ: dict[str, str]

@@ -38,6 +38,7 @@ def large(new_app: MakeApp) -> Flask:
     return app
 
 
+@pytest.mark.both_databases
 @pytest.mark.one_database("postgresql")
 def test_no_statement_that_is_asked_often_reads_all_connections(large: Flask) -> None:
     """A scrape, a probe, a list's first page, each look of a worker, a page, a disconnect."""
@@ -57,6 +58,7 @@ LATER, TOO_FAR = 60.0, 30 * 24 * 3600.0
 OVER = {-1.0, TOO_FAR, None}
 
 
+@pytest.mark.both_databases
 @pytest.mark.held_time
 def test_what_is_due_is_found_wherever_its_moments_lie(
     new_connected: MakeConnected, app: Flask

@@ -33,6 +33,8 @@ from tests.support.servers import Served
 from tests.support.syncing import OnlyConnection, Syncing
 from tests.support.until import until
 
+pytestmark = pytest.mark.own_stage
+
 FACTORIES = ("alder-and-spoke", "tallow-and-wick")
 WORKERS = 2
 STEPS = 20
@@ -274,6 +276,7 @@ def storm(
     storm.kill_everybody()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [2, pytest.param(0, marks=pytest.mark.slow, id="many")])
 def test_after_any_storm_the_copy_and_the_feed_are_katanas_truth(
     storm: Storm, sandbox: Sandbox, served: Served, rounds: int

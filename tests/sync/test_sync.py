@@ -23,6 +23,7 @@ SMALL_PAGE = 10
 DAY = WHOLE_AFTER.total_seconds()
 
 
+@pytest.mark.both_databases
 def test_the_first_pass_copies_all_that_katana_has(ada: Syncing) -> None:
     """Orders with their rows, customers, products with their variants, and stock."""
     ada.run()
@@ -91,7 +92,7 @@ BETWEEN = {
 }
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.short_form(4)
 @pytest.mark.parametrize("order", ["created_at", "updated_at"])
 @pytest.mark.parametrize(
     "after_lists", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 7)), 4]
@@ -140,7 +141,7 @@ def test_a_full_overlap_is_left_out_once_katanas_clock_has_left_it_behind(
     ada.settle()
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.short_form(2)
 @pytest.mark.parametrize("what", ["delete", "change"])
 @pytest.mark.parametrize("after_lists", [1, 2, 3])
 def test_stock_that_moves_while_it_is_read_is_not_lost(
@@ -235,6 +236,7 @@ def test_the_first_pass_goes_in_chunks_and_says_how_far_it_is(ada: Syncing) -> N
     assert max(row.id for row in ada.shown(Order)) == 10063
 
 
+@pytest.mark.both_databases
 def test_hints_coalesce_and_one_during_a_pass_makes_another(ada: Syncing, sandbox: Sandbox) -> None:
     """A hundred deliveries are one pass; what comes while it reads is not lost."""
     ada.run()

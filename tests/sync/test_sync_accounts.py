@@ -90,6 +90,7 @@ def test_a_reconnect_to_an_account_of_the_same_name_shows_only_what_it_has_shown
     assert [change.record_id for change in ada.feed()[len(feed) :]] == [7]
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("grown", [0, 300])
 def test_an_account_of_the_same_name_and_ids_is_told_apart(
     ada: Syncing, sandbox: Sandbox, clock: HeldClock, grown: int
@@ -149,6 +150,7 @@ def test_a_page_of_the_earlier_account_is_not_stored(ada: Syncing, sandbox: Sand
 OTHER = "tallow-and-wick"
 
 
+@pytest.mark.both_databases
 def test_disconnecting_deletes_the_copy(ada: Syncing, sandbox: Sandbox) -> None:
     """Also in the middle of a pass, whose page finds nothing to be stored to."""
     ada.run()

@@ -54,6 +54,7 @@ class Killed(BaseException):
     """Ends a worker where it stands; no `except` of the app catches it."""
 
 
+@pytest.mark.both_databases
 def test_a_late_holder_stores_nothing(ada: Syncing, sandbox: Sandbox, clock: HeldClock) -> None:
     """Its lease has run out, another has read what is newer: its page would bring back the old."""
     ada.run()
@@ -69,6 +70,7 @@ def test_a_late_holder_stores_nothing(ada: Syncing, sandbox: Sandbox, clock: Hel
     ada.assert_in_step()
 
 
+@pytest.mark.both_databases
 def test_a_leased_cursor_is_nobody_elses(ada: Syncing, clock: HeldClock) -> None:
     """One worker reads a resource of a connection at a time, until its lease runs out."""
     held = ada.parts.cursors.claim(ada.connected.id, "customers")
@@ -122,7 +124,7 @@ UNREADABLE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.short_form(4)
 @pytest.mark.parametrize("fault", UNREADABLE)
 def test_a_record_that_cannot_be_read_is_set_aside_and_stops_nothing(
     ada: Syncing, sandbox: Sandbox, clock: HeldClock, fault: str
@@ -163,6 +165,7 @@ def test_what_was_copied_stays_while_its_record_cannot_be_read(
     assert 10005 in ada.copy()["sales_orders"]
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.parametrize(
     ("status", "word"), [(401, "unauthorized"), (403, "forbidden"), (500, "unavailable")]
 )
@@ -195,6 +198,7 @@ def test_a_failing_resource_backs_off_and_says_why(
     ada.assert_in_step()
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("column", ["due_at", "next_attempt_at", "lease_until"])
 def test_a_moment_of_a_wrong_clock_is_over(
     ada: Syncing, sandbox: Sandbox, clock: HeldClock, column: str

@@ -28,8 +28,6 @@ from tests.support.sandbox import TIMEOUT, Sandbox
 from tests.support.servers import Served
 from tests.support.syncing import OnlyConnection, Syncing
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 CREATED = {"action": "sales_order.created", "webhook_id": 1, "object": {"id": "10005"}}
 STOCK = "current_inventory.product_updated"
 #: All that may be wrong with a signed body. Katana would send the same again.
@@ -104,7 +102,6 @@ def find_endpoint(app: Flask, sandbox: Sandbox) -> Endpoint:
     return Endpoint(sandbox.webhooks()[-1]["url"], token, connection_id, app)
 
 
-@pytest.mark.both_databases
 def test_a_delivery_makes_its_resource_due(endpoint: Endpoint) -> None:
     """204, and the order's list is to be read; a new order may have a new customer."""
     answer = endpoint.post(json.dumps(CREATED).encode())
@@ -237,6 +234,8 @@ def test_a_replay_and_a_foreign_link_do_no_harm(endpoint: Endpoint, sandbox: San
     assert len(sandbox.ledger().of("api")) == before
 
 
+@pytest.mark.own_stage
+@pytest.mark.slow
 def test_a_flood_of_forged_requests_blocks_no_real_delivery(
     endpoint: Endpoint, served: Served, app: Flask
 ) -> None:
@@ -259,6 +258,7 @@ def test_a_flood_of_forged_requests_blocks_no_real_delivery(
     assert endpoint.due() == {"sales_orders", "customers"}
 
 
+@pytest.mark.own_stage
 @pytest.mark.one_database
 def test_after_many_refusals_the_database_is_not_asked(app: Flask) -> None:
     """A flood from one address costs a look at a counter in memory; others are asked for."""
@@ -347,6 +347,7 @@ def test_a_token_that_does_not_open_is_sealed_anew(endpoint: Endpoint, sandbox: 
     assert endpoint.post(body).status_code == 204
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_a_body_that_does_not_come_holds_no_page_up(endpoint: Endpoint, served: Served) -> None:
     """Strangers are refused before their body is read; a silent sender with a key is cut off."""
@@ -377,7 +378,7 @@ def test_many_deliveries_at_once_are_each_taken(endpoint: Endpoint) -> None:
         assert db.session.scalar(select(func.count()).select_from(SyncHint)) == 4
 
 
-@pytest.mark.slow_on("postgresql")
+@pytest.mark.slow
 def test_whatever_becomes_of_deliveries_the_copy_is_katanas(
     endpoint: Endpoint, sandbox: Sandbox, app: Flask
 ) -> None:

@@ -12,7 +12,7 @@ from tests.support.connected import MakeConnected
 from tests.support.sandbox import Sandbox
 from tests.support.syncing import Syncing
 
-pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.held_time]
+pytestmark = pytest.mark.held_time
 
 FACTORY, OTHER = "alder-and-spoke", "tallow-and-wick"
 

@@ -84,6 +84,7 @@ def test_a_worker_reads_what_is_due_until_it_is_stopped(
     ada.assert_in_step()
 
 
+@pytest.mark.slow
 def test_many_workers_do_each_thing_once(
     ada: Syncing, new_connected: MakeConnected, sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
@@ -99,6 +100,7 @@ def test_many_workers_do_each_thing_once(
     assert ada.lists("/customers") <= 2 * len(everybody)
 
 
+@pytest.mark.slow
 def test_what_a_killed_worker_was_reading_is_read_by_another(
     ada: Syncing, sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
@@ -208,6 +210,7 @@ def test_a_connection_that_nobody_uses_is_kept_alive(
     assert ben.refreshes() == 1
 
 
+@pytest.mark.slow
 def test_a_worker_waits_for_its_database(
     ada: Syncing, sandbox: Sandbox, environ: dict[str, str]
 ) -> None:

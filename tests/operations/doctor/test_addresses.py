@@ -22,7 +22,6 @@ from tests.support.sandbox import Sandbox
 from tests.support.servers import reserved_port, serving
 from tests.support.wire import Peer, Script, answer, answering, wire
 
-pytestmark = pytest.mark.slow_on("postgresql")
 OVERWRITTEN = {"HTTP_X_FORWARDED_FOR": "198.51.100.7"}
 
 
@@ -51,6 +50,7 @@ AMISS = [
 ]
 
 
+@pytest.mark.short_form(5)
 @pytest.mark.one_database
 @pytest.mark.parametrize(("changed", "check", "level", "says"), AMISS)
 def test_wrong_addresses_are_found(
@@ -118,6 +118,7 @@ def proxied(new_app: MakeApp) -> Callable[..., Any]:
     return serve
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     ("hops", "headers", "says"),
@@ -183,6 +184,7 @@ def test_a_certificate_that_nobody_knows_is_found(healthy: MakeApp) -> None:
     assert "no address is known for the name katana.invalid" in nowhere.says("Katana's login")
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.one_database
 @pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "no CA"])
 def test_a_ca_file_that_cannot_be_read_is_found(
@@ -235,6 +237,7 @@ def test_an_authorization_page_at_another_origin_is_told(healthy: MakeApp) -> No
     assert asked == ["/authorize", "/login", "/login/again"]
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     ("locations", "level", "says"),
@@ -271,6 +274,7 @@ def test_a_redirect_uri_that_katana_does_not_know_is_found(
     assert "status 400" in report.says("authorization")
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     "name",

@@ -12,14 +12,14 @@ from app.connections.vault import Vault
 from app.credentials import TokenKey
 from app.database.db import db
 from app.operations.doctor.database import NETWORK_DISKS, filesystem
-from tests.conftest import MakeApp
-from tests.support.commands import ended, flask
+from tests.conftest import MakeApp, new_secrets
 from tests.support.connected import Connected
 from tests.support.crowds import crowd
 from tests.support.examined import Report, execute
 from tests.support.sandbox import Sandbox
 
-pytestmark = pytest.mark.slow_on("postgresql")
+pytestmark = pytest.mark.own_stage
+
 LOST = Vault([TokenKey("lost", b"0123456789abcdef" * 2)])
 
 
@@ -101,7 +101,7 @@ def test_an_unfinished_change_of_keys_is_found(
 ) -> None:
     """While an older key is still needed, doctor says what to run."""
     Connected(healthy(), sandbox, environ)
-    new = ended(flask({}, "keys", "new")).output.split()[0]
+    new = new_secrets()["TOKEN_ENCRYPTION_KEYS"].replace("test:", "new:")
 
     report = Report(healthy(TOKEN_ENCRYPTION_KEYS=f"{new},{environ['TOKEN_ENCRYPTION_KEYS']}"))
 

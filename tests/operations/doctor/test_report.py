@@ -21,8 +21,6 @@ from tests.support.examined import Report
 from tests.support.sandbox import Sandbox
 from tests.support.servers import Served
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 
 def contents(app: Flask) -> Mapping[str, list[Any]]:
     """Every row of every table."""

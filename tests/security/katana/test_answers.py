@@ -29,8 +29,6 @@ from tests.support.hostile_katana import (
 )
 from tests.support.rig import Rig
 
-pytestmark = pytest.mark.slow_on("postgresql")
-
 
 @pytest.mark.one_database
 def test_s28_nonsense_is_one_error_and_takes_no_memory(
@@ -52,13 +50,22 @@ def test_s28_nonsense_is_one_error_and_takes_no_memory(
     assert most_memory(rig) - before < 16_000_000
 
 
+#: In the short form each wrong value is in one field, and all fields have their turn.
+IN_EACH_FIELD = [RECORD | {field: value} for field in RECORD for value in WRONG]
+
+
 @pytest.mark.one_database
-def test_s28_nonsense_of_the_api_is_one_error(rig: Rig, katana: Katana, ada: Maker) -> None:
+@pytest.mark.parametrize(
+    "records", [IN_EACH_FIELD[::17], pytest.param(IN_EACH_FIELD, marks=pytest.mark.slow)]
+)
+def test_s28_nonsense_of_the_api_is_one_error(
+    rig: Rig, katana: Katana, ada: Maker, records: list[dict[str, object]]
+) -> None:
     """S-28: of the API's answers, whatever stands in them; the connection is untouched."""
     connect(ada)
     answers: list[object] = [*NONSENSE.values()]
     answers += [{"data": value} for value in WRONG]
-    answers += [[RECORD | {field: value}] for field in RECORD for value in WRONG]
+    answers += [[record] for record in records]
 
     for body in answers:
         katana.api = as_json(
@@ -95,12 +102,16 @@ grants_given = st.lists(changed, min_size=1, max_size=2).map(lambda those: GOOD 
 statuses = st.sampled_from([200] * 8 + [201, 400, 403, 429, 500])
 
 
-# A failing example is not made smaller: each try goes through the served app.
-@settings(
-    max_examples=30,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+def and_examples(count: int) -> settings:
+    """So many random answers. One that fails is not made smaller: each try is a request."""
+    return settings(
+        max_examples=count,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+
+
+@and_examples(5)
 @example(first=GOOD, second=GOOD | {"refresh_token": "a b"}, status=200)
 @example(first=GOOD, second=GOOD | {"scope": "a\nb"}, status=200)
 @example(first=GOOD | {"access_token": ""}, second=GOOD, status=200)
@@ -114,6 +125,33 @@ def test_s29_whatever_is_answered_what_is_stored_is_sound(
     status: int,
 ) -> None:
     """S-29, A-9: to a code and then to a refresh; no request ends as an error of our own."""
+    assert_answers_are_kept_sound(rig, katana, ada, first, second, status)
+
+
+@pytest.mark.slow
+@and_examples(30)
+@given(first=grants_given, second=grants_given, status=statuses)
+def test_s29_whatever_else_is_answered_what_is_stored_is_sound(
+    rig: Rig,
+    katana: Katana,
+    ada: Maker,
+    first: dict[str, object],
+    second: dict[str, object],
+    status: int,
+) -> None:
+    """S-29: the same with more answers."""
+    assert_answers_are_kept_sound(rig, katana, ada, first, second, status)
+
+
+def assert_answers_are_kept_sound(
+    rig: Rig,
+    katana: Katana,
+    ada: Maker,
+    first: dict[str, object],
+    second: dict[str, object],
+    status: int,
+) -> None:
+    """Katana answers a code with the first and a refresh with the second."""
     katana.login = as_json(first, status)
     connected = connect(ada)
     before = row(rig)
@@ -207,6 +245,7 @@ CLASSES = [
 ]
 
 
+@pytest.mark.short_form(4)
 @pytest.mark.parametrize(("status", "body", "told"), CLASSES)
 def test_s33_no_one_answer_ends_a_connection(
     rig: Rig, katana: Katana, ada: Maker, status: int, body: object, told: str

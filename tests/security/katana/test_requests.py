@@ -46,9 +46,8 @@ from tests.support.rig import Rig
 from tests.support.sandbox import TIMEOUT, Sandbox
 from tests.support.wire import Peer, Script, Wire, answer, answering, wire
 
-pytestmark = pytest.mark.slow_on("postgresql")
 
-
+@pytest.mark.short_form(1)
 @pytest.mark.one_database
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_s26_no_redirect_is_followed_anywhere(
@@ -70,6 +69,7 @@ def test_s26_no_redirect_is_followed_anywhere(
     assert row(rig) is None
 
 
+@pytest.mark.slow
 @pytest.mark.dashboard
 @pytest.mark.one_database
 def test_s27_every_request_ends_and_others_are_served_meanwhile(rig: Rig, katana: Katana) -> None:
@@ -180,6 +180,7 @@ def test_s35_nobody_leads_the_app_elsewhere(
 UNSENDABLE = ["a\r\nX-Injected: 1", "a\nb", "", " ", "ключ", "a b", "\x00", "canary-\x7f"]
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.one_database
 @pytest.mark.parametrize("token", UNSENDABLE, ids=repr)
 def test_s36_a_token_that_cannot_be_sent_is_not(

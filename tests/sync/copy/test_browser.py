@@ -69,6 +69,7 @@ def test_a_new_order_appears_by_itself(copied: Page, app: Flask, sandbox: Sandbo
     expect(copied.get_by_text("65 orders")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_with_a_worker_everything_comes_by_itself(
     page: Page, sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
@@ -88,6 +89,7 @@ def test_with_a_worker_everything_comes_by_itself(
         assert page.evaluate(MARKED)
 
 
+@pytest.mark.slow
 def test_the_first_pass_shows_its_progress_by_itself(
     page: Page, app: Flask, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +113,7 @@ def test_the_first_pass_shows_its_progress_by_itself(
     assert page.evaluate(MARKED)
 
 
+@pytest.mark.slow
 def test_where_the_connection_has_become_another_the_page_is_loaded_again(
     copied: Page, app: Flask
 ) -> None:
@@ -126,6 +129,7 @@ def test_where_the_connection_has_become_another_the_page_is_loaded_again(
         expect(copied.get_by_role("button", name=button)).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_follow_says_so(copied: Page) -> None:
     """It does not pretend to be new; it goes on once the app is back."""
     lost = copied.get_by_text("This page could not be brought up to date.")
@@ -138,6 +142,7 @@ def test_a_page_that_cannot_follow_says_so(copied: Page) -> None:
     expect(lost).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_what_is_typed_is_not_lost_by_following(copied: Page, app: Flask, sandbox: Sandbox) -> None:
     """A list that follows leaves the form above it alone."""
     copied.goto("/orders")
@@ -154,6 +159,7 @@ def test_what_is_typed_is_not_lost_by_following(copied: Page, app: Flask, sandbo
     expect(copied.get_by_role("row", name=re.compile("SO-6"))).to_have_count(7)
 
 
+@pytest.mark.slow
 def test_times_are_those_of_the_visitor(
     copied: Page, browser: Browser, app: Flask, served: Served
 ) -> None:
@@ -214,6 +220,14 @@ def test_every_page_works_without_javascript(
     context.close()
 
 
+def test_the_pages_of_the_copy_are_accessible(copied: Page) -> None:
+    """axe finds nothing while all is well."""
+    for where in ("/dashboard", "/orders", "/stock"):
+        copied.goto(where)
+        is_accessible(copied)
+
+
+@pytest.mark.slow
 def test_every_page_of_the_copy_is_accessible(copied: Page, app: Flask, sandbox: Sandbox) -> None:
     """axe finds nothing in any state, and no page scrolls sideways on a phone."""
     pages = ("/dashboard", "/orders", "/stock")
@@ -258,6 +272,7 @@ LENGTHEN = """() => document.querySelectorAll("tbody th bdi, td bdi, h1 bdi, dd 
 BEYOND = "card => card.scrollWidth > card.clientWidth"
 
 
+@pytest.mark.slow
 def test_no_name_is_too_long_for_these_pages(copied: Page) -> None:
     """Whatever customers and products are called, a page holds it, on a phone too."""
     copied.goto("/orders?q=SO-64")

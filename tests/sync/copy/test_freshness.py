@@ -21,7 +21,7 @@ from tests.support.copying import work
 from tests.support.pages import rows
 from tests.support.sandbox import Sandbox
 
-pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.held_time]
+pytestmark = pytest.mark.held_time
 
 
 @pytest.mark.dashboard
@@ -77,6 +77,7 @@ def test_while_katana_is_away_everything_is_there_and_says_so(
     assert len(rows(copied.get("/orders"), ORDERS)) == AT_ONCE
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.one_database
 @pytest.mark.parametrize(
     ("status", "words"),
@@ -217,6 +218,7 @@ def test_update_now_makes_everything_due_and_asks_katana_nothing(
     assert "error 403" not in told(copied.get("/orders"))
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.parametrize("back", ["", "https://elsewhere.example", "//elsewhere.example", "copy"])
 def test_update_now_leads_nowhere_else(copied: Maker, back: str) -> None:
     """What stands in the form is a word of ours, not an address."""
@@ -225,6 +227,7 @@ def test_update_now_leads_nowhere_else(copied: Maker, back: str) -> None:
     assert answer.location == "/dashboard"
 
 
+@pytest.mark.short_form(2)
 @pytest.mark.dashboard
 @pytest.mark.one_database
 @pytest.mark.parametrize(

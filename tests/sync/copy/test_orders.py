@@ -21,7 +21,7 @@ from tests.support.copying import work
 from tests.support.pages import Page, rows
 from tests.support.sandbox import Sandbox
 
-pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.held_time]
+pytestmark = pytest.mark.held_time
 
 
 def test_the_parts_of_the_list_hold_each_order_once(copied: Maker) -> None:
@@ -56,6 +56,7 @@ def test_an_order_that_comes_moves_no_other_to_another_part(
     assert "65 orders" in told(copied.get("/orders"))
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("at", ["same", "all"])
 def test_orders_of_one_moment_are_all_listed(app: Flask, copied: Maker, at: str) -> None:
     """Their numbers decide; the place in the list is not lost between equal moments."""

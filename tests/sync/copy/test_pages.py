@@ -20,7 +20,7 @@ from tests.support.copying import work
 from tests.support.pages import rows
 from tests.support.sandbox import Sandbox
 
-pytestmark = [pytest.mark.slow_on("postgresql"), pytest.mark.held_time]
+pytestmark = pytest.mark.held_time
 
 
 @pytest.mark.both_databases
@@ -73,6 +73,7 @@ def test_after_a_reconnect_nothing_of_the_other_factory_is_shown(app: Flask, cop
     assert "Tallow" in copied.get("/stock").text or "candle" in copied.get("/stock").text.lower()
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize(
     ("resource", "gone"),
     [
@@ -130,6 +131,7 @@ def test_what_runs_short_comes_first(app: Flask, copied: Maker) -> None:
     assert f"Item {variants[0]}" in told(page)
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("short", [0, 1])
 def test_amounts_that_no_sum_can_hold_break_nothing(app: Flask, copied: Maker, short: int) -> None:
     """Katana may send what it likes: the largest quantity that is stored, at two locations."""
@@ -205,6 +207,7 @@ def test_names_from_katana_are_text_of_their_own(app: Flask, copied: Maker) -> N
         assert "canary" not in without_bdi, where
 
 
+@pytest.mark.short_form(1)
 @pytest.mark.parametrize("where", ["/dashboard", "/orders", "/stock"])
 def test_a_page_asks_the_database_no_more_for_more_rows(
     app: Flask, copied: Maker, where: str

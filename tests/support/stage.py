@@ -1,0 +1,109 @@
+"""What most tests of a process share, one after the other: Katana, a SQLite file, apps, a server.
+
+Each test finds it as if it were new. A test that stops, breaks or sets up a part of it has one of
+its own: it says so by the mark `own_stage`, or by asking for the `listener`.
+"""
+
+import socket
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from flask import Flask
+
+from app import create_app
+from app.database.db import db
+from tests.support.clocks import HeldClock
+from tests.support.sandbox import Sandbox
+from tests.support.servers import Served, gunicorn
+
+
+class Stage:
+    """Everything is made when a test asks for it first."""
+
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str],
+        template: Path,
+        listener: socket.socket,
+        sandbox: Sandbox,
+    ) -> None:
+        self.environ = environ
+        self.listener = listener
+        self.clock = HeldClock()
+        self._folder, self._template = folder, template
+        self.sandbox = sandbox
+        self._apps: dict[bool, Flask] = {}
+        self._served: Served | None = None
+        self._stack = ExitStack()
+
+    def empty_database(self) -> str:
+        """Let each table hold what it holds after the migrations, and say where the database is.
+
+        By statements, since a server may have the file open: it must neither be replaced nor be
+        overwritten by SQLite's backup, which is not safe beside other processes.
+        """
+        path = self._folder / "app.db"
+        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as database:
+            database.execute("PRAGMA synchronous = OFF")
+            database.execute("ATTACH ? AS template", [str(self._template)])
+            tables, changed = (
+                dict(database.execute(f"SELECT name, sql FROM {schema}.sqlite_master"))
+                for schema in ("template", "main")
+            )
+            changed = {name: sql for name, sql in changed.items() if name[:11] != "sqlite_stat"}
+            assert changed == tables, "a test that changes tables needs the mark own_stage"
+            database.execute("BEGIN IMMEDIATE")
+            for name, sql in tables.items():
+                if (sql or "").startswith("CREATE TABLE"):
+                    database.execute(f'DELETE FROM main."{name}"')
+                    database.execute(f'INSERT INTO main."{name}" SELECT * FROM template."{name}"')
+            database.execute("COMMIT")
+        return self.environ["DATABASE_URL"]
+
+    def fresh_sandbox(self) -> Sandbox:
+        """Katana, which has seen nothing."""
+        self.sandbox.let_go()
+        self.sandbox.reset()
+        self.sandbox.secrets.clear()
+        return self.sandbox
+
+    def app(self, *, held: bool) -> Flask:
+        """The app in this process; `held` is on the clock of the stage."""
+        if held not in self._apps:
+            self._apps[held] = create_app(self.environ, self.clock if held else None)
+        return self._apps[held]
+
+    def served(self) -> Served:
+        """The app under gunicorn; its log begins now."""
+        log_file = self._folder / "gunicorn.log"
+        if self._served is None:
+            server = gunicorn(self.environ, self.listener, log_file)
+            self._served = self._stack.enter_context(server)
+        return replace(self._served, log_from=log_file.stat().st_size)
+
+    def close(self) -> None:
+        """End what was started."""
+        self._stack.close()
+        for app in self._apps.values():
+            with app.app_context():
+                db.engine.dispose()
+
+
+@contextmanager
+def running_stage(
+    folder: Path,
+    environ: Mapping[str, str],
+    template: Path,
+    listener: socket.socket,
+    sandbox: Sandbox,
+) -> Iterator[Stage]:
+    """A stage, closed in the end. The database is `app.db` in the folder, a copy of `template`."""
+    stage = Stage(folder, environ, template, listener, sandbox)
+    try:
+        yield stage
+    finally:
+        stage.close()
