@@ -14,7 +14,7 @@ from app.errors import ConnectError, TryAgainLater
 from app.pages import error_messages
 from app.pages.error_pages import explain
 from app.pages.security import FROM_ELSEWHERE, PUBLIC
-from app.settings import config
+from app.settings import flask_config
 from tests.conftest import MakeApp
 from tests.support.actors import LIVE, ClientBrowser, Maker
 from tests.support.locks import locked
@@ -207,7 +207,7 @@ def test_a_database_that_takes_no_write_is_not_ready(
     new_app: MakeApp, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A1: a host that can read and not write cannot save a token, so no user is sent to it."""
-    monkeypatch.setattr(config, "SQLITE_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(flask_config, "SQLITE_BUSY_SECONDS", 0.1)
     client = new_app().test_client()
     assert client.get("/readyz").status_code == 200
 
@@ -222,7 +222,7 @@ def test_a_database_that_stays_locked_is_told_and_recovers(
     new_app: MakeApp, sandbox: Sandbox, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S-81: who has to write is told so in time, who only reads is served, and it recovers."""
-    monkeypatch.setattr(config, "SQLITE_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(flask_config, "SQLITE_BUSY_SECONDS", 0.1)
     maker = Maker(ClientBrowser(new_app().test_client()), sandbox)
     maker.sign_up()
     maker.connect()
@@ -241,7 +241,7 @@ def test_a_try_that_cannot_be_counted_is_told_as_one_that_cannot_be_stored(
     new_app: MakeApp, sandbox: Sandbox, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S-81, S-63: the answer does not tell a right password from a wrong one."""
-    monkeypatch.setattr(config, "SQLITE_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(flask_config, "SQLITE_BUSY_SECONDS", 0.1)
     maker = Maker(ClientBrowser(new_app().test_client()), sandbox)
     maker.sign_up()
     maker.sign_out()

@@ -12,6 +12,8 @@ connected.py   a connected user without a browser
 syncing.py     sync by hand, and the copy beside Katana's truth
 leaving.py     what is left of a user who has left
 mutants.py     a guard taken out, to see a test notice
+patterns.py    a guard found in the code, whatever its layout and names are
+stage.py       what most tests of a process share, one after the other
 locks.py       a database that somebody else is writing to
 routes.py      the pages that there are
 tree.py        the files of the repository, and what they import
