@@ -109,6 +109,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     if request.param == "sqlite" and _shares(request):
         stage: Stage = request.getfixturevalue("stage")
         yield stage.empty_database()
+        stage.assert_same_tables()
         return
 
     with _fresh_database(request, request.param, tmp_path) as url:

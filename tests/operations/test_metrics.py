@@ -363,6 +363,7 @@ def test_an_incident_shows(
     assert told["katana_incident",] == 1
 
 
+@pytest.mark.own_stage
 def test_without_a_database_the_counters_are_still_told(app: Flask, client: FlaskClient) -> None:
     """An outage is the worst moment to know nothing."""
     with app.app_context():

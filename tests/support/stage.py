@@ -46,23 +46,28 @@ class Stage:
         By statements, since a server may have the file open: it must neither be replaced nor be
         overwritten by SQLite's backup, which is not safe beside other processes.
         """
+        with self._database() as database:
+            tables = _schema(database, "template")
+            database.execute("BEGIN IMMEDIATE")
+            for name in (name for name, sql in tables.items() if sql.startswith("CREATE TABLE")):
+                database.execute(f'DELETE FROM main."{name}"')
+                database.execute(f'INSERT INTO main."{name}" SELECT * FROM template."{name}"')
+            database.execute("COMMIT")
+        return self.environ["DATABASE_URL"]
+
+    def assert_same_tables(self) -> None:
+        """Fail in the test that has changed them, and not in all that follow."""
+        with self._database() as database:
+            same = _schema(database, "main") == _schema(database, "template")
+        assert same, "a test that changes the tables needs the mark own_stage"
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
         path = self._folder / "app.db"
         with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as database:
             database.execute("PRAGMA synchronous = OFF")
             database.execute("ATTACH ? AS template", [str(self._template)])
-            tables, changed = (
-                dict(database.execute(f"SELECT name, sql FROM {schema}.sqlite_master"))
-                for schema in ("template", "main")
-            )
-            changed = {name: sql for name, sql in changed.items() if name[:11] != "sqlite_stat"}
-            assert changed == tables, "a test that changes tables needs the mark own_stage"
-            database.execute("BEGIN IMMEDIATE")
-            for name, sql in tables.items():
-                if (sql or "").startswith("CREATE TABLE"):
-                    database.execute(f'DELETE FROM main."{name}"')
-                    database.execute(f'INSERT INTO main."{name}" SELECT * FROM template."{name}"')
-            database.execute("COMMIT")
-        return self.environ["DATABASE_URL"]
+            yield database
 
     def fresh_sandbox(self) -> Sandbox:
         """Katana, which has seen nothing."""
@@ -107,3 +112,9 @@ def running_stage(
         yield stage
     finally:
         stage.close()
+
+
+def _schema(database: sqlite3.Connection, name: str) -> dict[str, str]:
+    """The statements that made tables and indexes, but for what ANALYZE makes."""
+    made = database.execute(f"SELECT name, coalesce(sql, '') FROM {name}.sqlite_master")
+    return {name: sql for name, sql in made if not name.startswith("sqlite_stat")}

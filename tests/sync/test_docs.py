@@ -12,7 +12,7 @@ from tests.support.forks import Fork
 from tests.support.sandbox import Sandbox
 from tests.support.syncing import Syncing
 
-pytestmark = pytest.mark.held_time
+pytestmark = [pytest.mark.held_time, pytest.mark.own_stage]
 
 FACTORY = "alder-and-spoke"
 TRIES_A_RESOURCE = """
