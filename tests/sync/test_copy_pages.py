@@ -20,8 +20,7 @@ from app.pages.copy.freshness import UNTOLD
 from app.pages.copy.orders import AT_ONCE
 from app.pages.copy.search import CHARACTERS, Position, Search
 from app.sync.copy import Customer, Order, Product, StockLevel, Variant
-from app.sync.models import SyncCursor
-from app.sync.webhook import Webhook, WebhookState
+from app.sync.models import SyncCursor, Webhook, WebhookState
 from tests.conftest import MakeMaker
 from tests.support.actors import ClientBrowser, Maker
 from tests.support.clocks import HeldClock

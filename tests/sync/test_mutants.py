@@ -22,10 +22,10 @@ MUTANTS = [
     Mutant(
         "a page and its cursor are one commit",
         "app/sync::Reading._store",
-        "with self._page(held) as database:",
+        "self.cursors.hold(database, held)",
         "with self.engine.begin() as early:\n"
-        '    self.cursors.set(early, held, values | {"lease_owner": "nobody"})\n'
-        "with self._page(held) as database:",
+        "    self.cursors.set(early, held, values | {'lease_owner': 'nobody'})\n"
+        "self.cursors.hold(database, held)",
         f"{SYNC}::test_killed_at_any_statement_it_goes_on_where_it_was",
     ),
     Mutant(
@@ -81,22 +81,22 @@ MUTANTS = [
     Mutant(
         "who has lost the lease stores nothing",
         "app/sync",
-        "if not self.cursors.hold(database, held):",
-        "if not self.cursors.hold(database, held) and False:",
+        "if not self.rows.set_within(database, held.cursor, **values):",
+        "if not self.rows.set_within(database, held.cursor, **values) and False:",
         f"{SYNC}::test_a_late_holder_stores_nothing",
     ),
     Mutant(
         "a cursor has one holder",
-        "app/sync",
-        "is_over(cursor.lease_until, clock, LEASE_AHEAD_SECONDS)",
+        "app/database/leased_rows.py::LeasedRows.is_claimable",
+        "self.is_free()",
         "",
         f"{SYNC}::test_a_leased_cursor_is_nobody_elses",
     ),
     Mutant(
         "a hint during a pass makes another",
         "app/sync",
-        "return case((hinted, at_once), (well.exists(), rarely), else_=often)",
-        "return case((well.exists(), rarely), else_=often)",
+        "return case((hinted, at_once), (has_webhook, rarely), else_=often)",
+        "return case((has_webhook, rarely), else_=often)",
         f"{SYNC}::test_hints_coalesce_and_one_during_a_pass_makes_another",
     ),
     Mutant(
@@ -109,14 +109,14 @@ MUTANTS = [
     Mutant(
         "what cannot be read stops nothing",
         "app/sync",
-        "bad[name_of(record)] = str(error)",
-        "raise KeyError(name_of(record)) from error",
+        "bad[_name_of(record)] = str(error)",
+        "raise KeyError(_name_of(record)) from error",
         f"{SYNC}::test_a_record_that_cannot_be_read_is_set_aside_and_stops_nothing",
     ),
     Mutant(
         "a date in the far future moves no cursor",
         "app/sync",
-        'resource.dated and at and read.columns["updated_at"] > at + AHEAD',
+        'self.dated and at and read.columns["updated_at"] > at + AHEAD',
         'False and at and (read.columns["updated_at"] > at + AHEAD)',
         f"{SYNC}::test_a_record_that_cannot_be_read_is_set_aside_and_stops_nothing",
     ),
@@ -144,34 +144,34 @@ MUTANTS = [
     Mutant(
         "what is within a record of the earlier account is compared",
         "app/sync",
-        "key in differ or (key in known and _is_news(resource, known[key], read, owner))",
-        "key in known and _is_news(resource, known[key], read, owner)",
+        "key in differ or (key in known and _is_news(scope, known[key], read))",
+        "key in known and _is_news(scope, known[key], read)",
         f"{SYNC}::test_what_is_within_a_record_of_the_earlier_account_is_compared",
     ),
     Mutant(
         "what was told as deleted is not told again",
         "app/sync",
-        "not rows[key]",
+        "not is_told[key]",
         "",
         f"{SYNC}::test_a_reconnect_to_another_factory_shows_nothing_of_the_earlier",
     ),
     Mutant(
         "a page of the earlier account is not stored",
         "app/sync/accounts.py",
-        '"lease_owner": None,\n"lease_until": None',
+        "**NO_LEASE",
         "",
         f"{SYNC}::test_a_page_of_the_earlier_account_is_not_stored",
     ),
     Mutant(
         "a back-off has an end",
-        "app/sync",
-        "exponential(held.cursor.failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)",
-        "exponential(held.cursor.failures, FIRST_PAUSE_SECONDS, 10**9)",
+        "app/sync::Cursors",
+        "exponential(failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)",
+        "exponential(failures, FIRST_PAUSE_SECONDS, 10**9)",
         f"{SYNC}::test_a_failing_resource_backs_off_and_says_why",
     ),
     Mutant(
         "the worker leaves a reserve",
-        "app/sync::Budget._taking",
+        "app/sync::Budget.take",
         "left > reserve",
         "left > 0",
         f"{BUDGET}::test_the_worker_leaves_fifteen_of_sixty",
@@ -185,9 +185,9 @@ MUTANTS = [
     ),
     Mutant(
         "a moment of a wrong clock is over",
-        "app/sync",
-        "or_(column.is_(None), column <= now(clock), column > far)",
-        "or_(column.is_(None), column <= now(clock))",
+        "app/database/clock.py",
+        "column > clock.database_time(longest)",
+        "",
         (
             f"{SYNC}::test_a_moment_of_a_wrong_clock_is_over",
             f"{BUDGET}::test_a_moment_of_a_wrong_clock_stops_nobody",
@@ -195,16 +195,17 @@ MUTANTS = [
     ),
     Mutant(
         "a 429 stops everybody",
-        "app/sync",
-        "due.is_over(account.paused_until, self._clock, PAUSE_AHEAD_SECONDS)",
-        "",
+        "app/sync::Budget.take",
+        "update(account).where(this_one, paused, left > reserve)",
+        "update(account).where(this_one, left > reserve)",
         f"{BUDGET}::test_a_429_stops_everybody_for_as_long_as_katana_asks",
     ),
     Mutant(
         "positions are given in order of commit",
         "app/sync",
-        "first = self._positions(database, len(happened))",
-        "with self._engine.connect() as other:\n    first = self._positions(other, len(happened))",
+        "last = _take(database, len(happened))",
+        "with single_statements(database.engine).connect() as other:\n"
+        "    last = _take(other, len(happened))",
         f"{FEED}::test_who_writes_later_is_seen_later",
     ),
     Mutant(
@@ -223,8 +224,8 @@ MUTANTS = [
     ),
     Mutant(
         "a worker that is stopped gives its lease back",
-        "app/sync",
-        "**due.NO_LEASE",
+        "app/sync::Cursors.under_way",
+        "**NO_LEASE",
         "",
         f"{SYNC}::test_asked_to_stop_it_stores_the_page_under_way",
     ),
@@ -252,8 +253,8 @@ MUTANTS = [
     Mutant(
         "the outbox says that an order may have been sent before it is",
         "app/sync",
-        "self._set(held, sent_at=self.clock.database_time())",
-        "",
+        "if not self.rows.set(held, sent_at=self.clock.database_time()):",
+        "if False:",
         f"{OUTBOX}::test_whatever_becomes_of_the_request_there_is_one_order",
     ),
     Mutant(
@@ -286,9 +287,9 @@ MUTANTS = [
     ),
     Mutant(
         "a look for what is due reads what is due",
-        "app/sync",
-        "return select(clock.database_time()).scalar_subquery()",
-        "return clock.database_time()",
+        "app/database/leased_rows.py::ranges",
+        "select(clock.database_time(plus)).scalar_subquery()",
+        "clock.database_time(plus)",
         f"{SCALE}::test_no_statement_that_is_asked_often_reads_all_connections",
     ),
     Mutant(
@@ -307,7 +308,7 @@ MUTANTS = [
     ),
     Mutant(
         "a moment too far ahead is due",
-        "app/sync::ranges",
+        "app/database/leased_rows.py::ranges",
         "column > far",
         "column > column",
         f"{SCALE}::test_what_is_due_is_found_wherever_its_moments_lie",

@@ -13,8 +13,8 @@ from app.sync import copy, models
 from app.sync.copy import Order, OrderRow, StockLevel
 from app.sync.cursors import LEASE_SECONDS
 from app.sync.due import POLL_SECONDS, POLL_WITH_WEBHOOK_SECONDS
+from app.sync.models import Webhook, WebhookState
 from app.sync.passes import OVERLAP, WHOLE_AFTER
-from app.sync.webhook import Webhook, WebhookState
 from tests.support.clocks import HeldClock
 from tests.support.connected import MakeConnected
 from tests.support.sandbox import Sandbox
@@ -327,7 +327,7 @@ def test_the_first_pass_goes_in_chunks_and_says_how_far_it_is(ada: Syncing) -> N
 
     with ada.app.app_context():
         told = sync.status(ada.connected.id)["sales_orders"]
-    assert (told.seen, told.total, told.is_first_pass) == (24, 64, True)
+    assert (told.cursor.seen, told.cursor.total, told.cursor.first_pass_at) == (24, 64, None)
     assert ada.parts.cursors.due(9) != [(ada.connected.id, "sales_orders")]  # others come first
     assert max(row.id for row in ada.shown(Order)) == 10063
 
@@ -466,8 +466,8 @@ def test_a_failing_resource_backs_off_and_says_why(
 
     with ada.app.app_context():
         told = sync.status(ada.connected.id)["customers"]
-    assert told.failure == word
-    assert told.as_of
+    assert told.cursor.failure == word
+    assert told.cursor.read_at
     assert pauses[3] > pauses[0]
     assert max(pauses) <= 3600
     assert pauses[-1] > 2800

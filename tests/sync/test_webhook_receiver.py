@@ -19,9 +19,8 @@ from sqlalchemy import event, func, select, update
 from app import sync
 from app.database.db import db
 from app.katana.webhooks import DELIVERY_BYTES
-from app.sync.models import SyncCursor, SyncHint
+from app.sync.models import SyncCursor, SyncHint, Webhook, token_place
 from app.sync.receiver import REFUSED_PER_MINUTE, DeliveryRefused, Receiver
-from app.sync.webhook import Webhook, token_place
 from tests.conftest import MakeMaker
 from tests.support.actors import Maker
 from tests.support.sandbox import TIMEOUT, Sandbox
