@@ -154,8 +154,13 @@ def update_now(connection_id: UUID) -> None:
 
 
 def changes(after: int, limit: int = 500) -> Sequence[Change]:
-    """Every change of the copy behind a position, in order. Begin with 0."""
+    """Every change of the copy behind a position, in order. Raises feed.PositionTooOld."""
     return current().changes.after(after, limit)
+
+
+def position() -> int:
+    """The last position of the feed: where a reader goes on that reads the whole copy next."""
+    return current().changes.last()
 
 
 def status(connection_id: UUID) -> Mapping[str, Status]:

@@ -12,9 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Engine, Index, String, delete, insert, select, update
+from sqlalchemy import BigInteger, Engine, Index, Select, String, delete, insert, select, update
 from sqlalchemy import Connection as Database
-from sqlalchemy.orm import Mapped, aliased, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.clock import Clock
 from app.database.columns import Timestamp
@@ -25,7 +25,7 @@ from app.sync.models import connection_key
 BATCH = 500
 KEPT_SECONDS = 30 * 24 * 3600.0
 CLEARED_AT_ONCE = 1000
-LAST = 1  # the one row of `feed`
+LAST, FORGOTTEN = 1, 2  # the rows of `feed`
 
 
 class ChangeKind(StrEnum):
@@ -82,12 +82,16 @@ _COLUMNS = [getattr(ChangeRow, field.name) for field in fields(Change)]
 
 
 class Feed(Model):
-    """The last position given. One row; its lock puts positions in order of commit."""
+    """Two positions: the last one given, and the last one whose change is deleted."""
 
     __tablename__ = "feed"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     position: Mapped[int] = mapped_column(BigInteger)
+
+
+class PositionTooOld(Exception):
+    """Changes after this position have been deleted: the reader must start from the copy."""
 
 
 def append(
@@ -109,38 +113,51 @@ class Changes:
     """Reads the feed."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
         self._single = single_statements(engine)
         self._clock = clock
 
     def after(self, position: int, limit: int = BATCH) -> Sequence[Change]:
-        """The changes behind `position`, in order, at most `limit`. Begin with 0.
+        """The changes behind `position`, in order, at most `limit`.
 
-        Entries of a connection go when it is disconnected, and old ones once a later one of the
-        same record exists: what is left, replayed from 0, gives the same copy.
+        Entries of a connection go when it is disconnected. Raises PositionTooOld.
         """
         behind = select(*_COLUMNS).where(ChangeRow.position > position)
         first = behind.order_by(ChangeRow.position).limit(limit)
         with self._single.connect() as database:
-            return [Change(*columns) for columns in database.execute(first)]
+            found = [Change(*columns) for columns in database.execute(first)]
+            # Read after the changes, so that a deletion in between is noticed.
+            forgotten = database.scalar(_stored(FORGOTTEN))
+        if position < (forgotten or 0):
+            raise PositionTooOld
+
+        return found
+
+    def last(self) -> int:
+        """The last position given. Read it before the copy, and go on from it afterwards."""
+        with self._single.connect() as database:
+            return database.scalar(_stored(LAST)) or 0
 
     def clear(self) -> bool:
-        """Remove old entries that a later one of the same record has made obsolete, in batches."""
-        later = aliased(ChangeRow)
-        follows = (
-            later.connection_id == ChangeRow.connection_id,
-            later.resource == ChangeRow.resource,
-            later.record_id == ChangeRow.record_id,
-            later.location_id == ChangeRow.location_id,
-            later.position > ChangeRow.position,
-        )
-        old = ChangeRow.at < select(self._clock.database_time(-KEPT_SECONDS)).scalar_subquery()
-        obsolete = select(ChangeRow.position).where(
-            old, select(later.position).where(*follows).exists()
-        )
-        with self._single.connect() as database:
-            found = database.scalars(obsolete.limit(CLEARED_AT_ONCE)).all()
-            database.execute(delete(ChangeRow).where(ChangeRow.position.in_(found)))
+        """Delete a batch of changes that are older than 30 days; True if there may be more."""
+        old = self._clock.database_time(-KEPT_SECONDS)
+        # The first by position, old or not, so that one batch is read at most. Changes that a
+        # disconnect is deleting are skipped, since waiting for it could end in a deadlock.
+        first = select(ChangeRow.position, ChangeRow.at < old).order_by(ChangeRow.position)
+        batch = first.limit(CLEARED_AT_ONCE).with_for_update(skip_locked=True)
+        with self._engine.begin() as database:
+            found = [position for position, is_old in database.execute(batch) if is_old]
+            if found:
+                database.execute(delete(ChangeRow).where(ChangeRow.position.in_(found)))
+                _forget(database, found[-1])
         return len(found) == CLEARED_AT_ONCE
+
+
+def _forget(database: Database, position: int) -> None:
+    row = insert_into(database, Feed).values(id=FORGOTTEN, position=0)
+    database.execute(row.on_conflict_do_nothing())
+    earlier = update(Feed).where(Feed.id == FORGOTTEN, Feed.position < position)
+    database.execute(earlier.values(position=position))
 
 
 def _take(database: Database, number: int) -> int:
@@ -153,3 +170,7 @@ def _take(database: Database, number: int) -> int:
         taken = database.scalar(taking.returning(Feed.position))
     assert taken is not None  # noqa: S101  the row exists now, and is never deleted
     return taken
+
+
+def _stored(row: int) -> Select[int]:
+    return select(Feed.position).where(Feed.id == row)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     delete,
     false,
     insert,
+    or_,
     select,
     tuple_,
     update,
@@ -25,6 +26,7 @@ from app.sync.feed import ChangeKind, Happened
 from app.sync.resources import Key, Parsed, Read, Resource, Scope
 
 SWEPT_AT_ONCE = 1000
+KEPT_SECONDS = 30 * 24 * 3600.0  # a record that Katana has deleted
 
 
 def store(scope: Scope, page: Parsed, asked: Sequence[int] = ()) -> None:
@@ -37,12 +39,16 @@ def store(scope: Scope, page: Parsed, asked: Sequence[int] = ()) -> None:
 
 
 def sweep(scope: Scope) -> bool:
-    """Delete rows that no pass since `scope.mark` has met; whether there may be more."""
+    """Delete rows that no pass since `scope.mark` has met; whether there may be more.
+
+    Also those that Katana marked as deleted 30 days ago. No pass adds a deleted record again.
+    """
     model = scope.resource.model
     told: ColumnElement[bool] = false()
     old = model.mark < scope.mark
     if issubclass(model, Record):
         told = model.deleted_at.is_not(None)
+        old = or_(old, model.deleted_at < scope.clock.database_time(-KEPT_SECONDS))
     found = select(told, *_key(scope.resource)).where(model.connection_id == scope.connection_id)
     rows = scope.database.execute(found.where(old).limit(SWEPT_AT_ONCE))
     is_told: dict[Key, bool] = {tuple(key): told for told, *key in rows}

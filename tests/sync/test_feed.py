@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from app import sync
 from app.database.db import db
 from app.sync import feed
-from app.sync.feed import Change, ChangeKind, Changes, Happened, append
+from app.sync.feed import Change, ChangeKind, Changes, Happened, PositionTooOld, append
 from tests.support.clocks import HeldClock
 from tests.support.connected import Connected, MakeConnected
 from tests.support.until import until
@@ -125,21 +125,31 @@ def test_a_reader_beside_many_writers_misses_nothing(ada: Connected, changes: Ch
     assert numbers(seen) == numbers(list(changes.after(0, limit=10_000)))
 
 
-def test_old_entries_go_once_a_later_one_of_their_record_exists(
-    ada: Connected, changes: Changes, clock: HeldClock
+def test_old_entries_go_and_a_reader_that_has_missed_them_is_told(
+    ada: Connected, changes: Changes, clock: HeldClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is left gives the same copy: the last entry of each record stays for good."""
+    """It begins anew: it takes the position, reads the copy, and goes on from there."""
+    monkeypatch.setattr(feed, "CLEARED_AT_ONCE", 2)
+    assert changes.last() == 0
     with parts(ada).engine.begin() as database:
-        created = [order(1, ChangeKind.CREATED), order(2, ChangeKind.CREATED)]
-        append(database, ada.clock, ada.id, [*created, order(1), order(1, ChangeKind.DELETED)])
-    changes.clear()
-    assert len(changes.after(0)) == 4
-    clock.move(feed.KEPT_SECONDS + 1)
+        append(database, ada.clock, ada.id, [order(n) for n in (1, 2, 3)])
+    clock.move(feed.KEPT_SECONDS - 1)
+    with parts(ada).engine.begin() as database:
+        append(database, ada.clock, ada.id, [order(4)])
+    assert not changes.clear()
+    assert numbers(list(changes.after(0))) == [1, 2, 3, 4]
+    clock.move(2)
 
-    changes.clear()
-    assert [(c.position, c.record_id) for c in changes.after(0)] == [(2, 2), (4, 1)]
-    changes.clear()
-    assert len(changes.after(0)) == 2
+    assert changes.clear()  # a batch; there may be more
+    assert not changes.clear()
+    assert not changes.clear()
+
+    for too_old in (0, 2):
+        with pytest.raises(PositionTooOld):
+            changes.after(too_old)
+    assert numbers(list(changes.after(3))) == [4]
+    assert changes.last() == 4
+    assert changes.after(changes.last()) == []
 
 
 def test_a_handler_commits_its_work_and_its_position_together(
@@ -154,14 +164,14 @@ def test_a_handler_commits_its_work_and_its_position_together(
 
     def handle(crash_at: int) -> None:
         with engine.connect() as database:
-            found = database.scalar(db.select(positions.position).where(positions.id == 2))
+            found = database.scalar(db.select(positions.position).where(positions.id == 3))
         for change in changes.after(found or 0, limit=2):
             with engine.begin() as database:
                 if found is None:
-                    database.execute(insert(positions).values(id=2, position=0))
+                    database.execute(insert(positions).values(id=3, position=0))
                     found = 0
                 database.execute(
-                    db.update(positions).where(positions.id == 2).values(position=change.position)
+                    db.update(positions).where(positions.id == 3).values(position=change.position)
                 )
                 if change.record_id == crash_at:
                     raise ZeroDivisionError

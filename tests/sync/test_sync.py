@@ -332,6 +332,27 @@ def test_the_first_pass_goes_in_chunks_and_says_how_far_it_is(ada: Syncing) -> N
     assert max(row.id for row in ada.shown(Order)) == 10063
 
 
+def test_a_deleted_record_goes_after_a_month_and_does_not_come_back(
+    ada: Syncing, sandbox: Sandbox, clock: HeldClock
+) -> None:
+    """With what is within it; the feed has told it at the deletion."""
+    ada.run()
+    sandbox.happen("delete_order", record=10002)
+    ada.again()
+    told = ada.feed()
+
+    def stored() -> tuple[bool, bool]:
+        orders = {row.id for row in ada.rows(Order)}
+        return 10002 in orders, 10002 in {row.order_id for row in ada.rows(OrderRow)}
+
+    for days, is_kept in ((29, True), (2, False), (1, False)):
+        clock.move(days * DAY)
+        ada.run()
+        assert stored() == (is_kept, is_kept)
+    assert ada.feed() == told
+    ada.assert_in_step()
+
+
 def test_hints_coalesce_and_one_during_a_pass_makes_another(ada: Syncing, sandbox: Sandbox) -> None:
     """A hundred deliveries are one pass; what comes while it reads is not lost."""
     ada.run()
