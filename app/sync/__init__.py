@@ -148,9 +148,9 @@ def hint(connection_id: UUID, resource: str | None = None, ids: Sequence[int] = 
     current().hints.hint(connection_id, resource, ids)
 
 
-def update_now(connection_id: UUID) -> None:
-    """The user asks: everything is due now, also where a failure makes pause."""
-    current().hints.update_now(connection_id)
+def update_now(connection_id: UUID) -> bool:
+    """Make every resource due; False if all were read or failed a few seconds ago."""
+    return current().hints.update_now(connection_id)
 
 
 def changes(after: int, limit: int = 500) -> Sequence[Change]:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, and_, case, delete, select, true, update
+from sqlalchemy import ColumnElement, Engine, and_, case, delete, or_, select, true, update
 from sqlalchemy import Connection as Database
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database.clock import Clock
 from app.database.engine import insert_into
@@ -20,6 +21,7 @@ from app.sync.models import SyncCursor, SyncHint
 Due = Mapping[str | None, Sequence[int]]
 
 AT_ONCE = 100  # are read in one request
+AGAIN_SECONDS = 10.0  # after a pass or a failure, until "Update now" makes a resource due again
 
 
 class Hints:
@@ -44,11 +46,16 @@ class Hints:
                 if self._make_due(database, connection_id, only) and resource:
                     self._name(database, connection_id, resource, ids)
 
-    def update_now(self, connection_id: UUID) -> None:
-        """Make everything due now, also where a failure makes pause."""
+    def update_now(self, connection_id: UUID) -> bool:
+        """Make every resource due, also one that backs off; False if nothing changes.
+
+        A resource that was read or failed within the last seconds is left out. So a user who
+        presses the button again and again does not use up the requests of the account.
+        """
+        rested = and_(self._is_past(SyncCursor.read_at), self._is_past(SyncCursor.failed_at))
         with self._engine.begin() as database:
             keep(database, connection_id)
-            self._make_due(database, connection_id, true(), next_attempt_at=None)
+            return self._make_due(database, connection_id, rested, next_attempt_at=None)
 
     def named(self, database: Database, held: Claimed) -> Sequence[int]:
         """The records to read first."""
@@ -67,6 +74,11 @@ class Hints:
         due = case((SyncCursor.due_at > now, now), else_=SyncCursor.due_at)
         hinting = update(SyncCursor).where(is_of(connection_id), only)
         return database.execute(hinting.values(hinted_at=now, due_at=due, **also)).rowcount > 0
+
+    def _is_past(self, column: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+        """Not within the last seconds. A time in the future is a clock's mistake."""
+        ago, now = self._clock.database_time(-AGAIN_SECONDS), self._clock.database_time()
+        return or_(column.is_(None), column <= ago, column > now)
 
     def _name(
         self, database: Database, connection_id: UUID, resource: str, ids: Sequence[int]

@@ -230,6 +230,20 @@ MUTANTS = [
         f"{SYNC}::test_a_deleted_record_goes_after_a_month_and_does_not_come_back",
     ),
     Mutant(
+        "what was just read is not read again for a press",
+        "app/sync::Hints.update_now",
+        "self._make_due(database, connection_id, rested, next_attempt_at=None)",
+        "self._make_due(database, connection_id, true(), next_attempt_at=None)",
+        f"{SYNC}::test_update_now_pressed_without_end_leaves_the_budget_to_others",
+    ),
+    Mutant(
+        "what has just failed is not asked for again for a press",
+        "app/sync::Hints.update_now",
+        "self._is_past(SyncCursor.failed_at)",
+        "",
+        f"{SYNC}::test_update_now_asks_for_a_failing_list_once_in_ten_seconds",
+    ),
+    Mutant(
         "a long list lets others in between",
         READING,
         "PAGES_AT_ONCE = 4",

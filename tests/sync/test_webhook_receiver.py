@@ -393,7 +393,7 @@ def test_whatever_becomes_of_deliveries_the_copy_is_katanas(
     sandbox.hurry_deliveries()
     sandbox.wait_until_delivered()
     with app.app_context():
-        sync.update_now(endpoint.connection_id)  # as polling does, after minutes
+        sync.hint(endpoint.connection_id)  # as polling does, after minutes
     ada.run()
 
     ada.assert_in_step()
