@@ -4,7 +4,7 @@ from threading import Thread
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 
 from app import sync
 from app.database.db import db
@@ -12,6 +12,7 @@ from app.sync import feed
 from app.sync.feed import Change, ChangeKind, Changes, Happened, PositionTooOld, append
 from tests.support.clocks import HeldClock
 from tests.support.connected import Connected, MakeConnected
+from tests.support.syncing import wait_for_no_lock
 from tests.support.until import until
 
 pytestmark = pytest.mark.held_time
@@ -150,6 +151,24 @@ def test_old_entries_go_and_a_reader_that_has_missed_them_is_told(
     assert numbers(list(changes.after(3))) == [4]
     assert changes.last() == 4
     assert changes.after(changes.last()) == []
+
+
+@pytest.mark.one_database("postgresql")
+def test_changes_that_a_disconnect_is_deleting_are_not_waited_for(
+    ada: Connected, changes: Changes, clock: HeldClock
+) -> None:
+    """The disconnect may wait for the feed's rows as well, and neither would go on."""
+    with parts(ada).engine.begin() as database:
+        append(database, ada.clock, ada.id, [order(1), order(2)])
+    clock.move(feed.KEPT_SECONDS + 1)
+    wait_for_no_lock(ada.app)
+    with parts(ada).engine.begin() as disconnecting:
+        disconnecting.execute(delete(feed.ChangeRow).where(feed.ChangeRow.position == 1))
+        changes.clear()
+
+    assert changes.after(changes.last()) == []
+    with pytest.raises(PositionTooOld):
+        changes.after(0)
 
 
 def test_a_handler_commits_its_work_and_its_position_together(

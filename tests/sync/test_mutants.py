@@ -216,6 +216,20 @@ MUTANTS = [
         f"{FEED}::test_old_entries_go_and_a_reader_that_has_missed_them_is_told",
     ),
     Mutant(
+        "a change that is just deleted is not waited for",
+        "app/sync::Changes.clear",
+        "first.limit(CLEARED_AT_ONCE).with_for_update(skip_locked=True)",
+        "first.limit(CLEARED_AT_ONCE).with_for_update()",
+        f"{FEED}::test_changes_that_a_disconnect_is_deleting_are_not_waited_for",
+    ),
+    Mutant(
+        "a row that is just claimed is not waited for",
+        "app/database/leased_rows.py",
+        "free.with_for_update(skip_locked=True)",
+        "free.with_for_update()",
+        f"{SYNC}::test_a_cursor_that_another_worker_is_just_claiming_is_not_waited_for",
+    ),
+    Mutant(
         "the feed keeps thirty days",
         "app/sync::Changes.clear",
         "[position for position, is_old in database.execute(batch) if is_old]",

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, null, update
+from sqlalchemy import event, null, select, update
 
 from app import sync
 from app.database.db import db
@@ -14,12 +14,12 @@ from app.sync.copy import Order, OrderRow, StockLevel
 from app.sync.cursors import LEASE_SECONDS
 from app.sync.due import POLL_SECONDS, POLL_WITH_WEBHOOK_SECONDS
 from app.sync.hints import AGAIN_SECONDS
-from app.sync.models import Webhook, WebhookState
+from app.sync.models import SyncCursor, Webhook, WebhookState
 from app.sync.passes import OVERLAP, WHOLE_AFTER
 from tests.support.clocks import HeldClock
 from tests.support.connected import MakeConnected
 from tests.support.sandbox import Sandbox
-from tests.support.syncing import Syncing, while_katana_answers
+from tests.support.syncing import Syncing, wait_for_no_lock, while_katana_answers
 
 pytestmark = pytest.mark.held_time
 
@@ -296,6 +296,17 @@ def test_a_leased_cursor_is_nobody_elses(ada: Syncing, clock: HeldClock) -> None
     assert held
     assert ada.parts.cursors.claim(ada.connected.id, "customers") is None
     clock.move(LEASE_SECONDS + 1)
+    assert ada.parts.cursors.claim(ada.connected.id, "customers")
+
+
+@pytest.mark.one_database("postgresql")
+def test_a_cursor_that_another_worker_is_just_claiming_is_not_waited_for(ada: Syncing) -> None:
+    """Its row is locked until that worker has committed its claim."""
+    wait_for_no_lock(ada.app)
+    row = select(SyncCursor.fence).where(SyncCursor.resource == "customers")
+    with ada.parts.engine.begin() as other:
+        other.execute(row.with_for_update())
+        assert ada.parts.cursors.claim(ada.connected.id, "customers") is None
     assert ada.parts.cursors.claim(ada.connected.id, "customers")
 
 
