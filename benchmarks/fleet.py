@@ -36,10 +36,9 @@ from app.connections.models import Connection, ConnectionEvent, EventKind, Reaso
 from app.database.clock import DatabaseTime
 from app.mail.models import Mail, MailState
 from app.sync.copy import Order
-from app.sync.models import SyncAccount, SyncCursor
+from app.sync.models import SyncAccount, SyncCursor, Webhook, WebhookState
 from app.sync.outbox import Outbox, OutboxState
 from app.sync.resources import all_resources
-from app.sync.webhook import Webhook, WebhookState
 from benchmarks.databases import SCATTER, fill_table, numbers, token
 
 HOUR, DAY = 3600, 24 * 3600

@@ -271,7 +271,7 @@ class Ours:
             db.session.execute(update(SyncCursor).values(over))
             db.session.execute(update(SyncAccount).values(paused_until=None))
             db.session.commit()
-        self.syncing.parts.hints.update_now(self.syncing.connected.id)
+        self.syncing.parts.hints.hint(self.syncing.connected.id)
         until(self.is_idle)
         self.sandbox.wait_until_settled()  # of what happened while the poll was under way
         until(self.is_idle)

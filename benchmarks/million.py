@@ -16,7 +16,7 @@ from app import connections, sync
 from app.accounts import sessions
 from app.connections.fleet.overview import BATCH
 from app.database.db import db
-from app.operations.worker import DAY_SECONDS, IDLE_DAYS, jobs
+from app.operations.worker import IDLE_SECONDS, jobs
 from benchmarks import databases, fleet
 from benchmarks.measuring import Measured, in_turn
 from benchmarks.question import Task
@@ -88,7 +88,7 @@ def entries(app: Flask, size: int) -> Mapping[str, Work]:
     """What is measured in a fleet of so many, by name; call each in an app context of its own."""
     with app.app_context():
         parts, synced = connections.current(), sync.current()
-        before = parts.idle.moment(IDLE_DAYS * DAY_SECONDS)
+        before = parts.idle.moment(IDLE_SECONDS)
         looks = {f"worker: {job.name}": partial(job.due, ASKED) for job in jobs()}
     operator, maker = app.test_client(), _signed_in(app, _well(size // 2))
     leaving = filter(fleet.is_well, count(size // 3))

@@ -15,8 +15,7 @@ from sqlalchemy import func, select, update
 from app import sync
 from app.database.db import db
 from app.katana.client import PAGE_SIZE
-from app.sync.models import SyncAccount, SyncCursor
-from app.sync.webhook import Webhook, token_place
+from app.sync.models import SyncAccount, SyncCursor, Webhook, token_place
 from benchmarks import databases
 from benchmarks.measuring import percentile
 from benchmarks.question import Task

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.connections.host import BrowserId, Model, UserId, browser_column, user_column
 from app.database.columns import Timestamp
+from app.database.leased_rows import LeasedRow
 
 
 def _words(kind: type[StrEnum]) -> Enum:
@@ -147,7 +148,7 @@ class Connection(Model):
     renewals: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
-class ConnectionCount(Model):
+class ConnectionCount(LeasedRow, Model):
     """The last count of the connections. One row; `fleet/overview.py` updates it."""
 
     __tablename__ = "connection_count"
@@ -157,9 +158,6 @@ class ConnectionCount(Model):
     numbers: Mapped[dict[str, int]] = mapped_column(JSON)
     #: When the count began.
     counted_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: The worker that counts now, and until when.
-    lease_owner: Mapped[str | None] = mapped_column(String(32))
-    lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
 
 
 class EventKind(StrEnum):

@@ -1,11 +1,13 @@
-"""Set-up of the engine (file permissions, dead sessions, SQLite), autocommit, keyset pagination."""
+"""Set-up of the engine (file permissions, dead sessions, SQLite), ways to send statements."""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from sqlalchemy import Connection as Database
 from sqlalchemy import Engine, Row, Select, event, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database import pool
@@ -40,6 +42,14 @@ def single_reads(engine: Engine) -> Engine:
     connection takes longer than reading a row. Every use of a token is such a read.
     """
     return engine if engine.dialect.name == "sqlite" else single_statements(engine)
+
+
+def insert_into(database: Database, table: type[Any]) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that knows ON CONFLICT, which SQLAlchemy has for each database."""
+    if database.dialect.name == "sqlite":
+        return sqlite.insert(table)
+
+    return postgresql.insert(table)
 
 
 def batches(

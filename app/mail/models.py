@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.columns import Timestamp
 from app.database.db import Model
+from app.database.leased_rows import LeasedRow
 
 
 class MailState(StrEnum):
@@ -25,7 +26,7 @@ class MailState(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Mail(Model):
+class Mail(LeasedRow, Model):
     """That a connection has ended. The address is looked up when it is sent."""
 
     __tablename__ = "mails"
@@ -50,5 +51,3 @@ class Mail(Model):
     sent_at: Mapped[datetime | None] = mapped_column(Timestamp)
     tries: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime] = mapped_column(Timestamp)
-    lease_owner: Mapped[str | None] = mapped_column(String(32))
-    lease_until: Mapped[datetime | None] = mapped_column(Timestamp)

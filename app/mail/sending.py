@@ -13,18 +13,19 @@ A mail server cannot be asked what it has taken. So:
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Engine, and_, exists, select, update
+from sqlalchemy import ColumnElement, Engine, and_, exists, select
 from sqlalchemy import Connection as Database
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.accounts.models import User
 from app.connections.backoff import exponential, jitter
 from app.connections.models import Connection, Status
-from app.database.clock import Clock, is_over
-from app.database.engine import single_reads
+from app.database.clock import Clock
+from app.database.engine import insert_into, single_reads
+from app.database.leased_rows import LeasedRows, Range, ranges
 from app.mail.letter import letter
 from app.mail.models import Mail, MailState
 from app.mail.smtp import NotTaken, Refused, Unanswered, handing_in
@@ -41,18 +42,6 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Sending:
-    """A mail that this worker has claimed, as its row was; `at` is the database's time."""
-
-    id: UUID
-    owner: str
-    created_at: datetime
-    texts_sent: int
-    tries: int
-    at: datetime
-
-
-@dataclass(frozen=True)
 class Mails:
     """Writes the rows, and sends them."""
 
@@ -63,14 +52,18 @@ class Mails:
     #: Of the page on which the user reconnects.
     link: str
 
+    @property
+    def rows(self) -> LeasedRows[Mail]:
+        """The table, for one worker at a time."""
+        return LeasedRows(self.engine, self.clock, Mail, LEASE_SECONDS, _due)
+
     def add(self, database: Database, connection_id: UUID) -> None:
         """Add the mail, in the transaction that ends the connection."""
         if self.server is None:
             return
 
         its_generation = select(Connection.generation).where(Connection.id == connection_id)
-        insert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert
-        new = insert(Mail).values(
+        new = insert_into(database, Mail).values(
             id=uuid4(),
             connection_id=connection_id,
             generation=its_generation.scalar_subquery(),
@@ -84,21 +77,16 @@ class Mails:
 
     def due(self, limit: int) -> Sequence[UUID]:
         """What is to be sent now, longest due first."""
-        if self.server is None:
-            return ()
-
-        found = select(Mail.id).where(self._is_due()).order_by(Mail.due_at).limit(limit)
-        with single_reads(self.engine).connect() as database:
-            return database.scalars(found).all()
+        return self.rows.due(limit) if self.server else ()
 
     def send(self, mail_id: UUID) -> None:
         """Send one mail, if it is due and its connection has not been made again."""
-        if self.server and (held := self._claim(mail_id)):
+        if self.server and (held := self.rows.claim(Mail.id == mail_id)):
             result = self._result(held, self.server)
-            if not self._set(held, **result, lease_owner=None, lease_until=None):
+            if not self.rows.finish(held, **result):
                 logger.info("mail %s: another worker has it, or it was deleted", mail_id)
 
-    def _result(self, held: Sending, server: MailServer) -> Mapping[str, object]:
+    def _result(self, held: Mail, server: MailServer) -> Mapping[str, Any]:
         """Send it, and return the columns to store."""
         try:
             return self._hand_in(held, server)
@@ -110,7 +98,7 @@ class Mails:
             logger.warning("mail %s: no answer whether it is taken (%s)", held.id, error)
             return {"due_at": self.clock.database_time(REPEAT_SECONDS)}
 
-    def _hand_in(self, held: Sending, server: MailServer) -> Mapping[str, object]:
+    def _hand_in(self, held: Mail, server: MailServer) -> Mapping[str, Any]:
         if held.texts_sent >= MOST_TEXTS:
             logger.error("mail %s: no answer for the second time, not sent again", held.id)
             return {"state": MailState.UNKNOWN}
@@ -127,12 +115,12 @@ class Mails:
             send(text)
         return {"state": MailState.SENT, "sent_at": self.clock.database_time()}
 
-    def _failed(self, held: Sending, detail: str) -> Mapping[str, object]:
+    def _failed(self, held: Mail, detail: str) -> Mapping[str, Any]:
         logger.error("mail %s is not sent: %s", held.id, detail)
         return {"state": MailState.FAILED, "detail": detail[:100]}
 
-    def _put_off(self, held: Sending, error: NotTaken) -> Mapping[str, object]:
-        if held.at > held.created_at + GIVEN_UP_AFTER:
+    def _put_off(self, held: Mail, error: NotTaken) -> Mapping[str, Any]:
+        if self.rows.claimed_at(held) > held.created_at + GIVEN_UP_AFTER:
             return self._failed(held, f"not taken for days: {error}")
 
         logger.warning("mail %s is not taken yet: %s", held.id, error)
@@ -143,26 +131,7 @@ class Mails:
             "texts_sent": held.texts_sent,  # as before: it was put off
         }
 
-    def _claim(self, mail_id: UUID) -> Sending | None:
-        owner = uuid4().hex
-        claiming = (
-            update(Mail)
-            .where(Mail.id == mail_id, self._is_due())
-            .values(lease_owner=owner, lease_until=self.clock.database_time(LEASE_SECONDS))
-            .returning(Mail.created_at, Mail.texts_sent, Mail.tries, self.clock.database_time())
-        )
-        with self.engine.begin() as database:
-            row = database.execute(claiming).first()
-        return Sending(mail_id, owner, *row) if row else None
-
-    def _is_due(self) -> ColumnElement[bool]:
-        return and_(
-            Mail.state == MailState.PENDING,
-            is_over(Mail.due_at, self.clock, 2 * LONGEST_PAUSE_SECONDS),
-            is_over(Mail.lease_until, self.clock, 2 * LEASE_SECONDS),
-        )
-
-    def _address(self, held: Sending) -> str | None:
+    def _address(self, held: Mail) -> str | None:
         """Who to send it to; None if the user has reconnected or disconnected."""
         found = (
             select(User.email)
@@ -173,20 +142,19 @@ class Mails:
         with single_reads(self.engine).connect() as database:
             return database.scalar(found)
 
-    def _begin(self, held: Sending) -> bool:
+    def _begin(self, held: Mail) -> bool:
         """Count the text that is sent next; False if it must not be sent."""
-        return self._set(
+        return self.rows.set(
             held,
             exists().where(Connection.id == Mail.connection_id, _still_ended()),
             texts_sent=held.texts_sent + 1,
-            lease_until=self.clock.database_time(LEASE_SECONDS),
+            lease_until=self.rows.lease_until(),
         )
 
-    def _set(self, held: Sending, *only_if: ColumnElement[bool], **values: object) -> bool:
-        """Whether the row is there, leased to this worker, and as `only_if` says."""
-        this_one = (Mail.id == held.id, Mail.lease_owner == held.owner, *only_if)
-        with self.engine.begin() as database:
-            return database.execute(update(Mail).where(*this_one).values(values)).rowcount == 1
+
+def _due(clock: Clock) -> Sequence[Range]:
+    pending = Mail.state == MailState.PENDING
+    return ranges(Mail.due_at, clock, 2 * LONGEST_PAUSE_SECONDS, pending)
 
 
 def _still_ended() -> ColumnElement[bool]:

@@ -6,17 +6,18 @@ queue that could lose something. A lost, doubled, late or forged delivery makes 
 one polling interval at most, and never wrong.
 
     hints.py      what may have changed: due now
-    cursors.py    what is due; claim it, advance it, put it off
+    due.py        when a resource is due
+    cursors.py    claim a resource that is due, advance it, put it off
     reading.py    one chunk of one resource, page by page, each page one commit
     passes.py     which page is next, while the list changes
-    storing.py    rows, what is set aside, and the feed
+    storing.py    a page's rows and changes; set_aside.py what cannot be read
     accounts.py   whose copy it is: connect, reconnect
     subscriptions.py  the webhook of each connection: made, checked, repaired, deleted
     receiver.py   deliveries: verified, and made a hint
     outbox.py     what is to be sent to Katana once
-    sending.py    sends it
     budget.py     Katana's rate limit, for all processes together
     feed.py       every change in order, for the partner's own code
+    copy.py       the tables of the copy; models.py all others
     resources/    one file for each resource
 
 `connections` knows nothing of this: it announces a connect, and sync subscribes.
@@ -24,7 +25,7 @@ one polling interval at most, and never wrong.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 from urllib.parse import urljoin
@@ -44,17 +45,15 @@ from app.katana.client import AccessToken, KatanaApi
 from app.settings.config import Settings
 from app.sync.accounts import Accounts
 from app.sync.budget import Budget
+from app.sync.copy import Status
+from app.sync.copy import status as status_of
 from app.sync.cursors import Cursors
 from app.sync.feed import Change, Changes
 from app.sync.hints import Hints
+from app.sync.outbox import Outgoing
 from app.sync.reading import Reading
 from app.sync.receiver import Receiver
 from app.sync.resources import Resource, all_resources
-from app.sync.sending import Outgoing
-from app.sync.set_aside import Aside
-from app.sync.status import Status
-from app.sync.status import status as status_of
-from app.sync.storing import Storing
 from app.sync.subscriptions import Subscriptions
 
 DELIVERY_PATH = "/katana/webhooks/"  # a random key follows
@@ -94,9 +93,7 @@ def build(
     """The parts on this database; `session` is what they ask Katana's API through."""
     clock, resources = clock or SystemClock(), all_resources()
     budget, cursors, hints = Budget(engine, clock), Cursors(engine, clock), Hints(engine, clock)
-    changes, aside = Changes(engine, clock), Aside(engine, clock)
-    storing = Storing(changes, aside)
-    accounts = Accounts(engine, clock, storing, resources)
+    accounts = Accounts(engine, clock, resources)
 
     def api(
         connection_id: UUID,
@@ -107,10 +104,8 @@ def build(
         bulkhead: Bulkhead = UNLIMITED.api,
     ) -> KatanaApi:
         token = token or partial(parts.refresh.fresh_access_token, connection_id)
-        meter, until = (
-            budget.meter(connection_id, leave_reserve=leave_reserve),
-            monotonic() + seconds,
-        )
+        meter = budget.meter(connection_id, leave_reserve=leave_reserve)
+        until = monotonic() + seconds
         return KatanaApi(settings.katana.api_base_url, session, token, until, meter, bulkhead)
 
     def api_without_refresh(connection_id: UUID) -> KatanaApi | None:
@@ -118,21 +113,20 @@ def build(
         if token is None:
             return None
 
-        in_hand, place = TokenInHand(token), parts.bulkheads.api
-        return api(connection_id, DELETE_SECONDS, token=in_hand, bulkhead=place)
+        bulkhead = parts.bulkheads.api
+        return api(connection_id, DELETE_SECONDS, token=_in_hand(token), bulkhead=bulkhead)
 
     work_api = partial(api, leave_reserve=True)
     reading = Reading(
-        *(engine, clock, cursors, hints, accounts, aside, storing, resources),
-        *(work_api, parts.lifecycle),
+        *(engine, clock, cursors, hints, accounts, resources, work_api, parts.lifecycle)
     )
     base_url = urljoin(settings.katana.redirect_uri, DELIVERY_PATH)
     named = frozenset(event for resource in resources.values() for event in resource.events)
     subscriptions = Subscriptions(engine, clock, parts.vault, work_api, base_url, named)
     receiver = Receiver(engine, parts.vault, hints, resources)
     return Sync(
-        *(engine, clock, resources, budget, cursors, hints, accounts, changes, reading),
-        *(subscriptions, receiver, Outgoing(engine, clock, api), api_without_refresh),
+        *(engine, clock, resources, budget, cursors, hints, accounts, Changes(engine, clock)),
+        *(reading, subscriptions, receiver, Outgoing(engine, clock, api), api_without_refresh),
     )
 
 
@@ -154,14 +148,19 @@ def hint(connection_id: UUID, resource: str | None = None, ids: Sequence[int] = 
     current().hints.hint(connection_id, resource, ids)
 
 
-def update_now(connection_id: UUID) -> None:
-    """The user asks: everything is due now, also where a failure makes pause."""
-    current().hints.update_now(connection_id)
+def update_now(connection_id: UUID) -> bool:
+    """Make every resource due; False if all were read or failed a few seconds ago."""
+    return current().hints.update_now(connection_id)
 
 
 def changes(after: int, limit: int = 500) -> Sequence[Change]:
-    """Every change of the copy behind a position, in order. Begin with 0."""
+    """Every change of the copy behind a position, in order. Raises feed.PositionTooOld."""
     return current().changes.after(after, limit)
+
+
+def position() -> int:
+    """The last position of the feed: where a reader goes on that reads the whole copy next."""
+    return current().changes.last()
 
 
 def status(connection_id: UUID) -> Mapping[str, Status]:
@@ -169,18 +168,16 @@ def status(connection_id: UUID) -> Mapping[str, Status]:
     return status_of(current().engine, current().clock, connection_id)
 
 
-@dataclass(frozen=True)
-class TokenInHand:
+def _in_hand(token: str) -> AccessToken:
     """An access token for as long as it is good: it is not renewed."""
 
-    token: str = field(repr=False)
-
-    def __call__(self, refused: str | None = None) -> str:
-        """The token. Raises ApiUnauthorized once Katana has refused it."""
+    def give(refused: str | None = None) -> str:
         if refused is not None:
             raise ApiUnauthorized("the access token is not good any more")
 
-        return self.token
+        return token
+
+    return give
 
 
 def _begin(event: Event) -> None:

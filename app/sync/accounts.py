@@ -11,18 +11,18 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Engine, delete, select, tuple_, update
 from sqlalchemy import Connection as Database
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import InstrumentedAttribute
 
 from app.connections.models import Connection, Status
 from app.database.clock import Clock
-from app.database.engine import single_statements
-from app.sync import due
+from app.database.db import Model
+from app.database.engine import insert_into, single_statements
+from app.database.leased_rows import NO_LEASE, Range, ranges
 from app.sync.cursors import Claimed, is_of, keep
-from app.sync.models import SetAside, SyncAccount, SyncCursor, SyncHint
-from app.sync.resources import Owner, Resource
-from app.sync.storing import Storing
-from app.sync.webhook import Webhook, WebhookState
+from app.sync.due import cursor_ranges
+from app.sync.models import SetAside, SyncAccount, SyncCursor, SyncHint, Webhook, WebhookState
+from app.sync.passes import MOST
+from app.sync.resources import Resource, Scope
+from app.sync.storing import sweep
 
 LATELY_SECONDS = 3600.0
 IN_TURN = 1000  # connections that one look for unknown ones takes in, beside those of late
@@ -33,12 +33,9 @@ PUT_OFF_AT_ONCE = 1000
 class Accounts:
     """The table of accounts."""
 
-    def __init__(
-        self, engine: Engine, clock: Clock, storing: Storing, resources: Mapping[str, Resource]
-    ) -> None:
+    def __init__(self, engine: Engine, clock: Clock, resources: Mapping[str, Resource]) -> None:
         self._engine = engine
         self._clock = clock
-        self._storing = storing
         self._resources = resources
         #: The last one of the connections that `unknown` has looked at; None: begin anew.
         self._looked_at: UUID | None = None
@@ -48,11 +45,11 @@ class Accounts:
         with self._engine.begin() as database:
             keep(database, connection_id)
             self._add(database, connection_id)
-            at_once = {"due_at": self._clock.database_time(), "next_attempt_at": None}
-            database.execute(update(SyncCursor).where(is_of(connection_id)).values(at_once))
-            anew = {"due_at": self._clock.database_time(), "failures": 0}
-            its = update(Webhook).where(Webhook.connection_id == connection_id)
-            database.execute(its.values(anew))
+            now = self._clock.database_time()
+            cursors = update(SyncCursor).where(is_of(connection_id))
+            database.execute(cursors.values(due_at=now, next_attempt_at=None))
+            webhook = update(Webhook).where(Webhook.connection_id == connection_id)
+            database.execute(webhook.values(due_at=now, failures=0))
 
     def unknown(self, limit: int) -> list[UUID]:
         """Active connections that have not begun: made before this, or whose begin was lost.
@@ -82,14 +79,12 @@ class Accounts:
         The connection has ended. Left due, it would be read and left aside at each look for what is
         due. A reconnect makes it due at once.
         """
-        ready, _, paused, _ = due.cursor_ranges(self._clock)
-        webhooks, _ = due.ranges(Webhook.due_at, self._clock, 2 * PUT_OFF_SECONDS)
-        cursor = SyncCursor.connection_id, SyncCursor.resource
-        later = {"due_at": self._clock.database_time(PUT_OFF_SECONDS)}
+        ready, _, paused, _ = cursor_ranges(self._clock)
+        webhooks, _ = ranges(Webhook.due_at, self._clock, 2 * PUT_OFF_SECONDS)
         numbers = [
-            self._put_off(SyncCursor, cursor, ready, later),
-            self._put_off(SyncCursor, cursor, paused, later | {"next_attempt_at": None}),
-            self._put_off(Webhook, (Webhook.connection_id,), webhooks, later),
+            self._put_off(SyncCursor, ready),
+            self._put_off(SyncCursor, paused, next_attempt_at=None),
+            self._put_off(Webhook, webhooks),
         ]
         return max(numbers) == PUT_OFF_AT_ONCE
 
@@ -105,7 +100,7 @@ class Accounts:
             keep(database, held.connection_id)
             now = {"connected_by": held.connected_by, "factory_name": name}
             before = SyncAccount.connected_by.is_not_distinct_from(held.account.connected_by)
-            adopted = update(SyncAccount).where(_is(held.connection_id), before).values(now)
+            adopted = update(SyncAccount).where(_is(held), before).values(now)
             if database.execute(adopted).rowcount:
                 for table in (SetAside, SyncHint):
                     database.execute(delete(table).where(table.connection_id == held.connection_id))
@@ -114,10 +109,10 @@ class Accounts:
 
     def remember_name(self, held: Claimed) -> None:
         """Keep what the account is called, to be compared after a reconnect."""
-        named = update(SyncAccount).where(_is(held.connection_id))
-        same = named.where(SyncAccount.connected_by == held.connected_by)
+        same = _is(held), SyncAccount.connected_by == held.connected_by
+        named = update(SyncAccount).where(*same).values(factory_name=held.factory_name)
         with single_statements(self._engine).connect() as database:
-            database.execute(same.values(factory_name=held.factory_name))
+            database.execute(named)
 
     def _some_in_turn(self, database: Database) -> Sequence[UUID]:
         # By id alone, which an index has: the rows themselves lie all over the table.
@@ -137,13 +132,8 @@ class Accounts:
         active = (Connection.status == Status.ACTIVE) & Connection.id.in_(missing)
         return database.scalars(select(Connection.id).where(active)).all()
 
-    def _put_off(
-        self,
-        table: type[SyncCursor | Webhook],
-        key: Sequence[InstrumentedAttribute[Any]],
-        of: due.Range,
-        later: Mapping[str, Any],
-    ) -> int:
+    def _put_off(self, table: type[SyncCursor] | type[Webhook], of: Range, **also: Any) -> int:
+        key = table.__table__.primary_key
         # Locked, so that a reconnect that is being committed is seen; its rows are skipped.
         ended = (
             select(*key)
@@ -155,52 +145,40 @@ class Accounts:
             .cte()
         )
         these = update(table).where(tuple_(*key).in_(select(ended)))
+        later = these.values(due_at=self._clock.database_time(PUT_OFF_SECONDS), **also)
         with self._engine.begin() as database:
-            return database.execute(these.values(later)).rowcount
+            return database.execute(later).rowcount
 
     def _add(self, database: Database, connection_id: UUID) -> None:
-        insert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert
-        account = insert(SyncAccount).values(connection_id=connection_id)
-        database.execute(account.on_conflict_do_nothing())
-        webhook = insert(Webhook).values(
-            connection_id=connection_id,
-            state=WebhookState.MISSING,
-            failures=0,
-            due_at=self._clock.database_time(),
-        )
-        database.execute(webhook.on_conflict_do_nothing())
-        for name in self._resources:
-            cursor = insert(SyncCursor).values(
-                connection_id=connection_id, resource=name, due_at=self._clock.database_time()
-            )
-            database.execute(cursor.on_conflict_do_nothing())
+        whose = {"connection_id": connection_id}
+        due = whose | {"due_at": self._clock.database_time()}
+        rows: list[tuple[type[Model], dict[str, Any]]] = [
+            (SyncAccount, whose),
+            (Webhook, due | {"state": WebhookState.MISSING}),
+            *((SyncCursor, due | {"resource": name}) for name in self._resources),
+        ]
+        for table, columns in rows:
+            new = insert_into(database, table).values(columns)
+            database.execute(new.on_conflict_do_nothing())
 
     def _delete_some(self, held: Claimed, resource: Resource) -> bool:
         """Whether there may be more."""
-        everything = Owner(held.connection_id, resource.name, mark=2**31 - 1, shown_from=0)
         with self._engine.begin() as database:
             keep(database, held.connection_id)
-            return self._storing.sweep(database, everything, resource)
+            whose = held.connection_id, resource
+            return sweep(Scope(database, self._clock, *whose, mark=MOST, shown_from=0))
 
 
-#: Whoever reads the earlier account right now has lost the lease, and stores nothing.
-_ANEW = {
-    "lease_owner": None,
-    "lease_until": None,
-    "position": None,
-    "read_at": None,
-    "whole_at": None,
-    "first_pass_at": None,
+_UNREAD = ("position", "read_at", "whole_at", "first_pass_at", "page", "failure", "failed_at")
+_ANEW: dict[str, Any] = {
+    # A worker that reads the earlier account loses its lease, and stores nothing.
+    **NO_LEASE,
+    **dict.fromkeys(_UNREAD),
+    **dict.fromkeys(("seen", "total", "failures"), 0),
     "shown_from": SyncCursor.mark + 1,
-    "page": None,
-    "seen": 0,
-    "total": 0,
-    "failures": 0,
-    "failure": None,
-    "failed_at": None,
     "next_attempt_at": None,
 }
 
 
-def _is(connection_id: UUID) -> ColumnElement[bool]:
-    return SyncAccount.connection_id == connection_id
+def _is(held: Claimed) -> ColumnElement[bool]:
+    return SyncAccount.connection_id == held.connection_id

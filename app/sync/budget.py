@@ -11,16 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Engine, Update, case, or_, select, update
+from sqlalchemy import Engine, case, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.connections.backoff import jitter
-from app.database.clock import Clock, seconds_until
+from app.database.clock import Clock, is_over, seconds_until
 from app.database.engine import single_statements
 from app.errors import ApiBusy
 from app.katana.client import Meter
 from app.katana.rate_limit import LONGEST_WINDOW_SECONDS, WINDOW_SECONDS, Allowance
-from app.sync import due
 from app.sync.models import SyncAccount
 
 RESERVE_SHARE = 4  # one in four requests is left to pages and write-back
@@ -45,24 +44,26 @@ class Budget:
 
     def take(self, connection_id: UUID, *, leave_reserve: bool) -> None:
         """Take one request. Raises ApiBusy with the seconds to wait where none is left."""
-        with self._engine.connect() as connection:
-            if connection.execute(self._taking(connection_id, leave_reserve)).rowcount:
+        account, clock = SyncAccount, self._clock
+        ended = is_over(account.budget_until, clock, WINDOW_AHEAD_SECONDS)
+        left = case((ended, account.budget_limit), else_=account.budget_left)
+        until = case((ended, clock.database_time(WINDOW_SECONDS)), else_=account.budget_until)
+        reserve = account.budget_limit // RESERVE_SHARE if leave_reserve else 0
+        this_one = account.connection_id == connection_id
+        paused = is_over(account.paused_until, clock, PAUSE_AHEAD_SECONDS)
+        taking = update(account).where(this_one, paused, left > reserve)
+        why = select(account.paused_until, account.budget_until, clock.database_time())
+        with self._engine.connect() as database:
+            if database.execute(taking.values(budget_left=left - 1, budget_until=until)).rowcount:
                 return
 
-            row = connection.execute(
-                select(
-                    SyncAccount.paused_until,
-                    SyncAccount.budget_until,
-                    self._clock.database_time(),
-                ).where(SyncAccount.connection_id == connection_id)
-            ).first()
+            row = database.execute(why.where(this_one)).first()
         if row is None:
             return  # sync has not begun: nothing is known of this connection yet
 
-        paused, until, now = row
         seconds = max(
-            seconds_until(paused, now, PAUSE_AHEAD_SECONDS),
-            seconds_until(until, now, WINDOW_AHEAD_SECONDS),
+            seconds_until(row.paused_until, row[2], PAUSE_AHEAD_SECONDS),
+            seconds_until(row.budget_until, row[2], WINDOW_AHEAD_SECONDS),
         )
         raise ApiBusy("Katana's rate limit leaves no request now", seconds)
 
@@ -73,49 +74,21 @@ class Budget:
         if allowance.remaining is None and not allowance.pause:
             return
 
-        with self._engine.connect() as connection:
-            connection.execute(self._noting(connection_id, allowance))
-
-    def _taking(self, connection_id: UUID, leave_reserve: bool) -> Update:
-        account = SyncAccount
-        ended = due.is_over(account.budget_until, self._clock, WINDOW_AHEAD_SECONDS)
-        left = case((ended, account.budget_limit), else_=account.budget_left)
-        reserve = account.budget_limit // RESERVE_SHARE if leave_reserve else 0
-        window = self._clock.database_time(WINDOW_SECONDS)
-        return (
-            update(account)
-            .where(
-                account.connection_id == connection_id,
-                due.is_over(account.paused_until, self._clock, PAUSE_AHEAD_SECONDS),
-                left > reserve,
-            )
-            .values(
-                budget_left=left - 1, budget_until=case((ended, window), else_=account.budget_until)
-            )
-        )
-
-    def _noting(self, connection_id: UUID, allowance: Allowance) -> Update:
-        account = SyncAccount
+        account, clock = SyncAccount, self._clock
         # Other requests may be under way that Katana has not counted yet: within a window the
         # lower number holds.
-        remaining = allowance.remaining or 0
-        newer = account.budget_until < self._clock.database_time(
-            allowance.seconds - SAME_WINDOW_SECONDS
-        )
-        limit = allowance.limit or account.budget_limit
+        remaining, limit = allowance.remaining or 0, allowance.limit or account.budget_limit
+        newer = account.budget_until < clock.database_time(allowance.seconds - SAME_WINDOW_SECONDS)
         anew = or_(newer, account.budget_limit != limit, account.budget_left > remaining)
-        left = case((anew, remaining), else_=account.budget_left)
         pause = min(allowance.pause * jitter(1, 1.1), LONGEST_PAUSE_SECONDS)
-        return (
-            update(account)
-            .where(account.connection_id == connection_id)
-            .values(
-                budget_limit=limit,
-                budget_left=left,
-                budget_until=self._clock.database_time(allowance.seconds),
-                paused_until=self._clock.database_time(pause) if pause else account.paused_until,
-            )
+        noting = update(account).values(
+            budget_limit=limit,
+            budget_left=case((anew, remaining), else_=account.budget_left),
+            budget_until=clock.database_time(allowance.seconds),
+            paused_until=clock.database_time(pause) if pause else account.paused_until,
         )
+        with self._engine.connect() as database:
+            database.execute(noting.where(account.connection_id == connection_id))
 
 
 @dataclass

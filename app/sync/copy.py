@@ -1,26 +1,25 @@
 """The copy: our rows of Katana's records, by connection and Katana's id.
 
 Read it through `shown()`: rows of an earlier Katana account, and deleted ones, are left out there.
+`status()` says how fresh it is.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    Index,
-    Select,
-    String,
-    select,
-)
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import BigInteger, Engine, Index, Select, String, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.connections.models import Connection
+from app.database.clock import Clock
 from app.database.columns import Amount, Timestamp
 from app.database.db import Model
-from app.sync.models import SyncAccount, SyncCursor, connection_key
+from app.database.engine import single_reads
+from app.sync.models import SetAside, SyncAccount, SyncCursor, connection_key
 
 
 class Copied(Model):
@@ -32,7 +31,6 @@ class Copied(Model):
     resource: ClassVar[str]
 
     connection_id: Mapped[UUID] = connection_key(primary_key=True, sort_order=-2)
-
     mark: Mapped[int] = mapped_column(sort_order=10)
 
 
@@ -44,9 +42,7 @@ class Record(Copied):
     id: Mapped[int] = mapped_column(
         BigInteger, primary_key=True, autoincrement=False, sort_order=-1
     )
-
     updated_at: Mapped[datetime] = mapped_column(Timestamp, sort_order=8)
-
     deleted_at: Mapped[datetime | None] = mapped_column(Timestamp, sort_order=9)
 
 
@@ -150,3 +146,34 @@ def shown(model: type[Copied], connection_id: UUID) -> Select[Any]:
         )
     )
     return rows.where(model.deleted_at.is_(None)) if issubclass(model, Record) else rows
+
+
+@dataclass(frozen=True)
+class Status:
+    """How fresh one resource of a connection is: for pages, `flask doctor` and the metrics."""
+
+    cursor: SyncCursor
+    #: The database's time when this was read.
+    at: datetime
+    #: No request before this moment: Katana has asked to wait.
+    paused_until: datetime | None
+    #: How many records cannot be read.
+    set_aside: int
+
+
+def status(engine: Engine, clock: Clock, connection_id: UUID) -> Mapping[str, Status]:
+    """By resource; empty where nothing of the account that is connected now was read yet."""
+    cursor, account = SyncCursor, SyncAccount
+    aside = select(func.count()).where(
+        SetAside.connection_id == cursor.connection_id, SetAside.resource == cursor.resource
+    )
+    found = (
+        select(cursor, clock.database_time(), account.paused_until, aside.scalar_subquery())
+        .join(account, account.connection_id == cursor.connection_id)
+        .join(Connection, Connection.id == cursor.connection_id)
+        .where(
+            cursor.connection_id == connection_id, account.connected_by == Connection.connected_by
+        )
+    )
+    with Session(single_reads(engine)) as database:
+        return {row[0].resource: Status(*row) for row in database.execute(found)}

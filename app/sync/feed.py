@@ -2,27 +2,38 @@
 
 A reader that has seen position N has missed nothing before N. A sequence would not give that: two
 transactions take 7 and 8, the second commits first, and a reader at 8 never sees 7. So a position
-is taken from the one row of `feed`, whose lock the transaction then holds until it commits:
-positions are given in order of commit, and without gaps. It is taken last, to be held briefly.
+is taken from one row of `feed`, whose lock the transaction then holds until it commits: positions
+are given in order of commit, and without gaps. It is taken last, to be held briefly.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
+from sqlalchemy import BigInteger, Engine, Index, Select, String, delete, insert, select, update
 from sqlalchemy import Connection as Database
-from sqlalchemy import Engine, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.clock import Clock
-from app.database.engine import single_statements
-from app.sync.models import ChangeKind, ChangeRow, Feed
+from app.database.columns import Timestamp
+from app.database.db import Model
+from app.database.engine import insert_into, single_statements
+from app.sync.models import connection_key
 
 BATCH = 500
 KEPT_SECONDS = 30 * 24 * 3600.0
 CLEARED_AT_ONCE = 1000
+LAST, FORGOTTEN = 1, 2  # the rows of `feed`
+
+
+class ChangeKind(StrEnum):
+    """What happened to a record of the copy."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
 
 
 @dataclass(frozen=True)
@@ -42,99 +53,124 @@ class Change:
     position: int
     connection_id: UUID
     resource: str
-    kind: ChangeKind
     #: Katana's id; for stock that of the variant, whose location is `location_id`, else 0.
     record_id: int
     location_id: int
+    #: A ChangeKind.
+    kind: str
     at: datetime
 
 
+class ChangeRow(Model):
+    """The same in the database."""
+
+    __tablename__ = "changes"
+    __table_args__ = (
+        Index("ix_changes_record", "connection_id", "resource", "record_id", "position"),
+    )
+
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    connection_id: Mapped[UUID] = connection_key()
+    resource: Mapped[str] = mapped_column(String(40))
+    record_id: Mapped[int] = mapped_column(BigInteger)
+    location_id: Mapped[int] = mapped_column(BigInteger, default=0)
+    kind: Mapped[str] = mapped_column(String(10))
+    at: Mapped[datetime] = mapped_column(Timestamp)
+
+
+_COLUMNS = [getattr(ChangeRow, field.name) for field in fields(Change)]
+
+
+class Feed(Model):
+    """Two positions: the last one given, and the last one whose change is deleted."""
+
+    __tablename__ = "feed"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(BigInteger)
+
+
+class PositionTooOld(Exception):
+    """Changes after this position have been deleted: the reader must start from the copy."""
+
+
+def append(
+    database: Database, clock: Clock, connection_id: UUID, happened: Sequence[Happened]
+) -> None:
+    """Add to the feed, in the transaction that changes the copy, as its last statement."""
+    if not happened:
+        return
+
+    last = _take(database, len(happened))
+    rows = [
+        {"position": position, "connection_id": connection_id, **asdict(change)}
+        for position, change in enumerate(happened, last - len(happened) + 1)
+    ]
+    database.execute(insert(ChangeRow).values(at=clock.database_time()), rows)
+
+
 class Changes:
-    """Writes and reads the feed."""
+    """Reads the feed."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
-        self._engine = single_statements(engine)
+        self._engine = engine
+        self._single = single_statements(engine)
         self._clock = clock
 
-    def append(self, database: Database, connection_id: UUID, happened: Sequence[Happened]) -> None:
-        """Add to the feed, in the transaction that changes the copy, as its last statement."""
-        if not happened:
-            return
-
-        first = self._positions(database, len(happened))
-        rows = [
-            {
-                "position": position,
-                "connection_id": connection_id,
-                "resource": change.resource,
-                "record_id": change.record_id,
-                "location_id": change.location_id,
-                "kind": change.kind,
-            }
-            for position, change in enumerate(happened, first)
-        ]
-        database.execute(insert(ChangeRow).values(at=self._clock.database_time()), rows)
-
     def after(self, position: int, limit: int = BATCH) -> Sequence[Change]:
-        """The changes behind `position`, in order, at most `limit`. Begin with 0.
+        """The changes behind `position`, in order, at most `limit`.
 
-        Entries of a connection go when it is disconnected, and old ones once a later one of the
-        same record exists: what is left, replayed from 0, gives the same copy.
+        Entries of a connection go when it is disconnected. Raises PositionTooOld.
         """
-        row = ChangeRow
-        columns = (row.position, row.connection_id, row.resource, row.kind)
-        behind = (
-            select(*columns, row.record_id, row.location_id, row.at)
-            .where(row.position > position)
-            .order_by(row.position)
-            .limit(limit)
-        )
-        with self._engine.connect() as connection:
-            return [
-                Change(number, owner, resource, ChangeKind(kind), record, location, at)
-                for number, owner, resource, kind, record, location, at in connection.execute(
-                    behind
-                )
-            ]
+        behind = select(*_COLUMNS).where(ChangeRow.position > position)
+        first = behind.order_by(ChangeRow.position).limit(limit)
+        with self._single.connect() as database:
+            found = [Change(*columns) for columns in database.execute(first)]
+            # Read after the changes, so that a deletion in between is noticed.
+            forgotten = database.scalar(_stored(FORGOTTEN))
+        if position < (forgotten or 0):
+            raise PositionTooOld
 
-    def clear(self) -> int:
-        """Remove old entries that a later one of the same record has made obsolete; how many."""
-        later = aliased(ChangeRow)
-        obsolete = (
-            select(ChangeRow.position)
-            .where(
-                ChangeRow.at < select(self._clock.database_time(-KEPT_SECONDS)).scalar_subquery(),
-                select(later.position)
-                .where(
-                    later.connection_id == ChangeRow.connection_id,
-                    later.resource == ChangeRow.resource,
-                    later.record_id == ChangeRow.record_id,
-                    later.location_id == ChangeRow.location_id,
-                    later.position > ChangeRow.position,
-                )
-                .exists(),
-            )
-            .limit(CLEARED_AT_ONCE)
-        )
-        with self._engine.connect() as connection:
-            found = list(connection.scalars(obsolete))
-            return connection.execute(
-                delete(ChangeRow).where(ChangeRow.position.in_(found))
-            ).rowcount
+        return found
 
-    def _positions(self, database: Database, number: int) -> int:
-        """The first of `number` positions; the feed is this transaction's until its commit."""
-        taking = (
-            update(Feed)
-            .where(Feed.id == 1)
-            .values(position=Feed.position + number)
-            .returning(Feed.position)
-        )
-        last = database.scalar(taking)
-        if last is None:
-            dialect = sqlite if database.dialect.name == "sqlite" else postgresql
-            first = dialect.insert(Feed).values(id=1, position=0)
-            database.execute(first.on_conflict_do_nothing())
-            last = database.scalar(taking)
-        assert last is not None  # noqa: S101  the row exists now, and is never deleted
-        return last - number + 1
+    def last(self) -> int:
+        """The last position given. Read it before the copy, and go on from it afterwards."""
+        with self._single.connect() as database:
+            return database.scalar(_stored(LAST)) or 0
+
+    def clear(self) -> bool:
+        """Delete a batch of changes that are older than 30 days; True if there may be more."""
+        old = self._clock.database_time(-KEPT_SECONDS)
+        # The first by position, old or not, so that one batch is read at most. Changes that a
+        # disconnect is deleting are skipped, since waiting for it could end in a deadlock.
+        first = select(ChangeRow.position, ChangeRow.at < old).order_by(ChangeRow.position)
+        batch = first.limit(CLEARED_AT_ONCE).with_for_update(skip_locked=True)
+        with self._engine.begin() as database:
+            found = [position for position, is_old in database.execute(batch) if is_old]
+            if found:
+                database.execute(delete(ChangeRow).where(ChangeRow.position.in_(found)))
+                _forget(database, found[-1])
+        return len(found) == CLEARED_AT_ONCE
+
+
+def _forget(database: Database, position: int) -> None:
+    row = insert_into(database, Feed).values(id=FORGOTTEN, position=0)
+    database.execute(row.on_conflict_do_nothing())
+    earlier = update(Feed).where(Feed.id == FORGOTTEN, Feed.position < position)
+    database.execute(earlier.values(position=position))
+
+
+def _take(database: Database, number: int) -> int:
+    """The last of `number` positions; the feed is this transaction's until its commit."""
+    taking = update(Feed).where(Feed.id == LAST).values(position=Feed.position + number)
+    taken: int | None = database.scalar(taking.returning(Feed.position))
+    if taken is None:
+        first = insert_into(database, Feed).values(id=LAST, position=0)
+        database.execute(first.on_conflict_do_nothing())
+        taken = database.scalar(taking.returning(Feed.position))
+    assert taken is not None  # noqa: S101  the row exists now, and is never deleted
+    return taken
+
+
+def _stored(row: int) -> Select[int]:
+    return select(Feed.position).where(Feed.id == row)

@@ -5,13 +5,15 @@ pass is under way makes another follow it. A lost one makes the copy late, never
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, and_, case, delete, select, update
+from sqlalchemy import ColumnElement, Engine, and_, case, delete, or_, select, true, update
 from sqlalchemy import Connection as Database
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database.clock import Clock
+from app.database.engine import insert_into
 from app.sync.cursors import Claimed, is_of, keep
 from app.sync.models import SyncCursor, SyncHint
 
@@ -19,6 +21,7 @@ from app.sync.models import SyncCursor, SyncHint
 Due = Mapping[str | None, Sequence[int]]
 
 AT_ONCE = 100  # are read in one request
+AGAIN_SECONDS = 10.0  # after a pass or a failure, until "Update now" makes a resource due again
 
 
 class Hints:
@@ -39,43 +42,51 @@ class Hints:
         with self._engine.begin() as database:
             keep(database, connection_id)
             for resource, ids in records.items():
-                if self._make_due(database, connection_id, resource) and resource:
+                only = SyncCursor.resource == resource if resource else true()
+                if self._make_due(database, connection_id, only) and resource:
                     self._name(database, connection_id, resource, ids)
 
-    def update_now(self, connection_id: UUID) -> None:
-        """What the button does: everything is due now, also where a failure makes pause."""
-        self.hint(connection_id)
-        with self._engine.begin() as database:
-            again = update(SyncCursor).where(is_of(connection_id)).values(next_attempt_at=None)
-            database.execute(again)
+    def update_now(self, connection_id: UUID) -> bool:
+        """Make every resource due, also one that backs off; False if nothing changes.
 
-    def named(self, held: Claimed) -> Sequence[int]:
+        A resource that was read or failed within the last seconds is left out. So a user who
+        presses the button again and again does not use up the requests of the account.
+        """
+        rested = and_(self._is_past(SyncCursor.read_at), self._is_past(SyncCursor.failed_at))
+        with self._engine.begin() as database:
+            keep(database, connection_id)
+            return self._make_due(database, connection_id, rested, next_attempt_at=None)
+
+    def named(self, database: Database, held: Claimed) -> Sequence[int]:
         """The records to read first."""
-        with self._engine.connect() as database:
-            return database.scalars(
-                select(SyncHint.record_id).where(_of(held)).limit(AT_ONCE)
-            ).all()
+        named = select(SyncHint.record_id).where(_of(held))
+        return database.scalars(named.limit(AT_ONCE)).all()
 
     def forget(self, database: Database, held: Claimed, ids: Sequence[int]) -> None:
         """Forget hints that came before the claim; a later one of the same record stays."""
         read = and_(_of(held), SyncHint.record_id.in_(ids), SyncHint.hinted_at <= held.at)
         database.execute(delete(SyncHint).where(read))
 
-    def _make_due(self, database: Database, connection_id: UUID, resource: str | None) -> bool:
-        which = and_(is_of(connection_id), SyncCursor.resource == resource)
+    def _make_due(
+        self, database: Database, connection_id: UUID, only: ColumnElement[bool], **also: Any
+    ) -> bool:
         now = self._clock.database_time()
         due = case((SyncCursor.due_at > now, now), else_=SyncCursor.due_at)
-        hinting = update(SyncCursor).where(which if resource else is_of(connection_id))
-        return database.execute(hinting.values(hinted_at=now, due_at=due)).rowcount > 0
+        hinting = update(SyncCursor).where(is_of(connection_id), only)
+        return database.execute(hinting.values(hinted_at=now, due_at=due, **also)).rowcount > 0
+
+    def _is_past(self, column: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+        """Not within the last seconds. A time in the future is a clock's mistake."""
+        ago, now = self._clock.database_time(-AGAIN_SECONDS), self._clock.database_time()
+        return or_(column.is_(None), column <= ago, column > now)
 
     def _name(
         self, database: Database, connection_id: UUID, resource: str, ids: Sequence[int]
     ) -> None:
-        insert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert
         now = {"hinted_at": self._clock.database_time()}
         for record_id in sorted(set(ids)):  # in one order, so that no two wait for each other
             keys = {"connection_id": connection_id, "resource": resource, "record_id": record_id}
-            new = insert(SyncHint).values(keys | now)
+            new = insert_into(database, SyncHint).values(keys | now)
             database.execute(new.on_conflict_do_update(index_elements=list(keys), set_=now))
 
 

@@ -1,25 +1,30 @@
-"""What sync remembers beside the copy: accounts and their budget, cursors, hints, the feed.
+"""What sync remembers beside the copy: accounts, cursors, hints, what is set aside, webhooks.
 
 Every row belongs to a connection and is deleted with it. The copy itself is in `copy.py`.
 """
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Uuid, text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.connections.vault import AssociatedData
 from app.database.columns import Timestamp
 from app.database.db import Model
-
-CONNECTION = "connections.id"
+from app.database.leased_rows import LeasedRow
 
 
 def connection_key(**options: Any) -> Mapped[UUID]:
     """The column that names the connection; disconnecting deletes the row."""
-    return mapped_column(Uuid, ForeignKey(CONNECTION, ondelete="CASCADE"), **options)
+    return mapped_column(Uuid, ForeignKey("connections.id", ondelete="CASCADE"), **options)
+
+
+def _where(rows: str) -> dict[str, Any]:
+    return {"sqlite_where": text(rows), "postgresql_where": text(rows)}
 
 
 class SyncAccount(Model):
@@ -47,25 +52,15 @@ class SyncAccount(Model):
     paused_until: Mapped[datetime | None] = mapped_column(Timestamp)
 
 
-class SyncCursor(Model):
+class SyncCursor(LeasedRow, Model):
     """How far one resource of a connection has been read, and who is reading it."""
 
     __tablename__ = "sync_cursors"
     __table_args__ = (
         # Of the version before, which still uses it in a rolling upgrade.
         Index("ix_sync_cursors_due", "due_at"),
-        Index(
-            "ix_sync_cursors_ready",
-            "due_at",
-            sqlite_where=text("next_attempt_at IS NULL"),
-            postgresql_where=text("next_attempt_at IS NULL"),
-        ),
-        Index(
-            "ix_sync_cursors_paused",
-            "next_attempt_at",
-            sqlite_where=text("next_attempt_at IS NOT NULL"),
-            postgresql_where=text("next_attempt_at IS NOT NULL"),
-        ),
+        Index("ix_sync_cursors_ready", "due_at", **_where("next_attempt_at IS NULL")),
+        Index("ix_sync_cursors_paused", "next_attempt_at", **_where("next_attempt_at IS NOT NULL")),
     )
 
     connection_id: Mapped[UUID] = connection_key(primary_key=True)
@@ -74,8 +69,6 @@ class SyncCursor(Model):
     due_at: Mapped[datetime] = mapped_column(Timestamp)
     #: When a hint last came: a pass that began before it is followed by another.
     hinted_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    lease_owner: Mapped[str | None] = mapped_column(String(32))
-    lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
     #: Grows with each claim; a page is stored only by the latest holder.
     fence: Mapped[int] = mapped_column(default=0)
 
@@ -141,37 +134,52 @@ class SetAside(Model):
     mark: Mapped[int]
 
 
-class ChangeKind(StrEnum):
-    """What happened to a record of the copy."""
+class WebhookState(StrEnum):
+    """Whether Katana sends deliveries."""
 
-    CREATED = "created"
-    UPDATED = "updated"
-    DELETED = "deleted"
-
-
-class ChangeRow(Model):
-    """One entry of the feed. `feed.py` says why positions are in order of commit."""
-
-    __tablename__ = "changes"
-    __table_args__ = (
-        Index("ix_changes_record", "connection_id", "resource", "record_id", "position"),
-    )
-
-    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    connection_id: Mapped[UUID] = connection_key()
-    resource: Mapped[str] = mapped_column(String(40))
-    record_id: Mapped[int] = mapped_column(BigInteger)
-    #: For stock, whose records are a variant at a location; else 0.
-    location_id: Mapped[int] = mapped_column(BigInteger, default=0)
-    #: A ChangeKind.
-    kind: Mapped[str] = mapped_column(String(10))
-    at: Mapped[datetime] = mapped_column(Timestamp)
+    ACTIVE = "active"
+    #: Not made yet, or to be made again.
+    MISSING = "missing"
+    #: It cannot be made: `detail` says why. The app goes on by polling.
+    UNAVAILABLE = "unavailable"
 
 
-class Feed(Model):
-    """The last position given. One row; its lock puts positions in order of commit."""
+class Detail(StrEnum):
+    """Why there is no webhook."""
 
-    __tablename__ = "feed"
+    #: The user's role may not make webhooks, or the plan has none.
+    FORBIDDEN = "forbidden"
+    #: Katana posts to https only, and this app is not reached by it.
+    NOT_HTTPS = "not_https"
+    #: Katana refuses it for another reason, which is in the log.
+    REFUSED = "refused"
 
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    position: Mapped[int] = mapped_column(BigInteger)
+
+class Webhook(LeasedRow, Model):
+    """The webhook of a connection at Katana."""
+
+    __tablename__ = "webhooks"
+
+    connection_id: Mapped[UUID] = connection_key(primary_key=True)
+    #: Katana's id.
+    katana_id: Mapped[int | None] = mapped_column(BigInteger)
+    #: SHA-256 of the random key in its address.
+    key_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
+    #: What signs its deliveries.
+    sealed_token: Mapped[bytes | None] = mapped_column(LargeBinary)
+    #: A WebhookState, and why it is so.
+    state: Mapped[str] = mapped_column(String(20), default=WebhookState.MISSING)
+    detail: Mapped[str | None] = mapped_column(String(100))
+    checked_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    due_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
+    failures: Mapped[int] = mapped_column(default=0)
+
+
+def hash_of(key: str) -> str:
+    """How a key is remembered: from the table no address can be made."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def token_place(connection_id: UUID) -> AssociatedData:
+    """The associated data of a signing token."""
+    return AssociatedData("webhooks", "sealed_token", str(connection_id), "")

@@ -1,18 +1,48 @@
-"""The outbox: what is to be sent to Katana once. `sending.py` sends it."""
+"""The outbox: send something to Katana once. An example of writing back, with sales orders.
 
-from collections.abc import Mapping, Sequence
+Katana knows no idempotency key, so a request whose answer was lost must not simply be sent again.
+The row says from when on the order may have reached Katana. After that moment its number is looked
+up at Katana before anything is sent, and not before a request on its way must have arrived.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import JSON, BigInteger, Index, String, UniqueConstraint, Uuid
+from sqlalchemy import JSON, BigInteger, Engine, Index, String, UniqueConstraint, Uuid
+from sqlalchemy import Connection as Database
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.connections.backoff import jitter
+from app.database.clock import Clock
 from app.database.columns import Timestamp
 from app.database.db import Model
+from app.database.engine import insert_into
+from app.database.leased_rows import LeasedRow, LeasedRows, LeaseLost, Range, ranges
+from app.errors import (
+    ApiForbidden,
+    ApiRefused,
+    ApiUnavailable,
+    ConnectError,
+    NotConnected,
+    TryAgainLater,
+)
+from app.katana.client import KatanaApi, created_id
+from app.katana.fields import Unreadable, number
+from app.sync.due import LONGEST_PAUSE_SECONDS, is_active, pause_after
 from app.sync.models import connection_key
+
+LEASE_SECONDS = 60.0
+SEND_SECONDS = 15.0  # after a claim, a worker sends within this time or not at all
+#: After a request was sent, until it must have come to its end at Katana, and can be looked up.
+SETTLE_SECONDS = 60.0
+FIRST_PAUSE_SECONDS = 5.0  # back-off doubles with each try
+
+logger = logging.getLogger(__name__)
 
 
 class OutboxState(StrEnum):
@@ -24,7 +54,7 @@ class OutboxState(StrEnum):
     FAILED = "failed"
 
 
-class Outbox(Model):
+class Outbox(LeasedRow, Model):
     """Something to be sent once. `natural_key` is looked up at Katana before any repeat."""
 
     __tablename__ = "outbox"
@@ -46,8 +76,6 @@ class Outbox(Model):
     detail: Mapped[str | None] = mapped_column(String(200))
     tries: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime] = mapped_column(Timestamp)
-    lease_owner: Mapped[str | None] = mapped_column(String(32))
-    lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
     created_at: Mapped[datetime] = mapped_column(Timestamp)
 
 
@@ -63,8 +91,95 @@ class NewOrder:
     def as_json(self) -> Mapping[str, Any]:
         """The body of developer.katanamrp.com/reference/create-a-sales-order."""
         rows = [{"variant_id": variant, "quantity": many} for variant, many in self.rows]
-        return {
-            "order_no": self.order_no,
-            "customer_id": self.customer_id,
-            "sales_order_rows": rows,
-        }
+        about = {"order_no": self.order_no, "customer_id": self.customer_id}
+        return about | {"sales_order_rows": rows}
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """Sends what is in the outbox."""
+
+    engine: Engine
+    clock: Clock
+    #: Katana's API for one connection, which asks nothing more after so many seconds.
+    api: Callable[[UUID, float], KatanaApi]
+
+    @property
+    def rows(self) -> LeasedRows[Outbox]:
+        """The table, for one worker at a time."""
+        return LeasedRows(self.engine, self.clock, Outbox, LEASE_SECONDS, _due)
+
+    def add(self, database: Database, connection_id: UUID, order: NewOrder) -> None:
+        """Add an order in the caller's transaction, to be committed with the caller's own work.
+
+        An order with a number that was added before is not added again.
+        """
+        now = self.clock.database_time()
+        new = insert_into(database, Outbox).values(
+            id=uuid4(),
+            connection_id=connection_id,
+            kind="sales_order",
+            natural_key=order.order_no,
+            body=order.as_json(),
+            state=OutboxState.PENDING,
+            tries=0,
+            due_at=now,
+            created_at=now,
+        )
+        database.execute(new.on_conflict_do_nothing())
+
+    def due(self, limit: int) -> Sequence[UUID]:
+        """What is to be sent now, longest due first."""
+        return self.rows.due(limit)
+
+    def send(self, outbox_id: UUID) -> None:
+        """Send one order, if it is due; look first whether Katana has it, where that can be."""
+        held = self.rows.claim(Outbox.id == outbox_id)
+        if held is None:
+            return
+
+        try:
+            sent = {"katana_id": self._create_or_find(held), "detail": None}
+            self.rows.finish(held, state=OutboxState.SENT, **sent)
+        except (LeaseLost, NotConnected):
+            logger.info("order %s of the outbox is not ours to send any more", outbox_id)
+        except (ApiForbidden, ApiRefused) as error:
+            logger.error("order %s of the outbox is refused: %s", outbox_id, error)
+            self.rows.finish(held, state=OutboxState.FAILED, detail=str(error)[:200])
+        except ConnectError as error:
+            seconds, tries = pause_after(error, held.tries, FIRST_PAUSE_SECONDS)
+            if tries > held.tries:
+                logger.warning("order %s of the outbox is not sent yet: %s", outbox_id, error)
+            due_at = self.clock.database_time(seconds * jitter(1, 1.2))
+            self.rows.finish(held, due_at=due_at, tries=tries)
+
+    def _create_or_find(self, held: Outbox) -> int | None:
+        api = self.api(held.connection_id, SEND_SECONDS)
+        if held.sent_at is not None:
+            if self.rows.claimed_at(held) < held.sent_at + timedelta(seconds=SETTLE_SECONDS):
+                raise TryAgainLater(SETTLE_SECONDS)
+            found = _find(api, held.natural_key)
+            if found is not None:
+                return found
+
+        # Committed before anything is sent: whoever comes after a crash looks before sending.
+        if not self.rows.set(held, sent_at=self.clock.database_time()):
+            raise LeaseLost
+
+        return created_id(api.request("POST", "/sales_orders", body=held.body))
+
+
+def _due(clock: Clock) -> Sequence[Range]:
+    these = Outbox.state == OutboxState.PENDING, is_active(Outbox.connection_id)
+    return ranges(Outbox.due_at, clock, 2 * LONGEST_PAUSE_SECONDS, *these)
+
+
+def _find(api: KatanaApi, order_no: str) -> int | None:
+    """The id of Katana's order with this number, also of one that was deleted since."""
+    for record in api.records("/sales_orders", order_no=order_no, include_deleted="true"):
+        if record.get("order_no") == order_no:
+            try:
+                return number(record, "id")
+            except Unreadable:
+                raise ApiUnavailable("an order of Katana's has no usable id") from None
+    return None

@@ -4,9 +4,9 @@ What stops it anywhere, a kill included, leaves the cursor where the last page w
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,6 +16,8 @@ from sqlalchemy.exc import OperationalError
 
 from app.connections.lifecycle import Lifecycle
 from app.database.clock import Clock
+from app.database.engine import single_reads
+from app.database.leased_rows import LeaseLost
 from app.errors import (
     ApiBusy,
     ApiError,
@@ -26,14 +28,14 @@ from app.errors import (
     TryAgainLater,
 )
 from app.katana.client import KatanaApi, Page
+from app.sync import set_aside
 from app.sync.accounts import Accounts
 from app.sync.cursors import Claimed, Cursors
-from app.sync.due import POLL_SECONDS, SECONDS_PER_PAGE, LeaseLost
+from app.sync.due import POLL_SECONDS, SECONDS_PER_PAGE
 from app.sync.hints import Hints
 from app.sync.passes import Pass
-from app.sync.resources import Owner, Resource
-from app.sync.set_aside import Aside
-from app.sync.storing import Storing, parsed
+from app.sync.resources import Resource, Scope
+from app.sync.storing import store, sweep
 
 PAGES_AT_ONCE = 4  # of one list, before others that are due get their turn ...
 SECONDS_AT_ONCE = 5.0  # ... or as many as begin within this time
@@ -50,8 +52,6 @@ class Reading:
     cursors: Cursors
     hints: Hints
     accounts: Accounts
-    aside: Aside
-    storing: Storing
     resources: Mapping[str, Resource]
     api: Callable[[UUID], KatanaApi]
     lifecycle: Lifecycle
@@ -90,7 +90,7 @@ class Reading:
 
     def _read(self, held: Claimed, resource: Resource, stopped: Callable[[], bool]) -> None:
         api = self.api(held.connection_id)
-        if not held.is_of_this_account:
+        if held.account.connected_by != held.connected_by:
             self.accounts.adopt(held, self._factory_name(held, api), stopped)
             self.cursors.release(held)
             return
@@ -116,44 +116,38 @@ class Reading:
         self, held: Claimed, resource: Resource, before: Pass, page: Page, *, is_last: bool
     ) -> Pass:
         """The pass behind `page`, once that is stored. Raises LeaseLost."""
-        read = parsed(resource, page.records, page.at)
+        read = resource.parse(page.records, page.at)
         now = before.after(page, read.highest, dated=resource.dated)
         values = (
             self.cursors.finished(held, now, dated=resource.dated)
             if now.is_over
             else self.cursors.under_way(now, is_last=is_last)
         )
-        with self._page(held) as database:
-            self.storing.store(database, _owner(held, now.mark), resource, read)
+        with self.engine.begin() as database:
+            self.cursors.hold(database, held)
+            scope = self._scope(database, held, resource, now.mark)
+            store(scope, read)
             swept = now.swept_below(dated=resource.dated)
-            if swept > held.cursor.swept:
-                more = self.storing.sweep(database, _owner(held, swept), resource)
-                values |= {} if more else {"swept": swept}
+            if swept > held.cursor.swept and not sweep(replace(scope, mark=swept)):
+                values |= {"swept": swept}
             self.cursors.set(database, held, values)
         return now
 
-    @contextmanager
-    def _page(self, held: Claimed) -> Iterator[Database]:
-        """The one transaction of a page. Raises LeaseLost."""
-        with self.engine.begin() as database:
-            if not self.cursors.hold(database, held):
-                raise LeaseLost
-
-            yield database
-
     def _read_named(self, held: Claimed, resource: Resource, api: KatanaApi) -> bool:
         """Read records that hints name, or that were set aside; whether that is all for now."""
-        owner = _owner(held, held.cursor.mark)
-        hinted = self.hints.named(held) if not resource.dated else ()
-        ids = sorted({*hinted, *self.aside.due(owner)})
+        with single_reads(self.engine).connect() as database:
+            hinted = self.hints.named(database, held) if not resource.dated else ()
+            scope = self._scope(database, held, resource, held.cursor.mark)
+            ids = sorted({*hinted, *set_aside.due(scope)})
         if not ids:
             return False
 
         page = api.page(resource.path, **resource.query, **{resource.by_id: ids})
-        read = parsed(resource, page.records, page.at)
-        with self._page(held) as database:
+        with self.engine.begin() as database:
+            self.cursors.hold(database, held)
             self.hints.forget(database, held, hinted)
-            self.storing.store(database, owner, resource, read, asked=ids)
+            scope = self._scope(database, held, resource, held.cursor.mark)
+            store(scope, resource.parse(page.records, page.at), asked=ids)
         whole_at = held.cursor.whole_at
         if not hinted or held.cursor.page is not None or whole_at is None:
             return False
@@ -165,6 +159,10 @@ class Reading:
 
         self.cursors.release(held, until=whole_is_due_at)
         return True
+
+    def _scope(self, database: Database, held: Claimed, resource: Resource, mark: int) -> Scope:
+        whose = held.connection_id, resource, mark, held.cursor.shown_from
+        return Scope(database, self.clock, *whose)
 
     def _factory_name(self, held: Claimed, api: KatanaApi) -> str | None:
         """What the account is called. Only where rows of an earlier one exist must it be known."""
@@ -180,11 +178,6 @@ class Reading:
         if name:
             self.lifecycle.name_factory(held.connection_id, held.connected_by, name)
         return name or None
-
-
-def _owner(held: Claimed, mark: int) -> Owner:
-    cursor = held.cursor
-    return Owner(held.connection_id, cursor.resource, mark, cursor.shown_from)
 
 
 def _word(error: ConnectError) -> str:

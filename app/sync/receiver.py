@@ -22,8 +22,8 @@ from app.katana import webhooks
 from app.katana.fields import Unreadable
 from app.katana.webhooks import Delivery
 from app.sync.hints import Due, Hints
+from app.sync.models import Webhook, hash_of, token_place
 from app.sync.resources import Resource
-from app.sync.webhook import Webhook, hash_of, token_place
 
 REFUSED_PER_MINUTE = 120  # from one address, to one process
 MOST_TRUSTED = 10_000  # keys
@@ -35,17 +35,13 @@ class DeliveryRefused(Exception):
     """A delivery whose key is unknown or whose signature is wrong."""
 
 
-@dataclass
 class RefusalLimit:
     """Counts the refused deliveries of each address, in this process."""
 
-    _limit: RateLimitItemPerMinute = field(
-        default_factory=lambda: RateLimitItemPerMinute(REFUSED_PER_MINUTE)
-    )
-    _counts: FixedWindowRateLimiter = field(
-        default_factory=lambda: FixedWindowRateLimiter(MemoryStorage())
-    )
-    _trusted: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self._limit = RateLimitItemPerMinute(REFUSED_PER_MINUTE)
+        self._counts = FixedWindowRateLimiter(MemoryStorage())
+        self._trusted: set[str] = set()
 
     def is_reached(self, address: str, key_hash: str) -> bool:
         """Whether to refuse what comes from `address` with this key, without looking at it."""

@@ -3,180 +3,179 @@
 The caller holds the cursor, so nobody else writes this resource of this connection meanwhile.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     RowMapping,
+    Table,
     and_,
     delete,
     false,
     insert,
+    or_,
     select,
     tuple_,
     update,
 )
-from sqlalchemy import Connection as Database
 
-from app.katana.fields import Unreadable
-from app.sync import record_parts
+from app.sync import feed, set_aside
 from app.sync.copy import Record
-from app.sync.feed import Changes, Happened
-from app.sync.models import ChangeKind
-from app.sync.resources import Owner, Read, Resource
-from app.sync.set_aside import Aside, name_of
+from app.sync.feed import ChangeKind, Happened
+from app.sync.resources import Key, Parsed, Read, Resource, Scope
 
-AHEAD = timedelta(days=1)  # a record from further in the future cannot be right
 SWEPT_AT_ONCE = 1000
-
-Key = tuple[int, ...]
-Row = RowMapping
+KEPT_SECONDS = 30 * 24 * 3600.0  # a record that Katana has deleted
 
 
-@dataclass(frozen=True)
-class Parsed:
-    """A page: what can be stored, by key; what cannot, by name, with the reason."""
-
-    good: Mapping[Key, Read]
-    bad: Mapping[str, str]
-    #: The latest `updated_at` of the good ones.
-    highest: datetime | None
-
-
-class Storing:
-    """Writes the copy."""
-
-    def __init__(self, changes: Changes, aside: Aside) -> None:
-        self._changes = changes
-        self._aside = aside
-
-    def store(
-        self,
-        database: Database,
-        owner: Owner,
-        resource: Resource,
-        page: Parsed,
-        asked: Sequence[int] = (),
-    ) -> None:
-        """Store a page. `asked` are ids asked for by name: one that is missing is gone."""
-        happened = self._upsert(database, owner, resource, page.good)
-        _meet(database, owner, resource, page.bad)
-        well = {str(key[0]) for key in page.good} | set(map(str, asked))
-        self._aside.keep(database, owner, well, page.bad)
-        self._changes.append(database, owner.connection_id, happened)
-
-    def sweep(self, database: Database, owner: Owner, resource: Resource) -> bool:
-        """Delete rows that no pass since `owner.mark` has met; whether there may be more."""
-        model = resource.model
-        old = and_(model.connection_id == owner.connection_id, model.mark < owner.mark)
-        is_told = model.deleted_at.is_not(None) if issubclass(model, Record) else false()
-        found = select(is_told, *_key(resource)).where(old).limit(SWEPT_AT_ONCE)
-        rows = {tuple(key): told for told, *key in database.execute(found)}
-        keys: list[Key] = list(rows)
-        database.execute(delete(model).where(_are(owner, resource, keys)))
-        record_parts.delete_of(database, owner, resource, keys)
-        self._aside.sweep(database, owner)
-        gone = [_happened(resource, ChangeKind.DELETED, key) for key in keys if not rows[key]]
-        self._changes.append(database, owner.connection_id, gone)
-        return len(keys) == SWEPT_AT_ONCE
-
-    def _upsert(
-        self, database: Database, owner: Owner, resource: Resource, good: Mapping[Key, Read]
-    ) -> list[Happened]:
-        table = resource.model.metadata.tables[resource.model.__tablename__]
-        found = database.execute(select(table).where(_are(owner, resource, list(good))))
-        known = {tuple(row[name] for name in resource.key): row for row in found.mappings()}
-        new = [read for key, read in good.items() if key not in known and not _is_gone(read)]
-        # The dates of another account say nothing: what it has left is compared as a whole.
-        earlier = [key for key, row in known.items() if row["mark"] < owner.shown_from]
-        differ = record_parts.changed(database, owner, resource, [good[key] for key in earlier])
-        changed = [
-            read
-            for key, read in good.items()
-            if key in differ or (key in known and _is_news(resource, known[key], read, owner))
-        ]
-        whose = {"connection_id": owner.connection_id}
-        if new:
-            rows = [dict(zip(resource.key, r.key, strict=True)) | dict(r.columns) for r in new]
-            database.execute(insert(table), [whose | {"mark": owner.mark} | row for row in rows])
-        for read in changed:
-            one = update(table).where(_are(owner, resource, [read.key]))
-            database.execute(one.values(**read.columns))
-        met = update(table).where(_are(owner, resource, list(known)), table.c.mark != owner.mark)
-        database.execute(met.values(mark=owner.mark))
-        record_parts.write(database, owner, resource, new, changed)
-        kinds = [(_kind(known.get(read.key), read), read.key) for read in (*new, *changed)]
-        return [_happened(resource, kind, key) for kind, key in kinds if kind]
+def store(scope: Scope, page: Parsed, asked: Sequence[int] = ()) -> None:
+    """Store a page. `asked` are ids asked for by name: one that is missing is gone."""
+    happened = _upsert(scope, page.good)
+    _meet(scope, page.bad)
+    well = {str(key[0]) for key in page.good} | set(map(str, asked))
+    set_aside.keep(scope, well, page.bad)
+    feed.append(scope.database, scope.clock, scope.connection_id, happened)
 
 
-def parsed(resource: Resource, records: Sequence[Any], at: datetime | None) -> Parsed:
-    """What Katana answered at its moment `at`."""
-    good: dict[Key, Read] = {}
-    bad: dict[str, str] = {}
-    for record in records:
-        try:
-            if not isinstance(record, dict):
-                raise Unreadable("it is no object")
-            read = resource.read(record)
-            if resource.dated and at and read.columns["updated_at"] > at + AHEAD:
-                raise Unreadable("updated_at lies in the future")
-            good[read.key] = read
-        except Unreadable as error:
-            bad[name_of(record)] = str(error)
-    dates = (read.columns["updated_at"] for read in good.values() if resource.dated)
-    return Parsed(good, bad, max(dates, default=None))
+def sweep(scope: Scope) -> bool:
+    """Delete rows that no pass since `scope.mark` has met; whether there may be more.
+
+    Also those that Katana marked as deleted 30 days ago. No pass adds a deleted record again.
+    """
+    model = scope.resource.model
+    told: ColumnElement[bool] = false()
+    old = model.mark < scope.mark
+    if issubclass(model, Record):
+        told = model.deleted_at.is_not(None)
+        old = or_(old, model.deleted_at < scope.clock.database_time(-KEPT_SECONDS))
+    found = select(told, *_key(scope.resource)).where(model.connection_id == scope.connection_id)
+    rows = scope.database.execute(found.where(old).limit(SWEPT_AT_ONCE))
+    is_told: dict[Key, bool] = {tuple(key): told for told, *key in rows}
+    scope.database.execute(delete(model).where(_are(scope, is_told)))
+    _delete_parts(scope, is_told)
+    set_aside.sweep(scope)
+    gone = [_happened(scope, ChangeKind.DELETED, key) for key in is_told if not is_told[key]]
+    feed.append(scope.database, scope.clock, scope.connection_id, gone)
+    return len(is_told) == SWEPT_AT_ONCE
 
 
-def _meet(database: Database, owner: Owner, resource: Resource, bad: Mapping[str, str]) -> None:
+def _upsert(scope: Scope, good: Mapping[Key, Read]) -> list[Happened]:
+    resource = scope.resource
+    table = _table(resource.model)
+    found = scope.database.execute(select(table).where(_are(scope, good)))
+    known = {tuple(row[name] for name in resource.key): row for row in found.mappings()}
+    new = [read for key, read in good.items() if key not in known and not read.is_gone]
+    # The dates of another account say nothing: what it has left is compared as a whole.
+    earlier = [good[key] for key, row in known.items() if row["mark"] < scope.shown_from]
+    differ = _with_other_parts(scope, earlier)
+    changed = [
+        read
+        for key, read in good.items()
+        if key in differ or (key in known and _is_news(scope, known[key], read))
+    ]
+    if new:
+        whose = {"connection_id": scope.connection_id, "mark": scope.mark}
+        keys = [dict(zip(resource.key, read.key, strict=True)) for read in new]
+        rows = [whose | key | dict(read.columns) for key, read in zip(keys, new, strict=True)]
+        scope.database.execute(insert(table), rows)
+    for read in changed:
+        one = update(table).where(_are(scope, [read.key]))
+        scope.database.execute(one.values(**read.columns))
+    met = update(table).where(_are(scope, known), table.c.mark != scope.mark)
+    scope.database.execute(met.values(mark=scope.mark))
+    _delete_parts(scope, [read.key for read in changed])
+    _insert_parts(scope, [*new, *changed])
+    kinds = [(_kind(known.get(read.key), read), read.key) for read in (*new, *changed)]
+    return [_happened(scope, kind, key) for kind, key in kinds if kind]
+
+
+def _meet(scope: Scope, bad: Mapping[str, str]) -> None:
     """What cannot be read is still at Katana: its row from before stays."""
     ids = [int(name) for name in bad if name.isdigit()]
-    model = resource.model
+    model = scope.resource.model
     stays = and_(
-        model.connection_id == owner.connection_id,
-        model.mark >= owner.shown_from,
-        _key(resource)[0].in_(ids),
+        model.connection_id == scope.connection_id,
+        model.mark >= scope.shown_from,
+        _key(scope.resource)[0].in_(ids),
     )
     if ids:
-        database.execute(update(model).where(stays).values(mark=owner.mark))
+        scope.database.execute(update(model).where(stays).values(mark=scope.mark))
 
 
-def _is_news(resource: Resource, row: Row, read: Read, owner: Owner) -> bool:
+def _is_news(scope: Scope, row: RowMapping, read: Read) -> bool:
     """Whether `read` replaces `row`: it is newer. An equal one is no change."""
-    if resource.dated and row["mark"] >= owner.shown_from:
+    if scope.resource.dated and row["mark"] >= scope.shown_from:
         newer: bool = read.columns["updated_at"] > row["updated_at"]
         return newer
 
     return any(row[name] != value for name, value in read.columns.items())
 
 
-def _kind(row: Row | None, read: Read) -> ChangeKind | None:
+def _kind(row: RowMapping | None, read: Read) -> ChangeKind | None:
     was_gone = row is None or row.get("deleted_at") is not None
-    if _is_gone(read):
+    if read.is_gone:
         return None if was_gone else ChangeKind.DELETED
 
     return ChangeKind.CREATED if was_gone else ChangeKind.UPDATED
 
 
-def _is_gone(read: Read) -> bool:
-    return read.columns.get("deleted_at") is not None
+def _happened(scope: Scope, kind: ChangeKind, key: Key) -> Happened:
+    return Happened(scope.resource.name, kind, *key)
 
 
-def _happened(resource: Resource, kind: ChangeKind, key: Key) -> Happened:
-    return Happened(resource.name, kind, *key)
+def _with_other_parts(scope: Scope, reads: Sequence[Read]) -> set[Key]:
+    """The keys of those whose parts are not the stored ones."""
+    if scope.resource.parts is None or not reads:
+        return set()
+
+    model, parent = scope.resource.parts
+    these = _are_parts(scope, [read.key for read in reads])
+    stored: dict[Key, dict[int, Any]] = {}
+    for row in scope.database.execute(select(_table(model)).where(these)).mappings():
+        stored.setdefault((row[parent],), {})[row["id"]] = dict(row)
+    return {read.key for read in reads if stored.get(read.key, {}) != _parts(scope, read)}
+
+
+def _insert_parts(scope: Scope, reads: Sequence[Read]) -> None:
+    rows = [row for read in reads for row in _parts(scope, read).values()]
+    if scope.resource.parts and rows:
+        scope.database.execute(insert(_table(scope.resource.parts[0])), rows)
+
+
+def _delete_parts(scope: Scope, keys: Collection[Key]) -> None:
+    if scope.resource.parts and keys:
+        these = _are_parts(scope, keys)
+        scope.database.execute(delete(_table(scope.resource.parts[0])).where(these))
+
+
+def _parts(scope: Scope, read: Read) -> dict[int, Mapping[str, Any]]:
+    """The rows within a record, such as those of an order, by their id."""
+    if scope.resource.parts is None:
+        return {}
+
+    whose = {"connection_id": scope.connection_id, scope.resource.parts[1]: read.key[0]}
+    return {part["id"]: whose | dict(part) for part in read.parts}
+
+
+def _are_parts(scope: Scope, keys: Iterable[Key]) -> ColumnElement[bool]:
+    assert scope.resource.parts  # noqa: S101  asked by every caller
+    table, parent = _table(scope.resource.parts[0]), scope.resource.parts[1]
+    ids = [key[0] for key in keys]
+    return and_(table.c.connection_id == scope.connection_id, table.c[parent].in_(ids))
+
+
+def _are(scope: Scope, keys: Iterable[Key]) -> ColumnElement[bool]:
+    columns = _key(scope.resource)
+    one = len(columns) == 1
+    these = columns[0].in_([key[0] for key in keys]) if one else tuple_(*columns).in_(list(keys))
+    return and_(scope.resource.model.connection_id == scope.connection_id, these)
 
 
 def _key(resource: Resource) -> list[ColumnElement[int]]:
     return [getattr(resource.model, name) for name in resource.key]
 
 
-def _are(owner: Owner, resource: Resource, keys: Sequence[Key]) -> ColumnElement[bool]:
-    columns = _key(resource)
-    of_keys = (
-        columns[0].in_([key[0] for key in keys])
-        if len(columns) == 1
-        else tuple_(*columns).in_(keys)
-    )
-    return and_(resource.model.connection_id == owner.connection_id, of_keys)
+def _table(model: Any) -> Table:
+    table: Table = model.__table__
+    return table

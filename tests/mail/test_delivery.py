@@ -215,7 +215,7 @@ def test_a_dead_workers_mail_waits_for_its_lease(connected: Connected, taking: M
     connected.clock.move(DELAY_SECONDS)  # type: ignore[attr-defined]
     with connected.app.app_context():
         (mail_id,) = mail.current().due(9)
-        assert mail.current()._claim(mail_id)
+        assert mail.current().rows.claim(Mail.id == mail_id)
 
     work(connected, LEASE_SECONDS - 1)
     assert taking.received == []

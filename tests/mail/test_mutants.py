@@ -53,9 +53,9 @@ MUTANTS = (
     ),
     Mutant(
         "a leased mail is not due",
-        "app/mail",
-        "is_over(Mail.lease_until, self.clock, 2 * LEASE_SECONDS)",
-        "",
+        "app/database/leased_rows.py::LeasedRows.is_free",
+        "is_over(self.model.lease_until, self.clock, 2 * self.seconds)",
+        "or_(self.model.lease_until.is_(None), self.model.lease_until.is_not(None))",
         (
             f"{DELIVERY_TESTS}::test_two_workers_send_one",
             f"{DELIVERY_TESTS}::test_a_dead_workers_mail_waits_for_its_lease",
@@ -63,16 +63,16 @@ MUTANTS = (
     ),
     Mutant(
         "a sent mail is not due",
-        "app/mail",
-        "Mail.state == MailState.PENDING",
-        "",
+        "app/mail::_due",
+        "ranges(Mail.due_at, clock, 2 * LONGEST_PAUSE_SECONDS, pending)",
+        "ranges(Mail.due_at, clock, 2 * LONGEST_PAUSE_SECONDS)",
         f"{TESTS}::test_a_connection_that_ends_is_told_once",
     ),
     Mutant(
         "who has lost the lease sends nothing",
-        "app/mail",
-        "this_one = (Mail.id == held.id, Mail.lease_owner == held.owner, *only_if)",
-        "this_one = (Mail.id == held.id, *only_if)",
+        "app/database/leased_rows.py",
+        "self.model.lease_owner == held.lease_owner",
+        "",
         f"{DELIVERY_TESTS}::test_a_worker_that_lost_its_lease_sends_nothing",
     ),
     Mutant(
@@ -169,7 +169,7 @@ MUTANTS = (
     Mutant(
         "a mail server is asked for five days",
         "app/mail",
-        "if held.at > held.created_at + GIVEN_UP_AFTER:",
+        "if self.rows.claimed_at(held) > held.created_at + GIVEN_UP_AFTER:",
         "if False:",
         f"{DELIVERY_TESTS}::test_after_five_days_it_is_given_up",
     ),

@@ -107,12 +107,9 @@ def remove_sync(fork: Fork) -> None:
     fork.change("app/pages/security.py", r'(, |\n.*address and.*\n +)"webhooks.deliver",?', "")
     jobs = "app/operations/worker/__init__.py"
     fork.change(jobs, "connections, mail, sync", "connections, mail")
-    fork.change(jobs, r'\n +Job\("(?!count|keep-alive|mail).*', "")
-    fork.change(
-        jobs,
-        r"\n\n\ndef \w+\([^\n]*\n(?:    [^\n]*\n)*?    [^\n]*\bsync\.[^\n]*(?:\n    [^\n]*)*",
-        "",
-    )
+    fork.change(jobs, r"\n +\*_sync_jobs\(\),", "")
+    for function in ("_sync_jobs", "_until_done"):
+        fork.change(jobs, rf"(?s)\n\n\ndef {function}\(.*?(?=\n\n\n|\n$)", "")
     fork.change("README.md", r"\n.*docs/sync\.md.*", "")
     fork.change("docs/running.md", r" \[sync\.md\]\(sync\.md\) says how it works\.", "")
     fork.change("docs/refresh-protocol.md", r"\n.*\(sync\.md\).*", "")

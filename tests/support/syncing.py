@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from app import sync
 from app.connections.models import Connection
@@ -256,6 +256,15 @@ class Syncing:
         """How often Katana was asked for this list."""
         asked = self.connected.sandbox.ledger().of("api")
         return sum(request.path == f"/v1{path}" for request in asked)
+
+
+def wait_for_no_lock(app: Flask) -> None:
+    """From now on a statement that has to wait for a lock fails; PostgreSQL only."""
+    with app.app_context():
+        with db.engine.begin() as database:
+            name = database.scalar(text("SELECT quote_ident(current_database())"))
+            database.exec_driver_sql(f"ALTER DATABASE {name} SET lock_timeout = '1s'")
+        db.engine.dispose()
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def calm(ada: Syncing, sandbox: Sandbox) -> None:
         db.session.execute(db.update(SyncCursor).values(next_attempt_at=None))
         db.session.execute(db.update(SyncAccount).values(paused_until=None))
         db.session.commit()
-    ada.parts.hints.update_now(ada.connected.id)
+    ada.parts.hints.hint(ada.connected.id)
 
 
 @pytest.mark.slow

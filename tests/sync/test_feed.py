@@ -4,15 +4,15 @@ from threading import Thread
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 
 from app import sync
 from app.database.db import db
-from app.sync import feed, models
-from app.sync.feed import Change, Changes, Happened
-from app.sync.models import ChangeKind
+from app.sync import feed
+from app.sync.feed import Change, ChangeKind, Changes, Happened, PositionTooOld, append
 from tests.support.clocks import HeldClock
 from tests.support.connected import Connected, MakeConnected
+from tests.support.syncing import wait_for_no_lock
 from tests.support.until import until
 
 pytestmark = pytest.mark.held_time
@@ -47,7 +47,7 @@ def test_positions_grow_by_one(ada: Connected, changes: Changes) -> None:
     """From 1 on; a reader goes on behind the last that it has seen, batch by batch."""
     for first in (1, 3):
         with parts(ada).engine.begin() as database:
-            changes.append(database, ada.id, [order(first), order(first + 1)])
+            append(database, ada.clock, ada.id, [order(first), order(first + 1)])
 
     assert [change.position for change in changes.after(0)] == [1, 2, 3, 4]
     assert numbers(list(changes.after(2))) == [3, 4]
@@ -64,10 +64,10 @@ def parts(ada: Connected) -> sync.Sync:
 def test_what_is_rolled_back_was_never_in_it(ada: Connected, changes: Changes) -> None:
     """Neither the change nor its position."""
     with parts(ada).engine.connect() as database:
-        changes.append(database, ada.id, [order(1)])
+        append(database, ada.clock, ada.id, [order(1)])
         database.rollback()
     with parts(ada).engine.begin() as database:
-        changes.append(database, ada.id, [order(2)])
+        append(database, ada.clock, ada.id, [order(2)])
 
     assert [(c.position, c.record_id) for c in changes.after(0)] == [(1, 2)]
 
@@ -78,14 +78,14 @@ def test_who_writes_later_is_seen_later(ada: Connected, changes: Changes) -> Non
     """A later position is never visible while an earlier one is not: a reader would skip that."""
     engine = parts(ada).engine
     with engine.begin() as database:
-        changes.append(database, ada.id, [order(0)])
+        append(database, ada.clock, ada.id, [order(0)])
 
     def write() -> None:
         with engine.begin() as database:
-            changes.append(database, ada.id, [order(2)])
+            append(database, ada.clock, ada.id, [order(2)])
 
     with engine.connect() as slow:
-        changes.append(slow, ada.id, [order(1)])
+        append(slow, ada.clock, ada.id, [order(1)])
         thread = Thread(target=write)
         thread.start()
         until(lambda: waiting(ada))
@@ -112,7 +112,7 @@ def test_a_reader_beside_many_writers_misses_nothing(ada: Connected, changes: Ch
         for step in range(ROUNDS):
             with engine.begin() as database:
                 happened = [order(writer * 1000 + step * 10 + n) for n in range(1 + step % 3)]
-                changes.append(database, ada.id, happened)
+                append(database, ada.clock, ada.id, happened)
 
     threads = [Thread(target=write, args=(writer,)) for writer in range(WRITERS)]
     for thread in threads:
@@ -129,19 +129,49 @@ def test_a_reader_beside_many_writers_misses_nothing(ada: Connected, changes: Ch
     assert numbers(seen) == numbers(list(changes.after(0, limit=10_000)))
 
 
-def test_old_entries_go_once_a_later_one_of_their_record_exists(
+def test_old_entries_go_and_a_reader_that_has_missed_them_is_told(
+    ada: Connected, changes: Changes, clock: HeldClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins anew: it takes the position, reads the copy, and goes on from there."""
+    monkeypatch.setattr(feed, "CLEARED_AT_ONCE", 2)
+    assert changes.last() == 0
+    with parts(ada).engine.begin() as database:
+        append(database, ada.clock, ada.id, [order(n) for n in (1, 2, 3)])
+    clock.move(feed.KEPT_SECONDS - 1)
+    with parts(ada).engine.begin() as database:
+        append(database, ada.clock, ada.id, [order(4)])
+    assert not changes.clear()
+    assert numbers(list(changes.after(0))) == [1, 2, 3, 4]
+    clock.move(2)
+
+    assert changes.clear()  # a batch; there may be more
+    assert not changes.clear()
+    assert not changes.clear()
+
+    for too_old in (0, 2):
+        with pytest.raises(PositionTooOld):
+            changes.after(too_old)
+    assert numbers(list(changes.after(3))) == [4]
+    assert changes.last() == 4
+    assert changes.after(changes.last()) == []
+
+
+@pytest.mark.one_database("postgresql")
+def test_changes_that_a_disconnect_is_deleting_are_not_waited_for(
     ada: Connected, changes: Changes, clock: HeldClock
 ) -> None:
-    """What is left gives the same copy: the last entry of each record stays for good."""
+    """The disconnect may wait for the feed's rows as well, and neither would go on."""
     with parts(ada).engine.begin() as database:
-        created = [order(1, ChangeKind.CREATED), order(2, ChangeKind.CREATED)]
-        changes.append(database, ada.id, [*created, order(1), order(1, ChangeKind.DELETED)])
-    assert changes.clear() == 0
+        append(database, ada.clock, ada.id, [order(1), order(2)])
     clock.move(feed.KEPT_SECONDS + 1)
+    wait_for_no_lock(ada.app)
+    with parts(ada).engine.begin() as disconnecting:
+        disconnecting.execute(delete(feed.ChangeRow).where(feed.ChangeRow.position == 1))
+        changes.clear()
 
-    assert changes.clear() == 2
-    assert [(c.position, c.record_id) for c in changes.after(0)] == [(2, 2), (4, 1)]
-    assert changes.clear() == 0
+    assert changes.after(changes.last()) == []
+    with pytest.raises(PositionTooOld):
+        changes.after(0)
 
 
 def test_a_handler_commits_its_work_and_its_position_together(
@@ -150,20 +180,20 @@ def test_a_handler_commits_its_work_and_its_position_together(
     """Killed anywhere, it goes on where it was: each label is printed once."""
     engine = parts(ada).engine
     with engine.begin() as database:
-        changes.append(database, ada.id, [order(n, ChangeKind.CREATED) for n in range(5)])
+        append(database, ada.clock, ada.id, [order(n, ChangeKind.CREATED) for n in range(5)])
     # A table of the partner's own would stand here; this one has what is needed: a number.
-    positions, printed = models.Feed, []
+    positions, printed = feed.Feed, []
 
     def handle(crash_at: int) -> None:
         with engine.connect() as database:
-            found = database.scalar(db.select(positions.position).where(positions.id == 2))
+            found = database.scalar(db.select(positions.position).where(positions.id == 3))
         for change in changes.after(found or 0, limit=2):
             with engine.begin() as database:
                 if found is None:
-                    database.execute(insert(positions).values(id=2, position=0))
+                    database.execute(insert(positions).values(id=3, position=0))
                     found = 0
                 database.execute(
-                    db.update(positions).where(positions.id == 2).values(position=change.position)
+                    db.update(positions).where(positions.id == 3).values(position=change.position)
                 )
                 if change.record_id == crash_at:
                     raise ZeroDivisionError

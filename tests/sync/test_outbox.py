@@ -9,8 +9,14 @@ from flask import Flask
 from sqlalchemy import event, select
 
 from app.database.db import db
-from app.sync.outbox import NewOrder, Outbox, OutboxState
-from app.sync.sending import LEASE_SECONDS, SEND_SECONDS, SETTLE_SECONDS
+from app.sync.outbox import (
+    LEASE_SECONDS,
+    SEND_SECONDS,
+    SETTLE_SECONDS,
+    NewOrder,
+    Outbox,
+    OutboxState,
+)
 from tests.support.connected import MakeConnected
 from tests.support.sandbox import Sandbox
 from tests.support.syncing import Syncing

@@ -9,8 +9,7 @@ from sqlalchemy import delete, func, select, text, update
 from app.connections.models import Connection, Reason, Status
 from app.database.db import db
 from app.sync import accounts
-from app.sync.models import SyncAccount, SyncCursor
-from app.sync.webhook import Webhook
+from app.sync.models import SyncAccount, SyncCursor, Webhook
 from benchmarks import databases, fleet
 from benchmarks.million import MOST_ROWS, SETTINGS, entries, plans_of
 from tests.conftest import MakeApp

@@ -218,7 +218,7 @@ class Storm:
         self.let_a_minute_pass()
         self._serve_the_user()
         self._sandbox.hurry_deliveries()
-        self.ada.parts.hints.update_now(self.ada.connected.id)
+        self.ada.parts.hints.hint(self.ada.connected.id)
         return self.ada.is_in_step()
 
     def _differences(self) -> str:

@@ -10,10 +10,11 @@ from app import sync
 from app.database.db import db
 from app.katana import client
 from app.sync import models
-from app.sync.copy import Order
+from app.sync.copy import Order, OrderRow
 from app.sync.due import POLL_SECONDS, POLL_WITH_WEBHOOK_SECONDS
+from app.sync.hints import AGAIN_SECONDS
+from app.sync.models import Webhook, WebhookState
 from app.sync.passes import OVERLAP, WHOLE_AFTER
-from app.sync.webhook import Webhook, WebhookState
 from tests.support.clocks import HeldClock
 from tests.support.sandbox import Sandbox
 from tests.support.syncing import Syncing, while_katana_answers
@@ -231,9 +232,77 @@ def test_the_first_pass_goes_in_chunks_and_says_how_far_it_is(ada: Syncing) -> N
 
     with ada.app.app_context():
         told = sync.status(ada.connected.id)["sales_orders"]
-    assert (told.seen, told.total, told.is_first_pass) == (24, 64, True)
+    assert (told.cursor.seen, told.cursor.total, told.cursor.first_pass_at) == (24, 64, None)
     assert ada.parts.cursors.due(9) != [(ada.connected.id, "sales_orders")]  # others come first
     assert max(row.id for row in ada.shown(Order)) == 10063
+
+
+def test_update_now_pressed_without_end_leaves_the_budget_to_others(
+    ada: Syncing, clock: HeldClock
+) -> None:
+    """In ten seconds each list is read once, or twice where a press came while it was read."""
+    ada.run()
+    asked = ada.lists("/sales_orders")
+
+    def press() -> bool:
+        clock.move(0.1)
+        is_heard = ada.parts.hints.update_now(ada.connected.id)
+        clock.move(0.1)
+        return is_heard
+
+    assert not press()
+    clock.move(AGAIN_SECONDS)
+    for _ in range(20):
+        press()
+        ada.run()
+    assert ada.lists("/sales_orders") == asked + 1
+
+    clock.move(AGAIN_SECONDS)
+    assert press()
+    with while_katana_answers(ada, "sales_orders"):
+        assert press()
+        assert press()
+    ada.run()
+    assert ada.lists("/sales_orders") == asked + 3
+    assert not press()
+
+
+def test_update_now_asks_for_a_failing_list_once_in_ten_seconds(
+    ada: Syncing, sandbox: Sandbox, clock: HeldClock
+) -> None:
+    """It ends the pause of one that has failed, and not of one that has just failed again."""
+    ada.run()
+    sandbox.fault("api", "status", status=500, times=0)
+    clock.move(AGAIN_SECONDS)
+    ada.parts.hints.update_now(ada.connected.id)
+    assert ada.chunk("customers")
+
+    for seconds, is_read in ((1, False), (AGAIN_SECONDS, True)):
+        clock.move(seconds)
+        ada.change_cursors(next_attempt_at=3600)
+        ada.parts.hints.update_now(ada.connected.id)
+        assert ada.chunk("customers") is is_read
+
+
+def test_a_deleted_record_goes_after_a_month_and_does_not_come_back(
+    ada: Syncing, sandbox: Sandbox, clock: HeldClock
+) -> None:
+    """With what is within it; the feed has told it at the deletion."""
+    ada.run()
+    sandbox.happen("delete_order", record=10002)
+    ada.again()
+    told = ada.feed()
+
+    def stored() -> tuple[bool, bool]:
+        orders = {row.id for row in ada.rows(Order)}
+        return 10002 in orders, 10002 in {row.order_id for row in ada.rows(OrderRow)}
+
+    for days, is_kept in ((29, True), (2, False), (1, False)):
+        clock.move(days * DAY)
+        ada.run()
+        assert stored() == (is_kept, is_kept)
+    assert ada.feed() == told
+    ada.assert_in_step()
 
 
 @pytest.mark.both_databases

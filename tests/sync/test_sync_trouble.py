@@ -3,15 +3,17 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from app import sync
 from app.sync.copy import Order
 from app.sync.cursors import LEASE_SECONDS
+from app.sync.hints import AGAIN_SECONDS
+from app.sync.models import SyncCursor
 from app.sync.passes import WHOLE_AFTER
 from tests.support.clocks import HeldClock
 from tests.support.sandbox import Sandbox
-from tests.support.syncing import Syncing, while_katana_answers
+from tests.support.syncing import Syncing, wait_for_no_lock, while_katana_answers
 
 pytestmark = pytest.mark.held_time
 SMALL_PAGE = 10
@@ -78,6 +80,17 @@ def test_a_leased_cursor_is_nobody_elses(ada: Syncing, clock: HeldClock) -> None
     assert held
     assert ada.parts.cursors.claim(ada.connected.id, "customers") is None
     clock.move(LEASE_SECONDS + 1)
+    assert ada.parts.cursors.claim(ada.connected.id, "customers")
+
+
+@pytest.mark.one_database("postgresql")
+def test_a_cursor_that_another_worker_is_just_claiming_is_not_waited_for(ada: Syncing) -> None:
+    """Its row is locked until that worker has committed its claim."""
+    wait_for_no_lock(ada.app)
+    row = select(SyncCursor.fence).where(SyncCursor.resource == "customers")
+    with ada.parts.engine.begin() as other:
+        other.execute(row.with_for_update())
+        assert ada.parts.cursors.claim(ada.connected.id, "customers") is None
     assert ada.parts.cursors.claim(ada.connected.id, "customers")
 
 
@@ -177,7 +190,8 @@ def test_a_failing_resource_backs_off_and_says_why(
     sandbox.fault("api", "status", status=status, times=0)
     pauses = []
     for _ in range(14):
-        ada.parts.hints.update_now(ada.connected.id)
+        clock.move(AGAIN_SECONDS)
+        assert ada.parts.hints.update_now(ada.connected.id)
         clock.move(0.001)
         ada.chunk("customers")
         row = ada.cursor("customers")
@@ -186,8 +200,8 @@ def test_a_failing_resource_backs_off_and_says_why(
 
     with ada.app.app_context():
         told = sync.status(ada.connected.id)["customers"]
-    assert told.failure == word
-    assert told.as_of
+    assert told.cursor.failure == word
+    assert told.cursor.read_at
     assert pauses[3] > pauses[0]
     assert max(pauses) <= 3600
     assert pauses[-1] > 2800

@@ -88,8 +88,8 @@ MUTANTS = (
     Mutant(
         "the key is remembered before Katana is asked",
         "app/sync",
-        "self._set(held, key_hash=hash_of(key), katana_id=None, state=WebhookState.MISSING)",
-        "",
+        "if not self.rows.set(held, **anew):",
+        "if False:",
         f"{SUBSCRIBED}::test_an_answer_that_was_lost_makes_no_second_one",
     ),
     Mutant(
@@ -123,22 +123,22 @@ MUTANTS = (
     Mutant(
         "a failing check backs off",
         "app/sync::Subscriptions.check",
-        "pause = exponential(held.failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)",
-        "pause = FIRST_PAUSE_SECONDS",
+        "pause_after(error, held.failures, FIRST_PAUSE_SECONDS)",
+        "(FIRST_PAUSE_SECONDS, held.failures + 1)",
         f"{SUBSCRIBED}::test_a_failing_check_backs_off",
     ),
     Mutant(
         "disconnecting asks no second time",
-        "app/sync::TokenInHand.__call__",
+        "app/sync::_in_hand",
         "if refused is not None:",
         "if False:",
         f"{SUBSCRIBED}::test_disconnecting_is_not_stopped_by_it",
     ),
     Mutant(
         "a dead worker's check is not waited for for ever",
-        "app/sync::Subscriptions._claim",
-        "due.is_over(Webhook.lease_until, self.clock, 2 * LEASE_SECONDS)",
-        "Webhook.lease_until.is_(None)",
+        "app/database/leased_rows.py",
+        "is_over(self.model.lease_until, self.clock, 2 * self.seconds)",
+        "self.model.lease_until.is_(None)",
         f"{SUBSCRIBED}::test_a_worker_that_died_is_followed_by_another",
     ),
 )

@@ -19,9 +19,8 @@ from sqlalchemy import event, func, select, update
 from app import sync
 from app.database.db import db
 from app.katana.webhooks import DELIVERY_BYTES
-from app.sync.models import SyncCursor, SyncHint
+from app.sync.models import SyncCursor, SyncHint, Webhook, token_place
 from app.sync.receiver import REFUSED_PER_MINUTE, DeliveryRefused, Receiver
-from app.sync.webhook import Webhook, token_place
 from tests.conftest import MakeMaker
 from tests.support.actors import Maker
 from tests.support.sandbox import TIMEOUT, Sandbox
@@ -395,7 +394,7 @@ def test_whatever_becomes_of_deliveries_the_copy_is_katanas(
     sandbox.hurry_deliveries()
     sandbox.wait_until_delivered()
     with app.app_context():
-        sync.update_now(endpoint.connection_id)  # as polling does, after minutes
+        sync.hint(endpoint.connection_id)  # as polling does, after minutes
     ada.run()
 
     ada.assert_in_step()

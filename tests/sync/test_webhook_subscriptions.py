@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import select, update
 
 from app.database.db import db
+from app.sync.models import Detail, Webhook, WebhookState
 from app.sync.subscriptions import CHECK_SECONDS, LEASE_SECONDS
-from app.sync.webhook import Detail, Webhook, WebhookState
 from tests.support.connected import MakeConnected
 from tests.support.sandbox import Sandbox
 from tests.support.syncing import Syncing

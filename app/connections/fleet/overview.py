@@ -3,24 +3,23 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, and_, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Engine, func, or_, select
 
 from app.connections.backoff import LONGEST_PAUSE_SECONDS
 from app.connections.host import user_key, user_name
 from app.connections.lease_statements import LEASE_AHEAD_SECONDS
 from app.connections.models import Connection, ConnectionCount, Reason, Status
-from app.database.clock import PAST_AHEAD_SECONDS, Clock, is_over
-from app.database.engine import batches, single_statements
+from app.database.clock import PAST_AHEAD_SECONDS, Clock
+from app.database.engine import batches, insert_into, single_statements
+from app.database.leased_rows import LeasedRows, Range
 from app.katana.oauth import LONGEST_LIFETIME_SECONDS
 
 BATCH = 500
 EVERY_SECONDS = 60.0  # between two counts
 LEASE_SECONDS = 60.0  # longer than a count takes: only one of several workers counts
 THE_ROW = 1
-NO_LEASE = {"lease_owner": None, "lease_until": None}
 
 
 @dataclass(frozen=True)
@@ -138,6 +137,7 @@ class Counts:
         self._engine = single_statements(engine)
         self._clock = clock
         self._overview = overview
+        self._rows = LeasedRows(engine, clock, ConnectionCount, LEASE_SECONDS, _due)
 
     def last(self) -> Counted | None:
         """The last count; None if nothing was counted yet."""
@@ -154,42 +154,25 @@ class Counts:
 
     def are_due(self) -> bool:
         """Whether a count is due and no worker holds the lease."""
-        waits = select(ConnectionCount.id).where(~self._is_due())
+        waits = select(ConnectionCount.id).where(~self._rows.is_claimable())
         with self._engine.connect() as database:
             return database.scalar(waits) is None
 
     def renew(self) -> bool:
         """Count if a count is due; True if this call counted."""
-        owner = uuid4().hex
-        began_at = self._claim(owner)
-        if began_at is None:
+        with self._engine.connect() as database:
+            row = insert_into(database, ConnectionCount).values(id=THE_ROW, numbers={})
+            database.execute(row.on_conflict_do_nothing())
+        held = self._rows.claim(ConnectionCount.id == THE_ROW)
+        if held is None:
             return False
 
         numbers = {status.value: number for status, number in self._overview.counts().items()}
         # If the lease has expired meanwhile, the count is discarded.
-        held = update(ConnectionCount).where(ConnectionCount.lease_owner == owner)
-        with self._engine.connect() as database:
-            counted = held.values(numbers=numbers, counted_at=began_at)
-            return database.execute(counted.values(NO_LEASE)).rowcount == 1
+        return self._rows.finish(held, numbers=numbers, counted_at=self._rows.claimed_at(held))
 
-    def _claim(self, owner: str) -> datetime | None:
-        """Claim the lease if a count is due; the database's time, or None."""
-        until = self._clock.database_time(LEASE_SECONDS)
-        lease = {"lease_owner": owner, "lease_until": until}
-        with self._engine.connect() as database:
-            insert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert
-            first = insert(ConnectionCount).values(id=THE_ROW, numbers={})
-            database.execute(first.on_conflict_do_nothing())
-            claiming = update(ConnectionCount).where(self._is_due()).values(lease)
-            now: datetime | None = database.scalar(claiming.returning(self._clock.database_time()))
-        return now
 
-    def _is_due(self) -> ColumnElement[bool]:
-        row = ConnectionCount
-        old = or_(
-            row.counted_at.is_(None),
-            row.counted_at <= self._clock.database_time(-EVERY_SECONDS),
-            # Written while the database's clock was wrong.
-            row.counted_at > self._clock.database_time(PAST_AHEAD_SECONDS),
-        )
-        return and_(old, is_over(row.lease_until, self._clock, 2 * LEASE_SECONDS))
+def _due(clock: Clock) -> Sequence[Range]:
+    at = ConnectionCount.counted_at
+    old, wrong = clock.database_time(-EVERY_SECONDS), clock.database_time(PAST_AHEAD_SECONDS)
+    return [Range(or_(at.is_(None), at <= old, at > wrong), at)]

@@ -6,10 +6,9 @@ from sqlalchemy import func, select
 
 from app import sync
 from app.database.engine import single_reads
+from app.database.leased_rows import first
 from app.operations.doctor.findings import Examined, Finding, ok, warning
-from app.sync import due
-from app.sync.models import SyncCursor
-from app.sync.webhook import Detail, Webhook, WebhookState
+from app.sync.models import Detail, SyncCursor, Webhook, WebhookState
 
 LATE_SECONDS = 180.0
 WHY = {
@@ -21,9 +20,9 @@ WHY = {
 
 def worker(examined: Examined) -> Iterator[Finding]:
     """What is due is read."""
-    clock = sync.current().clock
-    free = select(clock.database_time().label("now"), SyncCursor.due_at)
-    oldest = due.first(free.where(due.is_free(clock)), due.cursor_ranges(clock), 1)
+    clock, rows = sync.current().clock, sync.current().cursors.rows
+    free = select(clock.database_time().label("now"), SyncCursor.due_at).where(rows.is_free())
+    oldest = first(free, rows.ranges(clock), 1)
     with single_reads(examined.engine).connect() as database:
         found = database.execute(oldest).first()
     late = (found.now - found.due_at).total_seconds() if found else 0.0

@@ -16,12 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import connections, mail, sync
 from app.errors import NotConnected
 
-DAY_SECONDS = 24 * 3600.0
-IDLE_DAYS = 7  # a connection unused for so long is renewed, before its refresh token grows too old
+#: A connection unused for so long is renewed, before its refresh token grows too old.
+IDLE_SECONDS = 7 * 24 * 3600.0
 
 #: What names one thing to do: texts, so that any engine can carry it.
 Key = tuple[str, ...]
 Stopped = Callable[[], bool]
+
+ONE: Sequence[Key] = [("all",)]  # the key of a job that has one thing to do
 
 logger = logging.getLogger(__name__)
 
@@ -42,17 +44,38 @@ class Job:
 
 
 def jobs() -> Sequence[Job]:
-    """All jobs, the rare ones first; call them within an app context."""
+    """All jobs, sync last: it takes the threads that the others leave. Needs an app context."""
+    fleet, mails = connections.current(), mail.current()
+
+    def count_is_due(_: int) -> Sequence[Key]:
+        return ONE if fleet.counts.are_due() else ()
+
+    def idle(limit: int) -> Sequence[UUID]:
+        return fleet.idle.due(fleet.idle.moment(IDLE_SECONDS), limit)
+
     return (
-        Job("clear", 3600, 1, lambda _: [("changes",)], _clear),
-        Job("count", 10, 1, _to_count, _count),
-        Job("rest", 60, 1, lambda _: [("ended",)], _rest),
-        Job("begin", 60, 1, _to_begin, _begin),
-        Job("keep-alive", 60, 2, _idle, _keep_alive),
-        Job("mail", 5, 2, _to_mail, _mail),
-        Job("webhooks", 0.5, 2, _to_check, _check),
-        Job("outbox", 0.5, 2, _to_send, _send),
-        Job("sync", 0.5, 0, _to_read, _read),
+        Job("count", 10, 1, count_is_due, lambda *_: fleet.counts.renew()),
+        Job("keep-alive", 60, 2, _each(idle), _one(fleet.keep_alive.renew)),
+        Job("mail", 5, 2, _each(mails.due), _one(mails.send)),
+        *_sync_jobs(),
+    )
+
+
+def _sync_jobs() -> Sequence[Job]:
+    synced = sync.current()
+
+    def read(key: Key, stopped: Stopped) -> None:
+        synced.reading.work(UUID(key[0]), key[1], stopped)
+
+    return (
+        Job("clear", 3600, 1, lambda _: ONE, _until_done(synced.changes.clear)),
+        Job("rest", 60, 1, lambda _: ONE, _until_done(synced.accounts.put_off_ended)),
+        Job("begin", 60, 1, _each(synced.accounts.unknown), _one(synced.accounts.begin)),
+        Job("webhooks", 0.5, 2, _each(synced.subscriptions.due), _one(synced.subscriptions.check)),
+        Job("outbox", 0.5, 2, _each(synced.outgoing.due), _one(synced.outgoing.send)),
+        Job(
+            "sync", 0.5, 0, lambda limit: [(str(i), n) for i, n in synced.cursors.due(limit)], read
+        ),
     )
 
 
@@ -69,69 +92,19 @@ def attempt(app: Flask, job: Job, key: Key, stopped: Stopped) -> None:
         logger.exception("%s failed", job.name)
 
 
-def _to_read(limit: int) -> Sequence[Key]:
-    return [(str(owner), name) for owner, name in sync.current().cursors.due(limit)]
+def _each(due: Callable[[int], Sequence[UUID]]) -> Callable[[int], Sequence[Key]]:
+    return lambda limit: [(str(one),) for one in due(limit)]
 
 
-def _read(key: Key, stopped: Stopped) -> None:
-    connection_id, resource = key
-    sync.current().reading.work(UUID(connection_id), resource, stopped)
+def _one(do: Callable[[UUID], object]) -> Callable[[Key, Stopped], object]:
+    return lambda key, _: do(UUID(key[0]))
 
 
-def _to_begin(limit: int) -> Sequence[Key]:
-    return [(str(connection_id),) for connection_id in sync.current().accounts.unknown(limit)]
+def _until_done(some: Callable[[], bool]) -> Callable[[Key, Stopped], object]:
+    """Does a batch after the other, until `some` says that there is no more."""
 
+    def do(_: Key, stopped: Stopped) -> None:
+        while not stopped() and some():
+            pass
 
-def _begin(key: Key, _: Stopped) -> None:
-    sync.current().accounts.begin(UUID(key[0]))
-
-
-def _to_check(limit: int) -> Sequence[Key]:
-    return [(str(connection_id),) for connection_id in sync.current().subscriptions.due(limit)]
-
-
-def _check(key: Key, _: Stopped) -> None:
-    sync.current().subscriptions.check(UUID(key[0]))
-
-
-def _to_send(limit: int) -> Sequence[Key]:
-    return [(str(outbox_id),) for outbox_id in sync.current().outgoing.due(limit)]
-
-
-def _send(key: Key, _: Stopped) -> None:
-    sync.current().outgoing.send(UUID(key[0]))
-
-
-def _to_count(_limit: int) -> Sequence[Key]:
-    return [("connections",)] if connections.current().counts.are_due() else []
-
-
-def _count(_key: Key, _: Stopped) -> None:
-    connections.current().counts.renew()
-
-
-def _idle(limit: int) -> Sequence[Key]:
-    idle = connections.current().idle
-    return [(str(one),) for one in idle.due(idle.moment(IDLE_DAYS * DAY_SECONDS), limit)]
-
-
-def _keep_alive(key: Key, _: Stopped) -> None:
-    connections.current().keep_alive.renew(UUID(key[0]))
-
-
-def _to_mail(limit: int) -> Sequence[Key]:
-    return [(str(mail_id),) for mail_id in mail.current().due(limit)]
-
-
-def _mail(key: Key, _: Stopped) -> None:
-    mail.current().send(UUID(key[0]))
-
-
-def _rest(_key: Key, stopped: Stopped) -> None:
-    while not stopped() and sync.current().accounts.put_off_ended():
-        pass
-
-
-def _clear(_key: Key, stopped: Stopped) -> None:
-    while not stopped() and sync.current().changes.clear():
-        pass
+    return do

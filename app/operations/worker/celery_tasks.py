@@ -35,7 +35,8 @@ def celery_of(app: Flask) -> Celery:
         raise ConfigurationError(("CELERY_BROKER_URL is not set.",))
 
     celery = Celery("connect-to-katana", broker=broker)
-    table = {job.name: job for job in jobs()}
+    with app.app_context():
+        table = {job.name: job for job in jobs()}
     celery.conf.update(
         task_ignore_result=True,
         broker_connection_retry_on_startup=True,

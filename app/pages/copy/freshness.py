@@ -14,16 +14,17 @@ from app.connections.models import Status as ConnectionStatus
 from app.database.clock import seconds_until
 from app.database.db import db
 from app.pages.display import as_of, span
-from app.sync.due import LEASE_AHEAD_SECONDS, PAUSE_AHEAD_SECONDS
-from app.sync.status import Status
-from app.sync.webhook import Detail, Webhook, WebhookState
+from app.sync.copy import Status
+from app.sync.cursors import LEASE_SECONDS
+from app.sync.due import PAUSE_AHEAD_SECONDS
+from app.sync.models import Detail, Webhook, WebhookState
 
 #: What a page calls each resource; one that a fork adds goes by its own name.
 NAMES = {"sales_orders": "orders", "inventory": "stock"}
 LATE_SECONDS = 90.0  # longer than a lease: within it a living worker takes over a dead one's work
 
 IN_THE_LOG = "The people who run this app can see why in its log."
-#: By `Status.failure`.
+#: By `SyncCursor.failure`.
 FAILURES = {
     "forbidden": (
         "Katana does not let this app read your {what} (error 403). Connected apps need Katana's "
@@ -117,7 +118,8 @@ def state(connection: Connection) -> State:
     }
     hears = _hears(connection_id)
     # A page of records is stored between a claim and the end of its lease.
-    moves = [(found[name].fence, found[name].lease_until is None) for name in resources]
+    cursors = [found[name].cursor for name in resources]
+    moves = [(cursor.fence, cursor.lease_until is None) for cursor in cursors]
     told = repr((seen, moves, list(resources.values()), hears))
     return State(hashlib.sha256(told.encode()).hexdigest()[:16], resources, hears)
 
@@ -133,9 +135,10 @@ def _hears(connection_id: UUID) -> str:
 
 
 def _freshness(name: str, status: Status, why: str) -> Freshness:
-    age = as_of((status.at - status.as_of).total_seconds()) if status.as_of else ""
-    complete = None if status.is_first_pass else status.as_of
-    seen, total = min(status.seen, status.total), status.total
+    cursor = status.cursor
+    age = as_of((status.at - cursor.read_at).total_seconds()) if cursor.read_at else ""
+    complete = cursor.read_at if cursor.first_pass_at else None
+    seen, total = min(cursor.seen, cursor.total), cursor.total
     return Freshness(name, _what(name), complete, age, seen, total, why, status.set_aside)
 
 
@@ -143,9 +146,9 @@ def _why(name: str, status: Status, is_active: bool, renewal_fails: bool) -> str
     if not is_active:
         return ENDED
 
-    again = seconds_until(status.next_attempt_at, status.at, PAUSE_AHEAD_SECONDS)
-    if status.failure:
-        told = FAILURES.get(status.failure, OURS).format(what=_what(name))
+    again = seconds_until(status.cursor.next_attempt_at, status.at, PAUSE_AHEAD_SECONDS)
+    if failure := status.cursor.failure:
+        told = FAILURES.get(failure, OURS).format(what=_what(name))
         return f"{told} {_goes_on(again)}".rstrip()
 
     if not _is_late(status):
@@ -160,8 +163,8 @@ def _why(name: str, status: Status, is_active: bool, renewal_fails: bool) -> str
 
 
 def _is_late(status: Status) -> bool:
-    at_work = seconds_until(status.lease_until, status.at, LEASE_AHEAD_SECONDS)
-    return not at_work and (status.at - status.due_at).total_seconds() > LATE_SECONDS
+    at_work = seconds_until(status.cursor.lease_until, status.at, 2 * LEASE_SECONDS)
+    return not at_work and (status.at - status.cursor.due_at).total_seconds() > LATE_SECONDS
 
 
 def _goes_on(seconds: float) -> str:

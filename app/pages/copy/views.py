@@ -18,6 +18,8 @@ from app.pages.copy.set_aside import set_aside
 BACK = {"orders": "copy.all_orders", "stock": "copy.all_stock"}
 
 PLAIN = "text/plain; charset=utf-8"
+ASKED = "Katana is asked now. What is new appears here in a moment."
+JUST_ASKED = "Katana was asked only a few seconds ago. Wait a moment before you ask again."
 
 bp = Blueprint("copy", __name__)
 
@@ -81,8 +83,8 @@ def update() -> Response:
     if connection:
         connection_id = connection.id
         db.session.rollback()  # SQLite has one writer
-        sync.update_now(connection_id)
-        flash("Katana is asked now. What is new appears here in a moment.")
+        asked = sync.update_now(connection_id)
+        flash(ASKED if asked else JUST_ASKED)
     return redirect(url_for(BACK.get(request.form.get("back", ""), "dashboard.dashboard")), 303)
 
 

@@ -12,8 +12,8 @@ from app.database.db import db
 from app.katana import client as katana_client
 from app.pages.copy.freshness import UNTOLD
 from app.pages.copy.orders import AT_ONCE
-from app.sync.models import SyncCursor
-from app.sync.webhook import Webhook, WebhookState
+from app.sync.hints import AGAIN_SECONDS
+from app.sync.models import SyncCursor, Webhook, WebhookState
 from tests.support.actors import ClientBrowser, Maker
 from tests.support.clocks import HeldClock
 from tests.support.copy_pages import MANY, ORDERS, asked, change, numbers, told
@@ -207,15 +207,21 @@ def test_update_now_makes_everything_due_and_asks_katana_nothing(
     work(app)
     assert "65 orders" not in told(copied.get("/orders"))
     before = asked(sandbox)
+    clock.move(AGAIN_SECONDS)
 
     answer = copied.submit(copied.get("/orders"), "/copy/update")
 
     assert (answer.status, answer.location) == (303, "/orders")
     assert asked(sandbox) == before
     assert "Katana is asked now." in told(copied.get("/orders"))
+    clock.move(1)
     work(app)
     assert "65 orders" in told(copied.get("/orders"))
     assert "error 403" not in told(copied.get("/orders"))
+    copied.submit(copied.get("/orders"), "/copy/update")
+    assert "Katana was asked only a few seconds ago." in told(copied.get("/orders"))
+    work(app)
+    assert asked(sandbox) == before + 4
 
 
 @pytest.mark.short_form(2)
@@ -327,5 +333,5 @@ def test_a_page_that_follows_uses_up_nothing_that_is_told_once(copied: Maker, ap
     client = copied.browser._client
     by_script = client.get("/orders", headers={"Sec-Fetch-Dest": "empty"})
 
-    assert "Katana is asked now." not in by_script.get_data(as_text=True)
-    assert "Katana is asked now." in told(copied.get("/orders"))
+    assert "Katana was asked only" not in by_script.get_data(as_text=True)
+    assert "Katana was asked only" in told(copied.get("/orders"))

@@ -160,8 +160,8 @@ MUTANTS = [
     Mutant(
         "a version moves with the age that a page tells",
         "app/pages/copy",
-        'age = as_of((status.at - status.as_of).total_seconds()) if status.as_of else ""',
-        'age = as_of(0) if status.as_of else ""',
+        'age = as_of((status.at - cursor.read_at).total_seconds()) if cursor.read_at else ""',
+        'age = as_of(0) if cursor.read_at else ""',
         f"{FRESHNESS_TESTS}::test_the_version_is_another_one_once_a_page_would_show_something_else",
     ),
     Mutant(
