@@ -87,7 +87,7 @@ EXPLANATIONS = {DATABASE_AWAY.title} | {
     told.title for told in FAILURES.values() if told.status == 503
 }
 #: What the app logs whole by itself: a failure of the database that it goes on after.
-LOGGED = re.compile(r'"logger": "app\.(sync\.reading|connections\.refresh)".*sqlalche\.me/e/')
+LOGGED = re.compile(r'"logger": "app\.(sync\.reading|connections\.saving)".*sqlalche\.me/e/')
 #: What a page of the copy says after a reconnect, until a worker has read it.
 NOT_READ = re.compile("have not been read yet|None has been read yet")
 PATIENT, IMPATIENT = 60, 8  # seconds that a user waits for a page
