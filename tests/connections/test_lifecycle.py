@@ -271,6 +271,7 @@ def test_swapped_tokens_do_not_open(ada: Connected) -> None:
         ada.stored_refresh_token()
 
 
+@pytest.mark.own_stage
 @pytest.mark.one_database
 def test_no_token_is_in_the_database_as_it_is(ada: Connected) -> None:
     """S-40: neither the file nor what stands beside it holds a token, a state or a secret."""

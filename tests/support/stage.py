@@ -1,7 +1,8 @@
 """What most tests of a process share, one after the other: Katana, a SQLite file, apps, a server.
 
 Each test finds it as if it were new. A test that stops, breaks or sets up a part of it has one of
-its own: it says so by the mark `own_stage`, or by asking for the `listener`.
+its own: it says so by the mark `own_stage`, or by asking for the `listener`. So does a test that
+reads the file of the database by itself: to close it drops the locks that SQLite has on it.
 """
 
 import socket

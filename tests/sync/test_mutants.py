@@ -229,7 +229,7 @@ MUTANTS = [
         "app/database/leased_rows.py",
         "free.with_for_update(skip_locked=True)",
         "free.with_for_update()",
-        f"{SYNC}::test_a_cursor_that_another_worker_is_just_claiming_is_not_waited_for",
+        f"{SYNC_TROUBLE_TESTS}::test_a_cursor_that_another_worker_is_just_claiming_is_not_waited_for",
     ),
     Mutant(
         "the feed keeps thirty days",

@@ -21,6 +21,8 @@ from tests.support.examined import Report
 from tests.support.sandbox import Sandbox
 from tests.support.servers import Served
 
+pytestmark = pytest.mark.own_stage
+
 
 def contents(app: Flask) -> Mapping[str, list[Any]]:
     """Every row of every table."""
