@@ -325,11 +325,11 @@ def test_a_crowd_of_dashboards_lets_others_pass(
 @pytest.mark.one_database
 @pytest.mark.parametrize(("waiting", "status"), [(MOST_WAITING, 200), (MOST_WAITING + 1, 503)])
 def test_only_what_may_ask_katana_gives_way(
-    app: Flask, maker: Maker, waiting: int, status: int
+    app: Flask, maker: Maker, waiting: int, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty may wait; more, and a dashboard is refused, while all other pages are served."""
     maker.sign_up()
-    app.extensions[WAITING] = lambda: waiting
+    monkeypatch.setitem(app.extensions, WAITING, lambda: waiting)
 
     assert maker.get("/dashboard").status == status
     for path in ("/", "/healthz", "/readyz", "/account"):
