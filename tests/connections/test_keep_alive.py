@@ -297,6 +297,7 @@ def test_on_a_terminal_it_draws_a_bar(new_idle: MakeConnected, environ: dict[str
     assert "1 renewed." in shown
 
 
+@pytest.mark.slow
 @pytest.mark.both_databases
 def test_the_index_finds_what_is_idle(app: Flask, new_idle: MakeConnected) -> None:
     """Of many connections, no statement reads all from one end to the other, nor sorts them."""

@@ -24,6 +24,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     return lambda seconds: monkeypatch.setattr(time, "time", lambda: right() + seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.short_form(1)
 @pytest.mark.one_database
 @pytest.mark.parametrize("wrong", [-600.0, pytest.param(600.0, marks=pytest.mark.slow)])

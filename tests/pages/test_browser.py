@@ -112,6 +112,7 @@ def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"the keyboard does not get to {name}")
 
 
+@pytest.mark.slow
 @pytest.mark.accounts
 def test_the_first_pages_are_accessible(page: Page) -> None:
     """axe finds nothing on the way from the first page to the data."""

@@ -108,6 +108,7 @@ def test_the_login_server_is_strict_in_both_dresses(dress: str) -> None:
         assert (server.family("ada").alive, server.family("ada").sent) == (False, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 def test_one_token_is_found_among_many(engine: str, postgres: Postgres, tmp_path: Path) -> None:
     """The rows that fill a database are all there, and those that are read open."""

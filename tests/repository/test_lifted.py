@@ -281,6 +281,7 @@ def test_the_bakery_connects_renews_and_disconnects(
     assert baker.send("GET", "/katana/orders").status == 409
 
 
+@pytest.mark.slow
 def test_the_bakery_keeps_alive_what_nobody_uses(
     bakery: Bakery, baker: WireBrowser, sandbox: Sandbox
 ) -> None:
@@ -299,6 +300,7 @@ def test_the_bakery_keeps_alive_what_nobody_uses(
     assert len(sandbox.ledger().of("refresh")) == 1
 
 
+@pytest.mark.slow
 def test_a_callback_belongs_to_the_browser_that_began(
     baker: WireBrowser, sandbox: Sandbox, address: socket.socket
 ) -> None:
@@ -317,6 +319,7 @@ def test_a_callback_belongs_to_the_browser_that_began(
     assert len(sandbox.ledger().of("exchange")) == 1
 
 
+@pytest.mark.slow
 def test_a_deleted_baker_leaves_no_tokens(
     bakery: Bakery, baker: WireBrowser, sandbox: Sandbox
 ) -> None:

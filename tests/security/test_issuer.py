@@ -122,6 +122,7 @@ def test_s13_a_refusal_of_another_issuer_is_not_told_as_katanas(
     assert USED_UP not in honest.text
 
 
+@pytest.mark.slow
 def test_o6_access_is_refused_until_it_was_renewed_twice(rig: Rig, ada: Maker) -> None:
     """O-6: the API says 401 until two rotations are over; then the data comes, and nothing died."""
     ada.return_with(issued(rig.sandbox.approve(ada.begin()), ISSUER))

@@ -242,6 +242,7 @@ INJECTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.accounts
 def test_s79_quotes_are_text(rig: Rig, ada: Maker) -> None:
     """S-79: in no field, parameter or path does SQL, a template or a tag do anything."""
@@ -353,6 +354,7 @@ INSERT = """html => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.one_database
 def test_s67_a_page_reaches_katana_and_no_other_site(page: Page) -> None:

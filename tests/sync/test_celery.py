@@ -100,6 +100,7 @@ def test_lost_and_doubled_tasks_and_a_killed_worker_harm_nothing(
     ada.assert_in_step()
 
 
+@pytest.mark.slow
 @pytest.mark.one_database
 def test_without_a_broker_it_says_so(environ: dict[str, str]) -> None:
     """One sentence and status 1, as for any other setting."""

@@ -189,6 +189,7 @@ def test_times_are_those_of_the_visitor(
         context.close()
 
 
+@pytest.mark.slow
 def test_every_page_works_without_javascript(
     copied: Page, browser: Browser, app: Flask, served: Served
 ) -> None:
@@ -221,6 +222,7 @@ def test_every_page_works_without_javascript(
     context.close()
 
 
+@pytest.mark.slow
 def test_the_pages_of_the_copy_are_accessible(copied: Page) -> None:
     """axe finds nothing while all is well."""
     for where in ("/dashboard", "/orders", "/stock"):
