@@ -19,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist wo
 
 .PHONY: help
 help:  ## List these targets
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(TO_RUN)  ## Start the app; without Katana credentials also the sandbox
@@ -43,8 +43,12 @@ test-browsers: $(TO_TEST)  ## Run the journey in Firefox and WebKit too (firefox
 	@$(BIN)/python -m pytest -m engines tests/pages/test_engines.py
 
 .PHONY: bench
-bench: $(BENCH)/.ready  ## Measure beside what one would use instead (25 min; QUICK=1: a few)
+bench: $(BENCH)/.ready  ## Measure beside what one would use instead (30 min; QUICK=1: a few)
 	@$(BENCH)/bin/python -W "ignore:XDG_RUNTIME_DIR" -m benchmarks $(if $(QUICK),--quick)
+
+.PHONY: several-hosts
+several-hosts: $(TO_TEST)  ## Put several hosts in trouble and write it into benchmarks/RESULTS.md (root)
+	@$(BIN)/python -m benchmarks.several_hosts
 
 .PHONY: coverage
 coverage: $(TO_TEST)  ## Run the tests and name the lines and branches they miss

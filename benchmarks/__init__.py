@@ -7,8 +7,12 @@ storm.py              what happens when everybody finds the token expired at onc
 running_at_expiry.py  whether requests notice that a token is being renewed
 keep_alive.py         how fast many tokens are renewed, and with how much memory
 pages.py              how fast the pages are, and how heavy a worker is
+slow_katana.py        what a slow Katana holds up
+in_step.py            how many orders a copy gets wrong
+sync_speed.py         how fast the copy is
 million.py            what a million connections cost, beside a thousand
 first_run.py          how long it takes from nothing to a connected account
+several_hosts.py      what users see while hosts fail: `make several-hosts`
 
 What they stand on:
 

@@ -10,11 +10,14 @@ HEAD = """\
 # Measured
 
 What `make bench` writes: this app, and what one would use in its place, side by side in one run
-on one machine. Repeat it with `make bench` (up to 25 minutes) or `make bench QUICK=1` (a few
+on one machine. Repeat it with `make bench` (up to 30 minutes) or `make bench QUICK=1` (a few
 minutes, smaller numbers, into `benchmarks/quick/`); it needs Python, `make`, and the network for
 the first time. Figures are medians of rounds in turn, after a warm-up; the "middle half" of the
-rounds lies between the two figures that are given.
+rounds lies between the two figures that are given. The last section is written by
+`make several-hosts`.
 """
+#: The heading of a section that `make bench` leaves as it is.
+SEVERAL_HOSTS = "## Several hosts"
 
 
 def write(folder: Path, machine: Sequence[tuple[str, str]], answers: Sequence[Answer]) -> Path:
@@ -25,8 +28,16 @@ def write(folder: Path, machine: Sequence[tuple[str, str]], answers: Sequence[An
             if table.chart:
                 (folder / f"{table.chart.name}.svg").write_text(svg(table.chart))
     results = folder / "RESULTS.md"
-    results.write_text("\n".join([HEAD, *_short(answers), *_machine(machine), *_all(answers)]))
+    section = several_hosts(results.read_text()) if results.exists() else ""
+    measured = [HEAD, *_short(answers), *_machine(machine), *_all(answers)]
+    results.write_text("\n".join(measured) + section)
     return results
+
+
+def several_hosts(results: str) -> str:
+    """The section of RESULTS.md about several hosts; empty if there is none."""
+    _, heading, section = results.partition(f"\n{SEVERAL_HOSTS}\n")
+    return heading + section
 
 
 def quotes(results: str) -> list[str]:

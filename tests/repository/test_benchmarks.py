@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,7 +10,7 @@ import pytest
 import requests
 
 from app.settings.config import ROOT
-from benchmarks import databases, report
+from benchmarks import databases, report, several_hosts
 from benchmarks.charts import svg
 from benchmarks.databases import Databases
 from benchmarks.measuring import Measured, seconds_per_call
@@ -58,6 +59,22 @@ def test_an_answer_becomes_a_page_with_charts(tmp_path: Path) -> None:
     assert "| this app | 2 |" in page.read_text()
     for chart in re.findall(r"\((\S+\.svg)\)", page.read_text()):
         ElementTree.parse(tmp_path / chart)
+
+
+def test_the_section_of_several_hosts_stays_and_is_replaced_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make bench` keeps it, and `make several-hosts` keeps the rest."""
+    monkeypatch.setattr(several_hosts, "RESULTS", report.write(tmp_path, [], [ANSWER]))
+
+    for right in (7, 8):
+        output = f"grants ended: 1; answers held back: 1\n.\n| none | {right} |\n"
+        several_hosts.write(output, datetime(2026, 1, 1, tzinfo=UTC))
+        report.write(tmp_path, [], [ANSWER])
+
+    page = several_hosts.RESULTS.read_text()
+    assert page.count(report.SEVERAL_HOSTS) == page.count("| this app | 2 |") == 1
+    assert page.endswith("\n\n| none | 8 |\n")
 
 
 def test_a_chart_needs_no_background_of_its_own() -> None:
