@@ -5,8 +5,10 @@ from enum import StrEnum
 
 from app.connections.backoff import (
     PROBE_SECONDS,
+    REFUSED_SECONDS,
     SETTLE_SECONDS,
     back_off_seconds,
+    back_off_with_jitter,
     requested_back_off,
 )
 from app.connections.leases import Lease
@@ -19,9 +21,13 @@ from app.errors import (
     LoginError,
     NotSent,
 )
+from app.katana.oauth import Grant
 
 #: A connection whose refreshes fail for longer, while others succeed, offers Reconnect to its user.
 FAILING_ALONE_SECONDS = 3 * 3600
+#: If the API refuses an access token that is younger than this, a refresh would not help. Longer
+#: than the longest back-off, so that repeated refusals keep increasing the back-off.
+FRESH_SECONDS = 900
 
 
 class RefreshOutcome(StrEnum):
@@ -101,6 +107,18 @@ def decide(
         possibly_spent=isinstance(error, AnswerLost),
         check_client=isinstance(error, ClientRefused) and not others_renewed,
     )
+
+
+def after_response(grant: Grant, lease: Lease, *, refused_by_api: bool) -> tuple[int, float]:
+    """The failures in a row, and the back-off in seconds, after a response with tokens.
+
+    A response without an access token is a failure. So is a new access token if the API has refused
+    one that was still fresh: it would most likely refuse this one too.
+    """
+    if grant.access_token is None or (refused_by_api and lease.token_age < FRESH_SECONDS):
+        return lease.failures + 1, back_off_with_jitter(lease.failures)
+
+    return 0, REFUSED_SECONDS if refused_by_api else 0
 
 
 def _decide_after_refusal(error: LoginError, lease: Lease, *, circuit_open: bool) -> Decision:

@@ -19,9 +19,8 @@ sent once, unless the first request got no response. In the order of the code:
 6. *Wait* if another caller has the lease: until the generation changes, for a limited time.
 
 All shared state is in the row, so a crash needs no repair. docs/refresh-protocol.md has the columns
-and what a crash at each step leaves.
-
-Timestamps are the database's. Durations are measured on a monotonic clock.
+and what a crash at each step leaves. Timestamps are the database's. Durations are measured on a
+monotonic clock.
 """
 
 import logging
@@ -37,18 +36,23 @@ from app.connections.backoff import (
     FALLBACK_POLL_SECONDS,
     PATIENCE_SECONDS,
     PROBE_SECONDS,
-    REFUSED_SECONDS,
     SETTLE_SECONDS,
     SHORT_BACK_OFF_SECONDS,
     TAKEOVER_SECONDS,
-    back_off_with_jitter,
     jitter,
     poll_interval,
 )
 from app.connections.circuit_breaker import RefusalBreaker
 from app.connections.leases import Lease, Leases, Snapshot
 from app.connections.models import EventKind, Reason, Status
-from app.connections.outcomes import FAILING_ALONE_SECONDS, Decision, RefreshOutcome, decide
+from app.connections.outcomes import (
+    FAILING_ALONE_SECONDS,
+    FRESH_SECONDS,
+    Decision,
+    RefreshOutcome,
+    after_response,
+    decide,
+)
 from app.connections.saving import Saving
 from app.connections.sealed_grant import access_token_aad, refresh_token_aad
 from app.connections.single_flight import SingleFlight
@@ -73,9 +77,6 @@ from app.katana.oauth import KatanaLogin
 MAX_SENDS = 2
 SEND_SHARE = 1 / 6  # the part of the lease in which the request must be sent
 SAVE_SECONDS = 5  # the part of the lease that is kept for the save
-#: If the API refuses an access token that is younger than this, a refresh would not help. Longer
-#: than the longest back-off, so that repeated refusals keep increasing the back-off.
-FRESH_SECONDS = 900
 NOT_CLAIMED = (False, None)
 
 logger = logging.getLogger(__name__)
@@ -247,15 +248,7 @@ class Refresh:
             self._handle_failure(lease, error)
             return None
 
-        failed = grant.access_token is None or (refused_by_api and lease.token_age < FRESH_SECONDS)
-        failures = lease.failures + 1 if failed else 0
-        pause = (
-            back_off_with_jitter(lease.failures)
-            if failed
-            else REFUSED_SECONDS
-            if refused_by_api
-            else 0
-        )
+        failures, pause = after_response(grant, lease, refused_by_api=refused_by_api)
         if not self._saving.save(lease, grant, pause=pause, failures=failures):
             return None
 
