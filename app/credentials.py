@@ -1,4 +1,4 @@
-"""What the core is given: our client at Katana, and the keys that seal tokens."""
+"""The settings of the core: the OAuth client at Katana, and the keys that encrypt tokens."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class KatanaSettings:
-    """Who we are to Katana, and where Katana is."""
+    """The OAuth client, and the addresses of Katana."""
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -19,13 +19,13 @@ class KatanaSettings:
     audience: str = "https://api.katanamrp.com"
     issuer: str | None = None
     pkce: bool = True
-    #: For how long Katana takes a refresh token again after its first use.
+    #: Grace period: how long Katana may accept a refresh token again after its first use.
     rotation_overlap_seconds: int = 0
 
 
 @dataclass(frozen=True)
 class TokenKey:
-    """A key that seals tokens, and its name. Raises ValueError for a key of another length."""
+    """A key that encrypts tokens, and its id. Raises ValueError for a key of another length."""
 
     kid: str
     key: bytes = field(repr=False)

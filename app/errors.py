@@ -10,11 +10,11 @@
     ├── SealBroken               a stored token cannot be decrypted: wrong key, or another row
     ├── NotConnected             there is no connection, or it was disconnected
     ├── ReconnectNeeded          Katana has ended the grant: the user must reconnect
-    ├── TryAgainLater            no valid access token at present; the connection is unchanged
+    ├── TryAgainLater            no valid access token now; the connection is unchanged
     │   ├── FreshTokenRefused    ... Katana's API refuses tokens that are only minutes old
-    │   ├── FailingAlone         ... for hours, while other connections are refreshed
-    │   ├── Overloaded           ... too many requests wait for a thread of this worker
-    │   └── KatanaSaturated      ... enough threads wait for Katana, or it does not respond
+    │   ├── FailingAlone         ... refreshes fail for hours, while others succeed
+    │   ├── Overloaded           ... too many requests wait for a thread of this process
+    │   └── KatanaSaturated      ... too many threads wait for Katana, or it does not respond
     │       └── CallbackPostponed  ... and the code of the callback has not been used
     └── KatanaError              a request to Katana failed
         ├── LoginError           ... to its login
@@ -71,7 +71,7 @@ class ExchangeUnderWay(AttemptRefused):
 
 
 class SealBroken(ConnectError):
-    """A sealed value cannot be decrypted with the present keys for its row and column."""
+    """A sealed value cannot be decrypted with the current keys for its row and column."""
 
 
 class NotConnected(ConnectError):
@@ -87,7 +87,7 @@ class ReconnectNeeded(ConnectError):
 
 
 class TryAgainLater(ConnectError):
-    """No valid access token at present. Retry after `retry_after` seconds."""
+    """No valid access token now. Retry after `retry_after` seconds."""
 
     def __init__(self, retry_after: float) -> None:
         self.retry_after = max(1, round(retry_after))
@@ -103,15 +103,15 @@ class FailingAlone(TryAgainLater):
 
 
 class Overloaded(TryAgainLater):
-    """Too many requests wait for a thread of this worker."""
+    """Too many requests wait for a thread of this process."""
 
 
 class KatanaSaturated(TryAgainLater):
-    """Nothing was sent: enough threads wait for Katana, or the last requests timed out."""
+    """Nothing was sent: too many threads wait for Katana, or the last requests timed out."""
 
 
 class CallbackPostponed(KatanaSaturated):
-    """The same for a callback: its attempt and code are still unused."""
+    """A callback could not send its request: its attempt and code are still unused."""
 
 
 class KatanaError(ConnectError):
@@ -121,7 +121,7 @@ class KatanaError(ConnectError):
 class LoginError(KatanaError):
     """A request to Katana's login failed.
 
-    `retry_after` is the wait in seconds that its response asks for, or None.
+    `retry_after` is the wait in seconds that the response requests, or None.
     """
 
     def __init__(self, text: str = "", retry_after: float | None = None) -> None:
@@ -170,7 +170,7 @@ class ApiForbidden(ApiError):
 
 
 class ApiBusy(ApiError):
-    """More than 60 requests a minute, Katana's limit. `retry_after` is in seconds."""
+    """Katana's limit of 60 requests a minute is exceeded. `retry_after` is in seconds."""
 
     def __init__(self, text: str, retry_after: float) -> None:
         self.retry_after = retry_after

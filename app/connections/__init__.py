@@ -18,18 +18,18 @@ database connection of its own, so it does not touch a transaction of the caller
     lifecycle.py         connect, disconnect, delete the user
     refresh.py           the refresh protocol, from top to bottom
       leases.py            read, claim, save and release the row
-      lease_statements.py  the SQL of it
+      lease_statements.py  its SQL statements
       outcomes.py          what to do after a failed refresh
       backoff.py           how long to wait
-      saving.py            save a token response until the database has it
-      staged_responses.py  a token response in a file, meanwhile
+      saving.py            save a token response: retry until the database accepts it
+      staged_responses.py  keep the response in a file until then
       single_flight.py     one thread of a process refreshes, the others wait
       circuit_breaker.py   detect an outage at Katana
     vault.py             encrypt and decrypt
     sealed_grant.py      a token response, encrypted for its row
     history.py           events: a history row, a log line, a signal
     models.py            the tables
-    host.py              the application around it: database session, users, browser sessions
+    host.py              the interface to the application: database session, users, browser sessions
     start_up.py          before the first request: test the keys, store staged responses
     fleet/               all connections at once: overview, keep-alive, restore, key rotation
 
@@ -119,7 +119,7 @@ def build(
 
 
 def init_app(app: Flask, built: Connections) -> None:
-    """Make `built` what `current()` returns in this app."""
+    """Register `built` in this app, so that `current()` returns it."""
     app.extensions["connections"] = built
 
 

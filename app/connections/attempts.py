@@ -31,7 +31,7 @@ from app.katana.oauth import new_code_verifier
 LIFE_SECONDS = 600
 MAX_PER_SESSION = 50  # per browser session; the oldest ones above that are deleted
 KEPT_SECONDS = 24 * 3600  # after expiry, so that a late callback gets the right error
-EXCHANGE_SECONDS = 60  # longer than any exchange of a code: after it, the worker has died
+EXCHANGE_SECONDS = 60  # longer than any exchange of a code: after it, the process has died
 POLL_SECONDS = 0.25  # between two reads by a repeated callback
 CONSUMED = b""  # in the column of the verifier, while the code is exchanged
 
@@ -65,7 +65,7 @@ class Attempts:
         return attempt
 
     def consume(self, state: str, user_session_id: BrowserId) -> str:
-        """Use up the attempt with this state, and return its code verifier.
+        """Consume the attempt with this state, and return its code verifier.
 
         Call `finish` after the exchange of the code, also if it fails. Raises AttemptExpired,
         AttemptElsewhere, AttemptUsed or ExchangeUnderWay if this browser session cannot use the
@@ -99,11 +99,11 @@ class Attempts:
         db.session.commit()
 
     def is_under_way(self, state: str, user_session_id: BrowserId) -> bool:
-        """Whether an earlier callback of this browser session exchanges the code right now."""
+        """Whether an earlier callback of this browser session is exchanging the code."""
         return isinstance(self._refusal(state, user_session_id), ExchangeUnderWay)
 
     def wait_for_exchange(self, state: str, user_session_id: BrowserId, seconds: float) -> None:
-        """Return when no other callback exchanges the code any more.
+        """Return when no other callback is exchanging the code.
 
         Raises ExchangeUnderWay after `seconds`. No transaction is open while it waits.
         """
@@ -115,7 +115,7 @@ class Attempts:
             self._clock.sleep(POLL_SECONDS)
 
     def _refusal(self, state: str, user_session_id: BrowserId) -> AttemptRefused:
-        """The error that tells why this attempt cannot be consumed."""
+        """The error that explains why this attempt cannot be consumed."""
         found = db.session.execute(
             select(
                 ConnectAttempt.user_session_id,
@@ -140,7 +140,7 @@ class Attempts:
         return AttemptUsed("the attempt was used, and its exchange did not end")
 
     def _has_not_expired(self, longest: float) -> ColumnElement[bool]:
-        """Not expired; a time further ahead than this app can have written counts as expired."""
+        """Not expired. A time further in the future than this app ever writes counts as expired."""
         return ~is_over(ConnectAttempt.expires_at, self._clock, 2 * longest)
 
     def _store(self, attempt: Attempt, user_session_id: BrowserId) -> None:

@@ -1,21 +1,21 @@
-"""Back-off and polling intervals: after a failure, for another caller's refresh, between saves.
+"""Waiting times: back-off after a failure, polling during another caller's refresh, between saves.
 
-All are in seconds and have jitter, so that callers and connections do not act in step.
+All are in seconds and have jitter, so that callers do not act at the same moment.
 """
 
 import random
 
 PATIENCE_SECONDS = 15  # how long a caller waits for another caller's refresh
-SHORT_BACK_OFF_SECONDS = 3.5  # callers wait out a back-off up to this long; for a longer one: error
+SHORT_BACK_OFF_SECONDS = 3.5  # callers wait for the end of a back-off up to this long, else raise
 #: Before a refresh token is sent again: Katana may still be working on the first request.
 SETTLE_SECONDS = 2.0
 PROBE_SECONDS = 60  # between two probes while the circuit breaker is open
 REFUSED_SECONDS = 3.0  # between refreshes because the API refuses tokens that have not expired
 BROKEN_SEAL_SECONDS = 60.0  # after a stored refresh token could not be decrypted
 
-_FIRST_SECONDS, _LONGEST_SECONDS = 2.0, 300.0  # after the first failure; at most
+_FIRST_SECONDS, _LONGEST_SECONDS = 2.0, 300.0  # after the first failure; the maximum
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
-LONGEST_PAUSE_SECONDS = 1.5 * _LONGEST_RETRY_AFTER_SECONDS  # more than jitter can make of it
+LONGEST_PAUSE_SECONDS = 1.5 * _LONGEST_RETRY_AFTER_SECONDS  # an upper bound, with jitter
 #: A thread that waits for a notification reads the row after this time, in case none comes.
 FALLBACK_POLL_SECONDS = 0.3
 
@@ -37,12 +37,12 @@ def exponential(failures: int, first: float, longest: float) -> float:
 
 
 def back_off_with_jitter(failures: int) -> float:
-    """The same back-off with jitter."""
+    """`back_off_seconds` with jitter."""
     return back_off_seconds(failures) * jitter(1, 1.5)
 
 
 def requested_back_off(retry_after: float | None) -> float:
-    """The back-off that Katana asks for in `Retry-After`, up to an hour; 0 if it asks for none."""
+    """The back-off that Katana requests by `Retry-After`, up to an hour; 0 without the header."""
     return min(retry_after or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
 
 

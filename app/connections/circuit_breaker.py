@@ -1,4 +1,4 @@
-"""Circuit breakers: tell an outage at Katana from a failure of one connection.
+"""Circuit breakers: distinguish an outage at Katana from a failure of one connection.
 
 `RefusalBreaker` is shared by all processes. When Katana refuses the refresh tokens of many
 connections in a row and accepts none in between, that is treated as an outage. The breaker is then
@@ -21,7 +21,7 @@ from app.database.engine import single_statements
 
 REFUSALS = 5  # opens after this many refused connections without a success ...
 WITHIN_SECONDS = 3600  # ... within this time
-RECENT_SECONDS = 3600  # other connections count as refreshed if one was within this time
+RECENT_SECONDS = 3600  # `others_renewed` ignores refreshes that are older
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -44,7 +44,7 @@ class RefusalBreaker:
         return refusals < REFUSALS or probe_is_due
 
     def others_renewed(self, connection_id: UUID, since: datetime | None) -> bool:
-        """Whether another connection was refreshed recently, and since this one began to fail."""
+        """Whether another connection was refreshed after `since`, and within the last hour."""
         if since is None:
             return False
 

@@ -33,7 +33,7 @@ class Event:
     #: refresh_failed: a RefreshOutcome, such as `answer_lost` or `client_refused`.
     #: reconnect_needed: the Reason. disconnected: the Revocation. connected: None.
     detail: str | None = None
-    #: Of a refresh: from its claim. Of a connect: of the exchange of the code. None otherwise.
+    #: Refresh: seconds since the claim. Connect: duration of the code exchange. Otherwise None.
     duration_seconds: float | None = None
     #: Whether this refresh took over the expired lease of another process.
     took_over: bool = False
@@ -63,8 +63,8 @@ disconnected = signal(EventKind.DISCONNECTED)
 #: Sent before a disconnect, while the tokens are valid. A receiver must be quick.
 disconnecting = signal("disconnecting")
 #: Sent in the transaction that marks a connection `reconnect_needed`. `database` is its connection:
-#: what a receiver writes there is committed with the mark, or not at all. If a receiver raises, the
-#: transaction is rolled back.
+#: what a receiver writes with it is committed with the new status, or not at all. If a receiver
+#: raises, the transaction is rolled back.
 ending = signal("ending")
 
 WARNINGS = frozenset({EventKind.REFRESH_FAILED, EventKind.RECONNECT_NEEDED})
@@ -122,7 +122,7 @@ def announce_ending(database: Database, user_id: UserId, connection_id: UUID, re
 def history(user_id: UserId, limit: int) -> Sequence[ConnectionEvent]:
     """The latest events of a user's connection, newest first.
 
-    Plain refreshes, which processes of an earlier version still write, are left out.
+    Plain refreshes are left out. During an update, an earlier version of the app still writes them.
     """
     listed = or_(ConnectionEvent.kind != EventKind.REFRESHED, ConnectionEvent.detail.is_not(None))
     latest = (

@@ -16,7 +16,7 @@ UserId = int
 BrowserId = int
 #: The primary key column of the users.
 user_key = User.id
-#: A unique column of the users: names and sorts them in the operators' list.
+#: A unique column of the users. Lists for operators show it and are sorted by it.
 user_name = User.email
 
 

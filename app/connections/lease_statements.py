@@ -1,4 +1,4 @@
-"""The SQL statements of `leases.py`. Its methods say what each does, and when it matches no row."""
+"""The SQL statements of `leases.py`. The methods of `Leases` document their effects."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,8 +31,8 @@ from app.connections.models import Connection, ConnectionEvent, EventKind, Statu
 from app.database.clock import PAST_AHEAD_SECONDS, Clock, is_over
 
 LONGEST_LEASE_SECONDS = 60  # after a crash of its holder, others wait this long at most
-#: A lease that ends later than this is ignored: the database's clock was wrong. Twice the longest
-#: lease, because setting the clock back by a second must not end a lease that is in use.
+#: A lease that ends further in the future than this is ignored: the database's clock was wrong.
+#: Twice the longest lease, because setting the clock back by a second must not end a valid lease.
 LEASE_AHEAD_SECONDS = 2 * LONGEST_LEASE_SECONDS
 
 

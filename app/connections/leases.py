@@ -2,8 +2,8 @@
 
 Another caller may change the row at any time. So every statement checks in its WHERE clause that
 the row has not changed since it was read. Each statement is a transaction of its own and uses the
-database's clock; receivers of `history.ending` may write in the one that ends a connection.
-docs/refresh-protocol.md lists the columns, and what a crash at each step leaves.
+database's clock. Receivers of `history.ending` may write in the transaction that ends a connection.
+docs/refresh-protocol.md describes the columns, and the state after a crash at each step.
 """
 
 import logging
@@ -95,7 +95,7 @@ class Snapshot(_RefreshTimes):
 
     @property
     def lease_left(self) -> float:
-        """Seconds until the lease expires; 0 if there is none."""
+        """Seconds until the lease expires; 0 without a lease."""
         return seconds_until(self.lease_until, self.at, LEASE_AHEAD_SECONDS)
 
     @property
@@ -105,7 +105,7 @@ class Snapshot(_RefreshTimes):
 
     @property
     def leased_for(self) -> float:
-        """Seconds since the current lease was claimed; 0 if there is none."""
+        """Seconds since the current lease was claimed; 0 without a lease."""
         return (self.at - self.sent_at).total_seconds() if self.is_leased and self.sent_at else 0
 
     @property
@@ -115,7 +115,7 @@ class Snapshot(_RefreshTimes):
 
     @property
     def should_refresh(self) -> bool:
-        """Whether to refresh now: near expiry, or the refresh token is possibly spent and free."""
+        """Whether to refresh: near expiry, or a possibly spent refresh token without a lease."""
         until_renewal = seconds_until(self.renew_at, self.at, LONGEST_LIFETIME_SECONDS)
         return not until_renewal or (self.sent_at is not None and not self.is_leased)
 
@@ -128,8 +128,8 @@ class Lease(_RefreshTimes):
     user_id: UserId
     generation: int
     owner: str
-    claimed: float  # by the monotonic clock, before the claim
-    #: The claim replaced another holder's expired lease: that process has died, or hangs.
+    claimed: float  # on the monotonic clock, before the claim
+    #: The claim replaced another holder's expired lease: that process has died or hangs.
     took_over: bool
     fence: int
     sealed_refresh_token: bytes = field(repr=False)
@@ -169,7 +169,7 @@ class Leases:
         self._sql = LeaseStatements(clock, lease_seconds)
 
     def read(self, connection_id: UUID) -> Snapshot | None:
-        """The connection as it is now; None if there is none."""
+        """The current row of the connection; None if it does not exist."""
         row = self._row(self._sql.read, {"this_id": connection_id})
         return Snapshot(*row) if row else None
 
@@ -194,12 +194,12 @@ class Leases:
     def save(
         self, lease: Lease, sealed: SealedGrant, *, pause: float = 0, failures: int = 0
     ) -> bool:
-        """Store the tokens that came for `lease`, and start a back-off of `pause` seconds.
+        """Store the token response for `lease`, and start a back-off of `pause` seconds.
 
         Compare-and-swap on the generation that was sent. A late response is saved too, after the
         lease has expired or the connection was marked `reconnect_needed`: it holds the only valid
         refresh token, and a success supersedes an earlier refusal. Of two responses to the same
-        token, the one to the request with the higher fencing token stays.
+        token, the one with the higher fencing token is kept.
 
         False if the row holds another grant or newer tokens. After a reconnect `parent_generation`
         is null, so a response from before it is never stored.
@@ -217,7 +217,7 @@ class Leases:
         return self._count(self._sql.save, {**_holder(lease), **_request(lease), **how})
 
     def is_saved(self, lease: Lease) -> bool:
-        """Whether the row has the tokens that came for `lease`; for use after a failed commit."""
+        """Whether the row has the token response for `lease`; for use after a failed commit."""
         this = {"this_id": lease.connection_id, **_request(lease)}
         return self._row(self._sql.is_saved, this) is not None
 
@@ -234,7 +234,7 @@ class Leases:
     def release_after_failure(
         self, lease: Lease, pause: float, *, possibly_spent: bool, refused: bool = False
     ) -> bool:
-        """Release the lease and start a back-off of `pause` seconds; False if it was not ours.
+        """Release the lease and start a back-off of `pause` seconds; False if it was lost.
 
         `possibly_spent`: a request was sent and got no response, so `sent_at` stays. `refused`:
         Katana refused the token, which is recorded only if the row still has the generation that
@@ -253,14 +253,14 @@ class Leases:
         self._count(self._sql.release_unused, _holder(lease))
 
     def connected(self, user_id: UserId) -> bool:
-        """Whether this user has a connection, this one or a newer one."""
+        """Whether this user has a connection, the same or a newer one."""
         return self._row(self._sql.connected, {"this_user": user_id}) is not None
 
     def mark_reconnect_needed(self, lease: Lease, reason: Reason) -> bool:
         """Mark the connection `reconnect_needed`; False if lease or generation have changed.
 
-        After earlier failures, the refusal also counts for the `RefusalBreaker`. Without any it
-        does not: a process that died, or a restored backup, explains a single refusal.
+        If refreshes failed before, the refusal also counts for the `RefusalBreaker`. Otherwise it
+        does not, because a dead process or a restored backup explains a single refusal.
         Receivers of `history.ending` may write in the same transaction.
         """
         this = {**_holder(lease), "this_generation": lease.generation, "why": reason}
@@ -296,7 +296,7 @@ class Leases:
 
 
 def lease_seconds(overlap: int) -> float:
-    """Seconds that a lease lasts, given the rotation grace period `overlap` in seconds.
+    """The length of a lease in seconds, for a grace period of `overlap` seconds.
 
     Without a grace period: the longest lease, because a takeover sends the token a second time.
     With one: short enough for a takeover while Katana still accepts the token.

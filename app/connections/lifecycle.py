@@ -1,4 +1,4 @@
-"""Connect, disconnect, name the Katana account, delete the user. Each ends with one commit."""
+"""Connect, disconnect, store the Katana account's name, delete the user. One commit each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ class Lifecycle:
         return connected
 
     def disconnect(self, user_id: UserId) -> Revocation | None:
-        """Revoke the grant if Katana offers that, then delete its tokens; None if there was none.
+        """Revoke the grant if Katana supports it, then delete its tokens; None if not connected.
 
         The tokens are deleted even if Katana does not confirm. A refresh in flight then finds no
         row to save to. If one saved a newer token during the revocation, that token is revoked too.
@@ -124,9 +124,9 @@ class Lifecycle:
         return None
 
     def leave(self, user_id: UserId, erase: Callable[[UserId], None]) -> Revocation | None:
-        """Disconnect, then delete the user by `erase`, which must not commit.
+        """Disconnect, then delete the user by calling `erase`, which must not commit.
 
-        A callback may connect in between, and a grant that is deleted with its user would stay
+        A callback may connect in between. If its grant were deleted with the user, it would stay
         valid at Katana. So the user's row is locked, and a new connection is disconnected first.
         """
         ended = None
@@ -145,7 +145,7 @@ class Lifecycle:
             db.session.rollback()
 
     def renewals(self, user_id: UserId) -> Renewals | None:
-        """How often the user's connection was refreshed; None if there is none."""
+        """How often the user's connection was refreshed; None without a connection."""
         counted = select(
             Connection.renewals, Connection.refreshed_at, self._clock.database_time()
         ).where(Connection.user_id == user_id)
@@ -160,7 +160,7 @@ class Lifecycle:
         db.session.commit()
 
     def _remove_staged(self, user_id: UserId) -> None:
-        """Delete staged responses: without history, nothing will show that they are obsolete."""
+        """Delete staged responses. Without the history, nothing shows that they are obsolete."""
         connection = find(user_id)
         connection_id = connection.id if connection else None
         db.session.rollback()
@@ -254,12 +254,12 @@ class Lifecycle:
 
 
 def find(user_id: UserId) -> Connection | None:
-    """The user's connection, if there is one."""
+    """The user's connection, or None."""
     return db.session.scalar(select(Connection).where(Connection.user_id == user_id))
 
 
 def finished(user_id: UserId, state: str) -> bool:
-    """Whether the attempt with this state made the user's connection: the callback is a repeat."""
+    """Whether the attempt with this state created the connection: the callback is repeated."""
     this_one = (Connection.user_id == user_id) & (Connection.connected_by == hash_of(state))
     return db.session.scalar(select(Connection.id).where(this_one)) is not None
 

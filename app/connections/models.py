@@ -1,4 +1,4 @@
-"""The tables of the core: connect attempts, connections, their number, and their history."""
+"""The tables of the core: connect attempts, connections, their count, and their history."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -71,7 +71,7 @@ class Reason(StrEnum):
 class Connection(Model):
     """A user's link to one Katana account: its tokens, and the lease of the refresh.
 
-    docs/refresh-protocol.md lists what writes and what reads each column from `generation` on.
+    docs/refresh-protocol.md lists the writers and readers of each column from `generation` on.
     """
 
     __tablename__ = "connections"
@@ -81,7 +81,7 @@ class Connection(Model):
         CheckConstraint("generation > 0", name="generation_counts"),
         CheckConstraint("parent_generation < generation", name="generation_grows"),
         Index("ix_connections_keep_alive", "status", "refreshed_at", "id"),
-        # For `overview.py`: the earliest of these.
+        # For `overview.py`, which reads the earliest one.
         Index(
             "ix_connections_overdue",
             "status",
@@ -89,9 +89,9 @@ class Connection(Model):
             sqlite_where=text("failures > 0"),
             postgresql_where=text("failures > 0"),
         ),
-        # For `app/sync/accounts.py`: those connected within the last hour.
+        # For `app/sync/accounts.py`, which reads those connected within the last hour.
         Index("ix_connections_connected_at", "connected_at"),
-        # For `circuit_breaker.py`: the latest of these, read before each refresh.
+        # For `circuit_breaker.py`, which reads the latest one before each refresh.
         Index(
             "ix_connections_renewed",
             "refreshed_at",
@@ -114,16 +114,16 @@ class Connection(Model):
     sealed_access_token: Mapped[bytes] = mapped_column(LargeBinary)
     sealed_refresh_token: Mapped[bytes] = mapped_column(LargeBinary)
     scope: Mapped[str | None] = mapped_column(String(500))
-    #: End of the access token: Katana's lifetime, less an allowance for latency.
+    #: When the access token stops being used: its lifetime, less an allowance for latency.
     expires_at: Mapped[datetime] = mapped_column(Timestamp)
-    #: From then on one caller refreshes ahead, while the others still use the token.
+    #: From then on, one caller refreshes early, while the others still use the token.
     renew_at: Mapped[datetime] = mapped_column(Timestamp)
     #: When Katana last issued an access token.
     refreshed_at: Mapped[datetime] = mapped_column(Timestamp, index=True)
 
     #: Counts the grants and token responses that were stored.
     generation: Mapped[int]
-    #: The generation whose refresh token was exchanged for this one; none after a connect.
+    #: The generation whose refresh token was exchanged for this one; null after a connect.
     parent_generation: Mapped[int | None]
     #: Fencing token: grows with each claim.
     fence: Mapped[int] = mapped_column(default=0)
@@ -134,7 +134,7 @@ class Connection(Model):
     lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
     #: When the refresh token was sent. Stays set if no response came: the token is possibly spent.
     sent_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: An earlier request with this generation that got no response.
+    #: When an earlier request of this generation was sent, if it got no response.
     doubtful_since: Mapped[datetime | None] = mapped_column(Timestamp)
     #: When Katana refused the refresh token; a second refusal confirms it.
     refused_at: Mapped[datetime | None] = mapped_column(Timestamp, index=True)
@@ -154,7 +154,7 @@ class ConnectionCount(LeasedRow, Model):
     __tablename__ = "connection_count"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    #: By Status; empty before the first count.
+    #: The count for each Status; empty before the first count.
     numbers: Mapped[dict[str, int]] = mapped_column(JSON)
     #: When the count began.
     counted_at: Mapped[datetime | None] = mapped_column(Timestamp)
@@ -181,7 +181,7 @@ class ConnectionEvent(Model):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[UserId] = user_column()
-    #: No foreign key: the connection may be gone.
+    #: No foreign key: the connection may be deleted.
     connection_id: Mapped[UUID] = mapped_column(Uuid)
     kind: Mapped[EventKind] = mapped_column(_words(EventKind))
     #: A RefreshOutcome, a Reason or a Revocation.

@@ -1,4 +1,4 @@
-"""The outcomes of a refresh, and the decision what to do after a failed one."""
+"""The outcomes of a refresh, and what to do after a failed one."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,7 +42,7 @@ class RefreshOutcome(StrEnum):
     NOT_SENT = "not_sent"
     #: Sent, and no usable response: the token is possibly spent.
     ANSWER_LOST = "answer_lost"
-    #: The response held a refresh token and no access token.
+    #: The response had a refresh token, but no access token.
     NO_ACCESS_TOKEN = "no_access_token"  # noqa: S105  a word, not a token
     #: The token endpoint limits requests.
     LOGIN_BUSY = "login_busy"
@@ -87,7 +87,7 @@ def decide(
 ) -> Decision:
     """What to do after a refresh under `lease` failed with `error`.
 
-    `circuit_open`: Katana refuses many connections in a row, which is treated as its outage.
+    `circuit_open`: Katana refuses many connections in a row, which is treated as an outage.
     `others_renewed`: other connections were refreshed since this one began to fail.
     """
     if isinstance(error, GrantRefused):

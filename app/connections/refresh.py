@@ -1,14 +1,14 @@
 """The refresh protocol: single-flight refresh of a single-use token, across processes and hosts.
 
 A refresh token works once. If it is sent again, Katana revokes the whole grant. So each token is
-sent once, unless the first request got no response. In the order of the code:
+sent once, and again only if no new token came back. The steps, in the order of the code:
 
 1. *Use* the stored access token while it is valid: one SELECT, no lock. Near its expiry, the caller
-   that gets the lease refreshes ahead; if that fails, it returns the current token.
+   that gets the lease refreshes early; if that fails, it returns the current token.
 2. *Claim* the lease: one committed UPDATE that only one caller can match. It returns the token to
-   send, and shows that the database accepts writes before the token is spent. If the lease of
-   another holder has expired, that holder may have a response and wait for the database: the caller
-   waits longer than the longest interval between two saves, and claims again.
+   send, and proves that the database accepts writes before the token is spent. If the lease of
+   another holder has expired, that holder may have a response that the database does not accept
+   yet. So the caller waits longer than the longest interval between two saves, and claims again.
 3. *Send* right after the claim, with no transaction open; not at all if the process has been
    suspended since the claim. The response may take almost as long as the lease.
 4. *Save* as the next statement after the response: compare-and-swap on the generation that was
@@ -18,9 +18,9 @@ sent once, unless the first request got no response. In the order of the code:
    connection. Every other failure starts a back-off that all processes share.
 6. *Wait* if another caller has the lease: until the generation changes, for a limited time.
 
-All shared state is in the row, so a crash needs no repair. docs/refresh-protocol.md has the columns
-and what a crash at each step leaves. Timestamps are the database's. Durations are measured on a
-monotonic clock.
+All shared state is in the row, so a crash needs no repair. docs/refresh-protocol.md describes the
+columns, and the state after a crash at each step. Timestamps are the database's. Durations are
+measured on a monotonic clock.
 """
 
 import logging
@@ -73,10 +73,10 @@ from app.errors import (
 from app.katana.bulkheads import UNLIMITED, Bulkheads
 from app.katana.oauth import KatanaLogin
 
-#: By one caller. The second confirms a refusal, or repeats a request that got no response.
+#: Requests by one caller. The second confirms a refusal, or repeats one that got no response.
 MAX_SENDS = 2
 SEND_SHARE = 1 / 6  # the part of the lease in which the request must be sent
-SAVE_SECONDS = 5  # the part of the lease that is kept for the save
+SAVE_SECONDS = 5  # the part of the lease that is reserved for the save
 NOT_CLAIMED = (False, None)
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Refresh:
             if token and snapshot.should_refresh:
                 token = self._refresh_ahead(snapshot) or token
                 if self._clock.monotonic() > read_at + snapshot.token_valid_for:
-                    continue  # the token has expired meanwhile
+                    continue  # the token has expired in the meantime
             if token:
                 return token
 
@@ -155,9 +155,9 @@ class Refresh:
         return self._valid_token(snapshot, None) if snapshot and active else None
 
     def try_refresh(self, snapshot: Snapshot) -> bool:
-        """Refresh a connection even if its access token is valid; True if this call did it.
+        """Refresh a connection even if its access token is valid; True if this call did so.
 
-        Does not wait, and sends at most one request. If False, read the row again to see why.
+        Does not wait, and sends at most one request. After False, the row shows the reason.
         Raises SealBroken.
         """
         _, token = self._claim_and_refresh(snapshot)
@@ -302,8 +302,9 @@ class Refresh:
             self._handle_overtaken(lease)
 
     def _handle_overtaken(self, lease: Lease) -> None:
-        # Another holder sent the same refresh token and saved newer tokens. This was a second use,
-        # so Katana may have revoked the grant. The mark lets the next caller refresh and find out.
+        # Another holder sent the same refresh token and saved newer tokens. This caller used it a
+        # second time, so Katana may have revoked the grant. `sent_at` stays set, so the next caller
+        # refreshes.
         if self._leases.release_after_failure(lease, 0, possibly_spent=True):
             self._leases.record(lease, EventKind.REFRESH_FAILED, RefreshOutcome.OVERTAKEN)
 
@@ -322,7 +323,7 @@ class Refresh:
             error_class = self._error_class(snapshot, refused_by_api=refused_by_api)
             raise error_class(back_off or SETTLE_SECONDS)
 
-        # Not before the first wait: another caller may be about to claim the lease.
+        # Checked only after the first wait: another caller may be about to claim the lease.
         if waits and not is_leased and not back_off and not self._breaker.allows_request():
             raise TryAgainLater(PROBE_SECONDS)
 
@@ -333,7 +334,7 @@ class Refresh:
             )
 
     def _wait_limit(self, snapshot: Snapshot, back_off: float) -> AbstractContextManager[float]:
-        """The longest wait in seconds; in a bulkhead if it is a wait for Katana's response."""
+        """The longest wait in seconds. A wait for Katana's response is limited by a bulkhead."""
         if back_off and not snapshot.is_failing:
             return nullcontext(inf)  # a short back-off after a success: its end is known
 

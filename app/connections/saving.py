@@ -1,4 +1,4 @@
-"""Save a token response: retry until the database accepts it, and stage it in a file meanwhile."""
+"""Save a token response: retry until the database accepts it, and stage it in a file until then."""
 
 import logging
 from uuid import UUID
@@ -41,10 +41,10 @@ class Saving:
         self._staged = staged
 
     def save(self, lease: Lease, grant: Grant, *, pause: float = 0, failures: int = 0) -> bool:
-        """Save the response that came for `lease`, and start a back-off of `pause` seconds.
+        """Save the token response for `lease`, and start a back-off of `pause` seconds.
 
-        False if it was discarded, because the row has another grant or newer tokens. There is no
-        limit of retries. A worker that is told to stop finishes its requests first
+        False if it was discarded, because the row has another grant or newer tokens. The save is
+        retried without a limit. A server process that is told to stop finishes its requests first
         (`graceful_timeout` in gunicorn.conf.py).
         """
         received_at = self._clock.monotonic()
@@ -73,7 +73,7 @@ class Saving:
     def store_staged(self, connection_id: UUID | None = None) -> int:
         """Store the staged responses of this host, of one connection or of all; returns how many.
 
-        A response that the database does not take stays in its file.
+        A response that the database does not accept stays in its file.
         """
         stored = 0
         for response in self._staged.waiting(connection_id) if self._staged else ():

@@ -8,10 +8,10 @@ from app.connections.host import UserId
 from app.connections.vault import AssociatedData, Vault
 from app.katana.oauth import Grant
 
-MARGIN_SHARE = 0.1  # refresh ahead of expiry by one to two times this share of the lifetime ...
-MARGIN_SECONDS = 1800  # ... or by one to two times this, whichever is less
-ALLOWANCE_SHARE = 0.05  # for latency, treat a token as expired by this share of its lifetime ...
-ALLOWANCE_SECONDS = 5  # ... or by this, whichever is less, before it expires
+MARGIN_SHARE = 0.1  # refresh one to two times this share of the lifetime before expiry ...
+MARGIN_SECONDS = 1800  # ... or one to two times this many seconds, whichever is less
+ALLOWANCE_SHARE = 0.05  # for latency, stop using a token this share of its lifetime early ...
+ALLOWANCE_SECONDS = 5  # ... or this many seconds early, whichever is less
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class SealedGrant:
     scope: str | None
     #: Seconds from now until the access token is no longer used.
     usable_for: float
-    #: Seconds from now until it is refreshed ahead of expiry.
+    #: Seconds from now until it is refreshed early.
     renew_in: float
 
 
@@ -52,7 +52,7 @@ def usable_seconds(expires_in: int) -> float:
 
 
 def margin_seconds(expires_in: int) -> float:
-    """Seconds before its expiry at which an access token is refreshed ahead, with jitter.
+    """How many seconds before its expiry an access token is refreshed, with jitter.
 
     The jitter spreads the refreshes of connections that were made at the same time.
     """

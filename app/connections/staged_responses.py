@@ -1,4 +1,4 @@
-"""Staged responses: token responses in encrypted files, because the database did not take them.
+"""Staged responses: token responses that the database did not accept, in encrypted files.
 
 A token response is the only copy of the next refresh token. If the first save fails, it is written
 to a file in the instance folder, encrypted as in its row. The file is deleted when the row has the
@@ -57,7 +57,7 @@ class StagedResponse:
         )
 
     def lease(self, claimed: float) -> Lease:
-        """The lease under which the request was sent; by now it has most likely expired."""
+        """The lease under which the request was sent. It has most likely expired."""
         unknown = datetime(1970, 1, 1, tzinfo=UTC)
         return Lease(
             connection_id=self.connection_id,
@@ -94,7 +94,7 @@ class StagedResponses:
     def stage(self, lease: Lease, sealed: SealedGrant) -> Path | None:
         """Write the encrypted response to a file and return its path; None if that fails.
 
-        Raises nothing, so that the caller goes on trying to save.
+        Raises nothing, so that the caller continues to retry the save.
         """
         content = json.dumps(
             {
@@ -126,7 +126,7 @@ class StagedResponses:
             try:
                 yield _read(path)
             except FileNotFoundError:
-                continue  # another process has stored it in between
+                continue  # another process has stored it in the meantime
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 logger.error("%s cannot be read (%s)", path.name, type(error).__name__)
 
@@ -157,9 +157,9 @@ def _fingerprint(database_url: str) -> str:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all. Raises OSError.
+    """Write a file atomically, readable only by its owner. Raises OSError.
 
-    Also whole after a power cut: write another file, fsync, rename, fsync the folder.
+    Atomic also if the power fails: write another file, fsync, rename, fsync the folder.
     """
     temporary = path.with_suffix(".new")
     try:
@@ -199,7 +199,7 @@ def _read(path: Path) -> StagedResponse:
 
 
 def _whole(value: object) -> int:
-    """An integer that fits its column. Raises ValueError for any other value."""
+    """The value, if it is an integer that fits the column. Raises ValueError otherwise."""
     if type(value) is not int or not 0 <= value < 2**31:
         raise ValueError("not a valid generation or fencing token")
     return value

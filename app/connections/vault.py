@@ -23,7 +23,7 @@ NONCE_BYTES = 12
 
 @dataclass(frozen=True)
 class AssociatedData:
-    """The row and column of a sealed value. It decrypts with exactly these only."""
+    """The row, column and user of a sealed value, which decrypts only with the same ones."""
 
     table: str
     column: str
@@ -48,7 +48,7 @@ class Vault:
     def open(self, sealed: bytes, aad: AssociatedData) -> str:
         """The decrypted text.
 
-        Raises SealBroken if the key is unknown, `aad` is another, or the value was changed.
+        Raises SealBroken if the key is unknown, `aad` is different, or the value was changed.
         """
         kid = sealed_by(sealed)
         if not self.knows(kid):
@@ -66,7 +66,7 @@ class Vault:
         return kid in self._ciphers
 
     def reseal(self, sealed: bytes, aad: AssociatedData) -> bytes:
-        """Encrypt with the first key; returns `sealed` itself if that is its key already."""
+        """Encrypt with the first key; returns `sealed` itself if it already has this key."""
         if sealed_by(sealed) == self._sealing_kid:
             return sealed
 

@@ -1,7 +1,7 @@
 """The clocks of this app, in one place, so that tests can control the time.
 
 Whether a token or a lease has expired is decided by the *database's* clock, which all processes and
-hosts share. So a worker whose own clock is wrong does no harm.
+hosts share. So a host with a wrong clock does no harm.
 """
 
 import time
@@ -66,15 +66,15 @@ class SystemClock:
         event.wait(seconds)
 
 
-#: A stored past time may be this far in the future, after a small correction of the clock.
+#: The stored time of a past event may be this far in the future, if the clock was set back.
 PAST_AHEAD_SECONDS = 60
 
 
 def seconds_until(moment: datetime | None, at: datetime, longest: float) -> float:
-    """Seconds from `at` until `moment`; 0 if it is past, or further ahead than `longest`.
+    """Seconds from `at` until `moment`; 0 if it is past, or more than `longest` in the future.
 
-    A time further ahead was written while the database's clock was wrong (a restored virtual
-    machine, a wrong time zone). It is ignored, so that it does not block a connection until then.
+    A later time was written while the database's clock was wrong (a restored virtual machine, a
+    wrong time zone). It is ignored, so that it does not block a connection until then.
     """
     left = (moment - at).total_seconds() if moment else 0.0
     return left if 0 < left <= longest else 0.0
@@ -83,7 +83,7 @@ def seconds_until(moment: datetime | None, at: datetime, longest: float) -> floa
 def is_over(
     column: InstrumentedAttribute[Any], clock: Clock, longest: float
 ) -> ColumnElement[bool]:
-    """Whether a time is over, in SQL: null, past, or further ahead than `longest` (ignored)."""
+    """Whether a time is over, in SQL: null, past, or more than `longest` ahead (ignored)."""
     return or_(
         column.is_(None),
         column <= clock.database_time(),
@@ -92,7 +92,7 @@ def is_over(
 
 
 class DatabaseTime(GenericFunction[Any]):
-    """The time at which the database evaluates it, plus seconds."""
+    """The database's time when the statement is evaluated, plus a number of seconds."""
 
     type = Timestamp()
     inherit_cache = True

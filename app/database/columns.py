@@ -30,7 +30,7 @@ class Timestamp(TypeDecorator[datetime]):
 
 
 class Amount(TypeDecorator[Decimal]):
-    """A quantity or a sum, stored exactly as an integer number of millionths.
+    """A quantity or an amount of money, stored exactly as an integer number of millionths.
 
     SQLite has no decimal type and would store a float.
     """

@@ -44,8 +44,8 @@ def init_app(app: Flask) -> None:
 def _close(_error: BaseException | None) -> None:
     """Close the session at the end of a request, even if the database is gone.
 
-    Everything that must be saved is committed by now. An error here would replace the finished page
-    by the server's error page.
+    Everything that must be saved is already committed. An error here would replace the
+    finished page by the server's error page.
     """
     try:
         db.session.remove()

@@ -1,4 +1,4 @@
-"""Set-up of the engine (file permissions, dead sessions, SQLite), ways to send statements."""
+"""Set-up of the engine (file permissions, dead sessions, SQLite), and ways to run statements."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ def single_reads(engine: Engine) -> Engine:
 
 
 def insert_into(database: Database, table: type[Any]) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT that knows ON CONFLICT, which SQLAlchemy has for each database."""
+    """An INSERT that supports ON CONFLICT. SQLAlchemy has a separate one for each database."""
     if database.dialect.name == "sqlite":
         return sqlite.insert(table)
 

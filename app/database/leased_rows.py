@@ -1,7 +1,7 @@
 """Rows that one worker at a time works on: find what is due, claim a row, update it, release it.
 
 A lease expires by the database's clock, so the work of a dead worker is taken over. Each UPDATE of
-a claimed row names the owner of the lease: a worker that has lost it changes nothing.
+a claimed row checks the owner of the lease: a worker that has lost it changes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,12 +40,12 @@ class LeasedRow:
 
 
 class LeaseLost(Exception):
-    """Another worker has taken the row over, or it was changed or deleted."""
+    """Another worker has taken over the row, or the row was changed or deleted."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """A part of what is due, and the indexed column by whose order it is read."""
+    """A condition for rows that are due, and the indexed column that sorts them."""
 
     rows: ColumnElement[bool]
     column: InstrumentedAttribute[Any]
@@ -63,11 +63,11 @@ class LeasedRows(Generic[M]):
     model: type[M]
     #: The length of a lease.
     seconds: float
-    #: The rows that are due by this clock.
+    #: The conditions for rows that are due.
     ranges: Callable[[Clock], Sequence[Range]]
 
     def due(self, limit: int) -> Sequence[Any]:
-        """The keys (their first column) of rows that are due and free, longest due first."""
+        """The first key column of the rows that are due and free, longest due first."""
         due = self.ranges(self.clock)
         key = inspect(self.model).primary_key[0]
         found = select(key, due[0].column).where(self.is_free())
@@ -75,7 +75,7 @@ class LeasedRows(Generic[M]):
             return database.scalars(first(found, due, limit)).all()
 
     def is_free(self) -> ColumnElement[bool]:
-        """No worker holds the row. An end further ahead than two leases is a clock's mistake."""
+        """No worker holds the row. A lease that ends too far in the future is ignored."""
         return is_over(self.model.lease_until, self.clock, 2 * self.seconds)
 
     def is_claimable(self) -> ColumnElement[bool]:
@@ -87,7 +87,7 @@ class LeasedRows(Generic[M]):
         claimable = key & self.is_claimable()
         lease = {"lease_owner": uuid4().hex, "lease_until": self.lease_until()}
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            # A row that another worker is just claiming is passed over, not waited for.
+            # Skip a row that another worker is claiming, instead of waiting for it.
             free = select(self.model.lease_owner).where(claimable)
             if session.execute(free.with_for_update(skip_locked=True)).first() is None:
                 return None
@@ -117,7 +117,7 @@ class LeasedRows(Generic[M]):
     def set_within(
         self, database: Database, held: M, *only_if: ColumnElement[bool], **values: Any
     ) -> bool:
-        """The same in the caller's transaction. The row then stays locked until its end."""
+        """The same in the caller's transaction, which locks the row until it ends."""
         mapper = inspect(self.model)
         its = zip(mapper.primary_key, mapper.primary_key_from_instance(held), strict=True)
         this_one = and_(*(column == value for column, value in its))
@@ -128,17 +128,17 @@ class LeasedRows(Generic[M]):
 def ranges(
     column: InstrumentedAttribute[Any], clock: Clock, longest: float, *also: ColumnElement[bool]
 ) -> Sequence[Range]:
-    """Where `is_over` is true of a column that is set, as ranges of an index on the rows `also`."""
-    # Subqueries: PostgreSQL looks up no index by its clock itself.
+    """`is_over` for a column that is not null, as two index ranges, with the conditions `also`."""
+    # Subqueries: PostgreSQL uses no index for a comparison with `clock_timestamp()` itself.
     now, far = (select(clock.database_time(plus)).scalar_subquery() for plus in (0, longest))
     return [Range(and_(part, *also), column) for part in (column <= now, column > far)]
 
 
 def first(found: Select[*tuple[Any, ...]], of: Sequence[Range], limit: int) -> Select[Any]:
-    """The first rows of `found`, by its last column, that lie in any of the ranges.
+    """The first rows of `found` that are in one of the ranges, sorted by the last column.
 
-    Each range is a statement of its own within the one. With `OR` between them PostgreSQL reads
-    what is due later as well: all that there is.
+    Each range is a subquery of its own. If they were combined by `OR`, PostgreSQL would read all
+    rows, including those that are due later.
     """
     parts = [found.where(each.rows).order_by(each.column).limit(limit).subquery() for each in of]
     together = union_all(*(select(part) for part in parts)).subquery()

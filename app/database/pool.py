@@ -2,8 +2,8 @@
 
 SQLAlchemy's `pool_pre_ping` sends a statement before each use, which doubles the time of a single
 query. Here the socket is checked instead: a server that stops closes it, which is visible without a
-round trip. Only a session that was idle for a while is tested by a statement, because a network may
-drop connections silently, and a failover may leave a session on a read-only server.
+round trip. Only a session that was idle for a second is tested by a statement, because a network
+may drop connections silently, and a failover may leave a session on a read-only server.
 """
 
 import os
@@ -26,7 +26,7 @@ FILE = "file"
 #: SQLSTATEs after which this session cannot write any more, but a new one may (PostgreSQL, Appendix
 #: A). Class 08, connection exceptions, belongs to them too.
 USELESS = {
-    "25006",  # read only: the server is a replica now, or was told to read only
+    "25006",  # read only: the server is a replica now, or was set to read only
     "25P03",  # idle-in-transaction time-out
     "25P04",  # transaction time-out
     "57P01",  # terminated by an administrator
@@ -50,7 +50,7 @@ SQLITE_USELESS = {
 
 
 def end_useless_sessions(engine: Engine) -> None:
-    """Close a session after an error that shows that it cannot write, and all others of the pool.
+    """Close all sessions of the pool after an error that shows that one of them cannot write.
 
     The next statement gets a new session, which may reach another server.
     """
@@ -74,7 +74,7 @@ def is_useless(error: BaseException | None) -> bool:
 def check_file(engine: Engine) -> None:
     """Make a SQLite `engine` replace a session whose file was replaced, for example by a restore.
 
-    SQLite would go on writing to the deleted file and report success. Raises
+    SQLite would continue to write to the deleted file and report success. Raises
     sqlite3.OperationalError while there is no file.
     """
     path = engine.url.database
@@ -138,7 +138,7 @@ def _can_write(engine: Engine, connection: DBAPIConnection) -> bool:
 
 
 def _has_unread_bytes(connection: DBAPIConnection) -> bool:
-    """Whether the socket is readable without a query: after the server has closed it."""
+    """Whether the socket is readable although no query was sent: the server has closed it."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

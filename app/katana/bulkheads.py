@@ -1,4 +1,4 @@
-"""Bulkheads and circuit breakers: a slow Katana holds only a part of a worker's threads.
+"""Bulkheads and circuit breakers: a slow Katana blocks only some threads of a server process.
 
 A thread that waits for Katana serves no other request. So only some threads of a process may wait
 for it at the same time. There are four bulkheads: for the API, for refreshes, for waiting for
@@ -26,7 +26,7 @@ from app.errors import CallbackPostponed, KatanaSaturated
 QUEUE_SECONDS = 4.0  # longest wait in the queue; a slot that is held longer counts as slow
 LAST_THREAD_SECONDS = 0.75  # longest wait if no other thread is free ...
 LAST_THREAD_HELD_SECONDS = 0.5  # ... and how long a slot may be held then
-NO_QUEUE_SECONDS = 2.0  # nobody may queue for this long after a wait in the queue has timed out
+NO_QUEUE_SECONDS = 2.0  # after a wait in the queue has timed out, no caller may queue for this long
 TIME_OUT_SECONDS = 3.0  # a failure that took longer counts as a time-out
 TIME_OUTS = 3  # in a row, to open the circuit breaker
 OPEN_SECONDS = 5.0
@@ -137,7 +137,7 @@ class Bulkhead:
     def waiting(self, waited: float) -> Iterator[float]:
         """Wait for another caller's request; yields how many seconds the wait may take.
 
-        `waited`: how many seconds the caller has waited already. Raises KatanaSaturated.
+        `waited`: seconds that count as already waited. Raises KatanaSaturated.
         """
         if not self._capacity.applies():
             yield inf
@@ -159,7 +159,7 @@ class Bulkhead:
             yield left
 
     def _acquire(self) -> float:
-        """Take a slot, after a wait in the queue if needed; its start time."""
+        """Take a slot, after a wait in the queue if needed; return its start time."""
         began = self._capacity.monotonic()
         with self._capacity.changed:
             if self._try_acquire(began):
@@ -192,7 +192,7 @@ class Bulkhead:
 
         self._held.append(since)
         self._capacity.held.append(since)
-        self._capacity.changed.notify_all()  # it may have been the last free thread
+        self._capacity.changed.notify_all()  # it may shorten the waits in the queue
         return True
 
     @contextmanager

@@ -1,8 +1,8 @@
 """Client for Katana's API: requests, pagination, rate limit, one retry after a 401.
 
 Sources: developer.katanamrp.com/reference (api-authentication, api-rate-limiting, api-pagination,
-api-errors). Where those pages are not precise, each form is accepted: both error formats, numbers
-as strings, lists as an array or in `data`.
+api-errors). If those pages are not precise, each form is accepted: both error formats, numbers as
+strings, lists as an array or in `data`.
 """
 
 import json
@@ -28,8 +28,8 @@ from app.katana.transport import NeverSent, NoAnswer, Stale, harden
 
 RESPONSE_SECONDS = 10.0
 RESPONSE_BYTES = 8 * 1024 * 1024
-PAGE_SIZE = 250  # Katana's maximum; a larger one is reduced without an error
-BUSY_SECONDS = 60.0  # the wait after a 429 without `Retry-After`: Katana's window
+PAGE_SIZE = 250  # Katana's maximum; it reduces a larger one without an error
+BUSY_SECONDS = 60.0  # after a 429 without `Retry-After`: the length of Katana's window
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Meter(Protocol):
 
 
 class Unmetered:
-    """No limit."""
+    """Does not limit requests."""
 
     def before(self) -> None:
         pass
@@ -139,7 +139,7 @@ class KatanaApi:
             response = self.request("GET", path, query={"limit": PAGE_SIZE, **query, "page": page})
             records = _records(response)
             yield from records
-            # An empty page is the last one, whatever `total_pages` says.
+            # An empty page is the last one, even if `total_pages` is higher.
             page, pages = page + 1, _pages(response) if records else 0
 
     def page(self, path: str, **query: int | str | Sequence[int]) -> Page:
@@ -161,7 +161,7 @@ class KatanaApi:
     def request(
         self, method: str, path: str, *, query: Query | None = None, body: Any = None
     ) -> Response:
-        """Send one request; its response, which has a 2xx status.
+        """Send one request and return its response, which has a 2xx status.
 
         After a 401 the request is sent once more with a refreshed token. This is safe for a POST
         too, because Katana has not processed the first one. A GET is sent once more if the
@@ -242,7 +242,7 @@ def _failure(method: str, path: str, response: Response) -> Exception:
 
 
 def _error_name(response: Response) -> str:
-    """The `name` of Katana's error, in `error` or at the top level; empty if it is not a word."""
+    """The `name` of Katana's error (in `error` or at the top level); empty if not an identifier."""
     try:
         error = _json(response)
     except ApiUnavailable:
@@ -277,7 +277,7 @@ def _pagination(response: Response) -> tuple[int, int] | None:
 
 
 def _records(response: Response) -> Sequence[Mapping[str, Any]]:
-    # Anything else than an object becomes a record without an id, which is left out later.
+    # Anything other than an object becomes a record without an id, which is left out later.
     return [record if isinstance(record, dict) else {} for record in _list(response)]
 
 

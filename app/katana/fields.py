@@ -1,6 +1,6 @@
 """Parse the fields of a record strictly. A record with an invalid field is not stored.
 
-A missing text is the empty text. Numbers may be strings, as many of Katana's are.
+A missing text becomes an empty string. Numbers may be strings, as Katana sends many of them.
 """
 
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ def text(record: Json, name: str, most: int) -> str:
 
 
 def amount(record: Json, name: str) -> Decimal | None:
-    """A quantity or a sum."""
+    """A quantity or an amount of money; None if it is missing."""
     value = record.get(name)
     if value is None or value == "":
         return None
@@ -67,7 +67,7 @@ def amount(record: Json, name: str) -> Decimal | None:
 
 
 def moment(record: Json, name: str) -> datetime | None:
-    """A time with its time zone."""
+    """A time with a time zone, converted to UTC; None if it is missing."""
     value = record.get(name)
     if value is None or value == "":
         return None
@@ -91,7 +91,7 @@ def dated(record: Json) -> dict[str, Any]:
 
 
 def parts(record: Json, name: str) -> list[Json]:
-    """The records in a field of a record."""
+    """The nested records in a field."""
     value = record.get(name) or []
     if not isinstance(value, list) or not all(isinstance(part, dict) for part in value):
         raise Unreadable(f"{name} is not a list of records")

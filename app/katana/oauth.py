@@ -132,7 +132,7 @@ class KatanaLogin:
         send_before: float | None = None,
         response_seconds: float = RESPONSE_SECONDS,
     ) -> Grant:
-        """Refresh: the next grant for `refresh_token`, which this spends. Raises a LoginError.
+        """Exchange `refresh_token`, which is then spent, for the next grant. Raises a LoginError.
 
         `send_before` is a time on `clock.monotonic()`; after it nothing is sent (NotSent).
         `response_seconds` is the time from sending the request to the last byte of the response.
@@ -193,7 +193,7 @@ class KatanaLogin:
         try:
             grant: Grant = send(
                 self.settings.access_token_url,
-                # Katana's documentation lists it for the refresh request too.
+                # Katana's documentation lists this parameter for the refresh too.
                 redirect_uri=self.settings.redirect_uri,
                 timeout=timeout,
                 allow_redirects=False,
@@ -228,8 +228,8 @@ _CONFLICT = object()
 
 
 def _refusal(response: Response, body: dict[str, Any] | None) -> Exception:
-    # By the error code, not by the status: Auth0 sends 403 where RFC 6749 section 5.2 requires 400.
-    # With a 5xx status the error code is ignored.
+    # The error code decides, not the status: Auth0 sends 403, although RFC 6749 section 5.2
+    # requires 400. With a 5xx status the error code is ignored.
     status = response.status_code
     error = body.get("error") if body else None
     code = (
@@ -327,7 +327,7 @@ def _is_token(value: object) -> bool:
 
 
 def _is_printable(scope: str) -> bool:
-    # RFC 6749 appendix A. A scope that the database cannot store would fail the save of the tokens.
+    # RFC 6749 appendix A. If the database could not store the scope, the tokens would not be saved.
     return scope.isascii() and scope.isprintable()
 
 
@@ -343,6 +343,6 @@ def _lifetime(stated: object) -> int:
 
 
 def _number(text: str) -> float | None:
-    # A limited number of digits, with a fraction. float() would also accept "1_0" and "inf".
+    # Limits the number of digits. float() would also accept "1_0" and "inf".
     plain = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{0,9})?)\s*", text, re.ASCII)
     return float(plain[1]) if plain else None

@@ -44,7 +44,7 @@ def read(response: Response) -> Allowance:
 
 
 def _window(response: Response) -> float:
-    """Seconds from the response's own `Date` to the reset, whatever this machine's clock says."""
+    """Seconds from the response's own `Date` to the reset. This machine's clock is not used."""
     reset = _number(response, "X-Ratelimit-Reset")
     now = retry_after.date(response.headers.get("Date", ""))
     if reset is None or now is None:

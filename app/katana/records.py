@@ -1,7 +1,7 @@
 """The records of Katana's API that this app shows, parsed tolerantly from JSON.
 
-Fields and types: developer.katanamrp.com/reference. Quantities are strings with five decimals, sums
-are numbers or strings; both become Decimal. For another record add a class with a `read` here.
+Fields and types: developer.katanamrp.com/reference. Quantities are strings with five decimals,
+prices are numbers or strings; both become Decimal. To read other records, add a class here.
 """
 
 import re

@@ -47,7 +47,7 @@ def set_up(endpoint: str | None) -> None:
 
 
 def request(method: str, url: str) -> AbstractContextManager[SetStatus]:
-    """A context for one request. Call its value with the status of the response."""
+    """A context manager for one request. Call the yielded function with the response's status."""
     return _UNTRACED if _tracer is None else _span(_tracer, method, url)
 
 

@@ -2,7 +2,7 @@
 
 `requests` alone does not have these. Its timeout restarts with each byte, so a slow response never
 ends. It buffers a body of any size. It follows a 307 and sends the client secret along. Its
-exceptions do not tell whether the request was sent; a single-use refresh token depends on that.
+exceptions do not show whether the request was sent, which matters for a single-use refresh token.
 """
 
 import io
@@ -23,7 +23,7 @@ from app.database.clock import monotonic
 from app.katana import tracing
 
 CONNECT_SECONDS = 4
-LATE_BYTES = 1024 * 1024  # read at most, after the deadline; larger than usual socket buffers
+LATE_BYTES = 1024 * 1024  # at most this much is read after the deadline; more than a socket buffers
 
 
 class NeverSent(RequestException):
@@ -198,9 +198,9 @@ class _TlsPool(_SendDeadlinePool, HTTPSConnectionPool):
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket: waits for bytes until a deadline, then reads only those already there.
+    """Reads from a socket: waits for bytes until a deadline, then reads only what has arrived.
 
-    The deadline limits the peer. If the process was stopped meanwhile (a frozen container, a live
+    The deadline limits the peer. If the process was suspended meanwhile (a frozen container, a live
     migration), a response that arrived in time is still read.
     """
 
@@ -233,7 +233,7 @@ class _DeadlineReader(io.RawIOBase):
         self._sock.settimeout(0)
         try:
             received = self._sock.recv_into(buffer)
-        except (BlockingIOError, SSLWantReadError):  # no bytes are there; the second is TLS
+        except (BlockingIOError, SSLWantReadError):  # no bytes have arrived (the second: TLS)
             raise TimeoutError("deadline") from None
         self._late_bytes += received
         return received

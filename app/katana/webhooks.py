@@ -70,11 +70,11 @@ def registered(api: KatanaApi) -> Iterator[Registered]:
         try:
             yield _read(record)
         except Unreadable:
-            continue  # not one of this app's
+            continue  # this app did not register it
 
 
 def register(api: KatanaApi, url: str, events: Iterable[str]) -> Registered:
-    """Create a webhook. Raises ApiForbidden if the user's role or plan has none."""
+    """Create a webhook. Raises ApiForbidden if the user's role or plan does not allow webhooks."""
     body = {"url": url, "subscribed_events": sorted(events), "description": DESCRIPTION}
     return _from_response(api.request("POST", "/webhooks", body=body).content)
 

@@ -32,7 +32,7 @@ from app.database.engine import batches, single_statements
 from app.errors import NotConnected, SealBroken, TryAgainLater
 
 BATCH = 200  # rows that one statement reads
-AHEAD = 100  # connections queued for the threads, so that a slow one does not hold up the others
+AHEAD = 100  # connections queued for the threads, so that a slow one does not block the others
 PUT_OFF_IN_A_ROW = 20  # after this many failures without a success the run stops
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class KeepAlive:
     def run(
         self, before: datetime, in_flight: int, stopped: Callable[[], bool]
     ) -> Iterator[Outcome]:
-        """Refresh each connection that was last refreshed before a time; yields the outcomes.
+        """Refresh each connection that was last refreshed before `before`; yields the outcomes.
 
         At most `in_flight` run at the same time. After `stopped()` returns true, those under way
         are finished and no others are started. Raises TryAgainLater after PUT_OFF_IN_A_ROW failures
@@ -115,7 +115,7 @@ class KeepAlive:
         return Outcome.FAILED
 
     def _refresh_with_retry(self, snapshot: Snapshot) -> Outcome:
-        """Refresh it; send a second time if the first request needs confirmation."""
+        """Refresh it; send a second request if the result of the first must be confirmed."""
         current = self._after_short_back_off(snapshot)
         if current.back_off_left:
             return Outcome.PAUSING
@@ -136,7 +136,7 @@ class KeepAlive:
         return Outcome.PUT_OFF
 
     def _after_short_back_off(self, snapshot: Snapshot) -> Snapshot:
-        """The row after a short back-off; unchanged if there is none, or a long one."""
+        """The row after a short back-off; `snapshot` itself if the back-off is long or is over."""
         if not 0 < snapshot.back_off_left <= SHORT_BACK_OFF_SECONDS:
             return snapshot
 
@@ -159,7 +159,7 @@ class Idle:
         self._clock = clock
 
     def moment(self, seconds_ago: float) -> datetime:
-        """The database's time, `seconds_ago`.
+        """The database's time `seconds_ago` seconds ago.
 
         Read once and passed as a value: PostgreSQL does not use an index for an expression with
         `clock_timestamp()`.
@@ -171,14 +171,14 @@ class Idle:
         return moment
 
     def count(self, before: datetime) -> int:
-        """How many there are, those with a refresh time in the future included."""
+        """The number of idle connections, including those with a refresh time in the future."""
         ranges = (_idle(before), _refreshed_after(self.moment(-PAST_AHEAD_SECONDS)))
         counts = (select(func.count()).select_from(Connection).where(idle) for idle in ranges)
         with self._engine.connect() as connection:
             return sum(connection.execute(count).scalar_one() for count in counts)
 
     def due(self, before: datetime, limit: int) -> Sequence[UUID]:
-        """Up to `limit` of them that can be refreshed now: no back-off and no lease."""
+        """Up to `limit` idle connections that can be refreshed now: no back-off and no lease."""
         free = and_(
             is_over(Connection.next_attempt_at, self._clock, LONGEST_PAUSE_SECONDS),
             is_over(Connection.lease_until, self._clock, LEASE_AHEAD_SECONDS),
@@ -188,13 +188,13 @@ class Idle:
             return connection.scalars(found.limit(limit)).all()
 
     def oldest(self) -> datetime | None:
-        """The earliest last refresh of an active connection; None if there is none."""
+        """The earliest `refreshed_at` of all active connections; None without any."""
         oldest = select(func.min(Connection.refreshed_at)).where(Connection.status == Status.ACTIVE)
         with self._engine.connect() as connection:
             return connection.execute(oldest).scalar_one()
 
     def batches(self, before: datetime) -> Iterator[Sequence[Snapshot]]:
-        """All of them, each once. One that is refreshed meanwhile is not in a later batch."""
+        """All idle connections, each once. One that is refreshed in between is left out."""
         key = (Connection.refreshed_at, Connection.id)
         # A refresh time in the future was written while the database's clock was wrong: such a
         # connection counts as idle too.

@@ -1,8 +1,8 @@
 """Key rotation: which keys the stored tokens need, and encrypting all of them with the first key.
 
-It runs beside live traffic. Each value is replaced only if it is still the one that was read, so
-what a refresh has saved since then stays. It can be stopped at any point and started again.
-Verifiers of attempts are not encrypted anew: they are valid for ten minutes only.
+It runs beside live traffic. Each value is replaced only if it is still the one that was read, so a
+value that a refresh has saved since then is kept. It can be stopped at any point and started again.
+Verifiers of attempts are not re-encrypted: they are valid for ten minutes only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,12 +78,12 @@ class SealedTokens:
             return connection.execute(select(func.count()).select_from(Connection)).scalar_one()
 
     def batches(self) -> Iterator[Sequence[SealedValue]]:
-        """All values, those of a connection together."""
+        """All values, in batches. The values of one connection are in the same batch."""
         for rows in batches(self._engine, select(*_COLUMNS), (Connection.id,), BATCH):
             yield _values(rows)
 
     def of_connections(self, ids: Sequence[UUID]) -> Sequence[SealedValue]:
-        """The values of those of these connections that still exist."""
+        """The values of the connections with these ids. Deleted connections are left out."""
         return _values(self._read(select(*_COLUMNS).where(Connection.id.in_(ids))))
 
     def newest_and_oldest(self, size: int) -> Sequence[SealedValue]:
@@ -97,7 +97,7 @@ class SealedTokens:
         return _values(rows)
 
     def keys_in_use(self) -> Sequence[KeyInUse]:
-        """Every key that some value needs. Counted in the database, without reading every row."""
+        """Every key that a value needs. Counted by the database: the app does not load all rows."""
         found: dict[str | None, tuple[int, UUID]] = {}
         for column in (Connection.sealed_access_token, Connection.sealed_refresh_token):
             start = _prefix(column, HEADER_BYTES)
@@ -170,7 +170,7 @@ class KeyRotation:
         return replacements
 
     def _commit(self, replacements: Sequence[_Replacement]) -> Sequence[UUID]:
-        """Write them in one transaction; returns the connections whose value has changed since."""
+        """Write all in one transaction; returns the connections whose value has changed since."""
         if not replacements:
             return []
 

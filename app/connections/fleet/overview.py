@@ -1,4 +1,4 @@
-"""What operators see of all connections: a list, counts, overdue ones. Reads no tokens."""
+"""Lists and counts of all connections, for operators. Reads no tokens."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,9 +38,9 @@ class Line:
 
     @property
     def next_renewal(self) -> datetime | None:
-        """When the next use refreshes it, after a back-off if there is one; None if never.
+        """From when a use refreshes it, after any back-off; None if the user must reconnect.
 
-        A time too far ahead is ignored, as in a refresh.
+        A time too far in the future is ignored, as in a refresh.
         """
         if self.status is Status.RECONNECT_NEEDED:
             return None
@@ -78,7 +78,7 @@ class Overview:
             yield from (Line(*row) for row in rows)
 
     def overdue_since(self) -> datetime | None:
-        """The earliest `renew_at` of connections whose refresh failed; None if there are none."""
+        """The earliest `renew_at` of connections whose refresh failed; None without any."""
         overdue = select(func.min(Connection.renew_at)).where(
             Connection.status == Status.ACTIVE, Connection.failures > 0
         )
@@ -86,7 +86,7 @@ class Overview:
             return connection.execute(overdue).scalar_one()
 
     def misdated(self, limit: int) -> Sequence[UUID]:
-        """Connections with a time further ahead than this app can have written."""
+        """Connections with a time further in the future than this app ever writes."""
         clock, longest = (
             self._clock,
             {
@@ -100,8 +100,8 @@ class Overview:
                 Connection.failing_since: PAST_AHEAD_SECONDS,
             },
         )
-        # Each limit is a subquery, so it is computed once and not for each row. Sorted here: with
-        # ORDER BY the database would read all rows through an index.
+        # Each limit is a subquery, so it is computed once and not for each row. Sorted in
+        # Python: with ORDER BY the database would read all rows through an index.
         ahead = [
             moment > select(clock.database_time(seconds)).scalar_subquery()
             for moment, seconds in longest.items()
@@ -129,8 +129,8 @@ class Counted:
 class Counts:
     """The last count, kept in one row and updated once a minute.
 
-    Counting reads a whole index, which takes a second with some million rows: too long for each
-    scrape of each host.
+    Counting reads a whole index, which takes a second with a few million rows. That is too long
+    for each scrape of each host.
     """
 
     def __init__(self, engine: Engine, clock: Clock, overview: Overview) -> None:

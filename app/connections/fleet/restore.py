@@ -1,10 +1,10 @@
 """After a restore from a backup: verify each connection by a refresh before its tokens are used.
 
-A backup may hold refresh tokens that were spent later, and access tokens of grants that ended
-later. The rows do not show which. So each connection is marked: its access token counts as expired,
-and its refresh token as possibly spent. The next refresh then decides at once. If the token is
-still valid, Katana returns new tokens. If Katana refuses it, the user must reconnect, as after any
-lost response; such a refusal does not count for the circuit breaker.
+A backup may contain tokens that were spent, or whose grant ended, after it was made. The rows do
+not show which. So each connection is marked: its access token counts as expired, and its refresh
+token as possibly spent. The next refresh then decides at once. If the token is still valid,
+Katana returns new tokens. If Katana refuses it, the user must reconnect, as after any lost
+response. Such a refusal does not count for the circuit breaker.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ class Restore:
         self._clock = clock
 
     def mark_unverified(self, before: datetime) -> Iterator[int]:
-        """Mark the active connections last refreshed before a time; yields how many, by batch.
+        """Mark the active connections last refreshed before `before`; yields the number per batch.
 
         It may run beside live traffic and more than once: a refresh clears the mark, and
         connections refreshed after `before` are not marked.
