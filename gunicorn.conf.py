@@ -1,4 +1,4 @@
-"""How gunicorn serves the app. It reads this file by itself: `gunicorn wsgi:app`.
+"""How gunicorn serves the app. gunicorn reads this file by default: `gunicorn wsgi:app`.
 
 Each value that a deployment may want to change can be set in the environment or in .env.
 """
@@ -16,15 +16,15 @@ from gunicorn import glogging
 
 
 def _logs() -> ModuleType:
-    # Loaded by its path: were the package `app` imported here, workers that come after a reload
-    # (SIGHUP) would go on with the old code.
+    # Loaded by its path. An import of the package `app` here would make workers continue with the
+    # old code after a reload (SIGHUP).
     spec = importlib.util.spec_from_file_location("logs", "app/operations/logs.py")
     logs = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(logs)
     return logs
 
 
-# As the app reads it: the environment over .env, and an empty value counts as not set.
+# Read as the app does: the environment over .env, and an empty value counts as not set.
 _environ = {
     name: value.strip()
     for values in (dotenv_values(".env"), os.environ)
@@ -32,30 +32,31 @@ _environ = {
     if value and value.strip()
 }
 
-# Loopback: a proxy that speaks https stands in front. Set PROXY_HOPS for it too.
+# Loopback: a proxy in front terminates https. Set PROXY_HOPS for it too.
 bind = _environ.get("GUNICORN_BIND", "127.0.0.1:8000")
 
-# Threads, because a page waits for Katana most of its time; processes, to use more than one core.
+# Threads, because a request may wait for Katana; processes, to use more than one core.
 worker_class = "gthread"
 workers = int(_environ.get("GUNICORN_WORKERS", "2"))
 threads = int(_environ.get("GUNICORN_THREADS", "8"))
 
-# How long an idle connection is kept, in seconds. Longer than balancers keep theirs, which is often
-# 60 s: one that reuses a connection at the moment at which it is closed here answers with a 502.
-# gthread holds idle connections without a thread.
+# How long an idle connection is kept, in seconds: longer than load balancers do, which is often a
+# minute. If a balancer reuses a connection at the moment at which it is closed here, it responds
+# with 502. gthread keeps idle connections without a thread.
 keepalive = 75
 
-# How long a request may go on after a stop was asked for, in seconds. A refresh that Katana has
-# answered must still be saved. A refresh takes no longer than its lease, which is 60 seconds, and
-# where it takes a lease over, 5 seconds more.
+# How long requests may continue after a stop was requested, in seconds. If Katana has responded to
+# a refresh, it must still be saved. A refresh takes no longer than its lease, 60 seconds, and 5
+# seconds more for a takeover.
 graceful_timeout = 70
 
-# When a worker counts as hung, in seconds. With gthread this watches the worker's main loop and
-# not the single request; it stays above graceful_timeout so that it never cuts a refresh short.
+# After how many seconds without a heartbeat a worker counts as hung. With gthread the main loop
+# sends the heartbeat, not the single request. It is longer than graceful_timeout, so that it never
+# interrupts a refresh.
 timeout = 90
 
-# How long the first line and each header may be, in bytes, and how many headers there may be. The
-# callback's URL holds Katana's code, which may be long; else no page here needs much.
+# Limits of the request line and of each header, in bytes, and of the number of headers. The
+# callback's URL contains Katana's code, which may be long. No other page needs much.
 limit_request_line = 8190
 limit_request_field_size = 8190
 limit_request_fields = 64
@@ -65,10 +66,10 @@ accesslog = "-"
 
 
 class Logger(glogging.Logger):
-    """Writes gunicorn's own lines, and one for each request, in the form of the app's."""
+    """Logs gunicorn's own messages, and one line for each request, in the format of the app."""
 
     def setup(self, cfg):
-        """Called at the start, and at each reload."""
+        """Runs at the start, and at each reload."""
         super().setup(cfg)
         logs = _logs()
         redirect_uri = _environ.get("KATANA_REDIRECT_URI", "")
@@ -79,8 +80,8 @@ class Logger(glogging.Logger):
         self.without_key = logs.without_key
 
     def access(self, resp, req, environ, request_time):
-        """One request. No query string and no referrer: the callback's hold Katana's code."""
-        path = environ.get("PATH_INFO")  # None where gunicorn itself refused the request
+        """Log one request without query string and referrer: a callback's contain Katana's code."""
+        path = environ.get("PATH_INFO")  # None if gunicorn itself refused the request
         fields = {
             "method": environ["REQUEST_METHOD"],
             "path": path and self.without_key(path),
@@ -98,36 +99,36 @@ class Logger(glogging.Logger):
 
 logger_class = Logger
 
-# Where each worker counts for /metrics, in files of its own that any worker adds up. A start makes
-# it anew, a reload (SIGHUP) or a successor (SIGUSR2) goes on with it.
+# The folder in which each worker keeps its counters for /metrics; any worker adds them up. A start
+# creates it. After a reload (SIGHUP), or in a successor (SIGUSR2), it is used further.
 _COUNTS = "connect-counts-"
 if _environ.get("METRICS_TOKEN") and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_COUNTS)
 
 
 def post_fork(server, worker):
-    """A worker begins: Ctrl-C tells it to end as SIGTERM does.
+    """A worker starts: Ctrl-C stops it gracefully, as SIGTERM does.
 
-    gunicorn's own quick way takes a lock in a signal handler. Ctrl-C reaches a worker twice, from
-    the terminal and from its master, and where the second caught the first, the worker hung.
+    gunicorn's quick shutdown takes a lock in a signal handler. Ctrl-C reaches a worker twice, from
+    the terminal and from the master. If the second signal interrupted the first, the worker hung.
     """
     worker.handle_quit = worker.handle_exit
-    # For the app, which shares the threads out, where they were set by `--threads`.
+    # The app divides the threads among its bulkheads. They may have been set by `--threads`.
     os.environ["GUNICORN_THREADS"] = str(worker.cfg.threads)
 
 
 def post_worker_init(worker):
-    """The worker has its app: let it see how many requests wait for a thread."""
-    pool = getattr(worker, "tpool", None)  # of gthread alone
-    extensions = getattr(worker.wsgi, "extensions", None)  # of Flask alone
+    """A worker has loaded the app: give the app the number of requests that wait for a thread."""
+    pool = getattr(worker, "tpool", None)  # only gthread has it
+    extensions = getattr(worker.wsgi, "extensions", None)  # only a Flask app has it
     if pool and extensions is not None:
         extensions["waiting_requests"] = pool._work_queue.qsize
 
 
 def when_ready(server):
-    """The server is up: from now on it reloads (SIGHUP) only what would start as well.
+    """The server is up: from now on it reloads (SIGHUP) only if the new code starts.
 
-    Of itself gunicorn ends where a new worker does not start, and with it the workers that serve.
+    By default gunicorn exits if a new worker does not start, and stops the running workers too.
     """
     reload = server.handle_hup
 
@@ -154,17 +155,17 @@ def _why_it_does_not_start(app_uri):
 
 
 def on_exit(server):
-    """The server ends: take the counts away, unless another goes on with them."""
+    """The server ends: delete the counters, unless a successor uses them."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
     if _COUNTS in folder and not server.reexec_pid and not server.master_pid:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# Who stands in front is said by the app's PROXY_HOPS alone; gunicorn itself believes nobody.
+# Only the app's PROXY_HOPS says which proxies are in front; gunicorn itself trusts none.
 forwarded_allow_ips = ""
 
-# No socket for remote control: nothing here uses one, and a second server would fight over it.
+# No socket for remote control: it is not used, and a second server would conflict with it.
 control_socket_disable = True
 
-# Workers beat into this file: on disk a busy disk would look like a hung worker.
+# The heartbeat file of a worker is in memory: on a slow disk a worker could look hung.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108

@@ -1,4 +1,4 @@
-"""What gunicorn serves and `flask` works on. Settings come from the environment and `.env`."""
+"""The app for gunicorn and `flask`. Settings come from the environment and `.env`."""
 
 from app import create_app
 from app.connections import start_up

@@ -1,4 +1,4 @@
-"""create_app(): the one place that knows every part of Connect to Katana."""
+"""create_app(): builds the Flask app from its parts."""
 
 from collections.abc import Mapping
 
@@ -16,9 +16,9 @@ from app.settings import config, flask_config
 
 
 def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> Flask:
-    """The app, with the settings in `environ`: by default the process's own environment and `.env`.
+    """The app, with the settings in `environ`: by default the process environment and `.env`.
 
-    Raises ConfigurationError, which tells everything that is wrong with the settings.
+    Raises ConfigurationError, which lists everything that is wrong with the settings.
     """
     settings = config.load(environ)
     form = logs.form_for(settings.log_format, settings.katana.redirect_uri)
@@ -33,7 +33,7 @@ def create_app(environ: Mapping[str, str] | None = None, clock: Clock | None = N
 
     db.init_app(app)
     with app.app_context():
-        # Only requests are limited: a command holds up no visitor.
+        # Only requests are limited: a command takes no thread from a visitor.
         bulkheads = Bulkheads(settings.threads, applies=has_request_context)
         engine, keys = db.db.engine, settings.token_keys
         parts = connections.build(settings.katana, keys, engine, config.INSTANCE, clock, bulkheads)

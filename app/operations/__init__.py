@@ -1,1 +1,1 @@
-"""Starts, serves, watches and repairs the app: launchers, health, metrics, doctor, commands."""
+"""Starts, serves, monitors and repairs the app: launchers, health, metrics, doctor, commands."""

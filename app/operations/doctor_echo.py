@@ -1,7 +1,7 @@
-"""How `flask doctor` asks a served app what a request looks like once it has come through.
+"""Tells `flask doctor` how its own request arrived at the app.
 
-Proxies in front decide that, and only the app itself can see it. It answers nobody but who knows
-SECRET_KEY: to all others it says what it says to everybody.
+Proxies in front change a request, and only the app can see the result. It is sent only to a client
+that knows SECRET_KEY. Every other client gets the usual response.
 """
 
 import hmac
@@ -13,29 +13,29 @@ HEADER = "X-Doctor"
 
 @dataclass(frozen=True)
 class Arrived:
-    """A request as the app takes it: whom it is from, and how it came."""
+    """A request as it arrived: from which address, and by which scheme and host."""
 
     address: str
     scheme: str
     host: str
 
     def told(self) -> str:
-        """This as text."""
+        """As JSON."""
         return json.dumps(asdict(self))
 
 
 def proof(secret_key: str) -> str:
-    """What to send in HEADER."""
+    """The value of HEADER."""
     return hmac.digest(secret_key.encode(), b"flask doctor", "sha256").hex()
 
 
 def is_proof(value: str | None, secret_key: str) -> bool:
-    """Whether `value` is from somebody who knows the key."""
+    """Whether the sender of `value` knows the key."""
     return value is not None and hmac.compare_digest(value.encode(), proof(secret_key).encode())
 
 
 def read(text: str) -> Arrived | None:
-    """What an app has told; None where this is something else."""
+    """Parse the response of an app; None if it is something else."""
     try:
         return Arrived(**json.loads(text))
     except (ValueError, TypeError):

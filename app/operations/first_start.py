@@ -21,7 +21,7 @@ CERTIFICATE_DAYS = 365
 
 
 def main() -> None:
-    """Write what is missing; whatever fails leaves by one sentence and status 1."""
+    """Write what is missing. Every failure ends with one sentence and status 1."""
     arguments = _arguments()
     try:
         password = _password(arguments.database_password)
@@ -50,7 +50,7 @@ def _password(file: Path) -> str:
 
 
 def _write_certificate(folder: Path) -> None:
-    """Write a self-signed certificate of localhost: the certificate last, with its key there."""
+    """Write a self-signed certificate for localhost. The key is written before the certificate."""
     certificate_file = folder / "certificate.pem"
     if certificate_file.exists():
         return

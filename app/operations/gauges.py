@@ -1,4 +1,4 @@
-"""What the database tells Prometheus of the connections, when Prometheus asks."""
+"""Prometheus gauges about the connections, read from the database at each scrape."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,17 +15,17 @@ from app.operations.probes import Question
 
 
 class Gauges(Collector):
-    """True for all hosts at once; each is read by one look at an index or at one row."""
+    """The same on all hosts. Each gauge needs one index look-up or one row."""
 
     def __init__(self, fleet: Connections) -> None:
         self._read = Question(partial(read, fleet))
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: the database is asked when somebody wants to know."""
+        """Nothing: the database is read only at a scrape."""
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """The gauges; while the database does not answer, that alone."""
+        """The gauges. While the database does not respond, only the gauge that says so."""
         up = GaugeMetricFamily("katana_database_up", "Whether the database answers.")
         try:
             yield from self._read.answer()

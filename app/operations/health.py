@@ -1,4 +1,4 @@
-"""Whether the process is up, and whether it can do its work. No details: everybody may ask."""
+"""Whether the process is up, and whether it can work. No details: the pages are public."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -26,7 +26,7 @@ PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 
 @bp.get("/healthz")
 def up() -> tuple[str, int, dict[str, str]]:
-    """The process answers; to `flask doctor` also with how the request has come."""
+    """The process responds. `flask doctor` is also told how its request arrived."""
     if doctor_echo.is_proof(
         request.headers.get(doctor_echo.HEADER), current_app.config["SECRET_KEY"]
     ):
@@ -39,10 +39,10 @@ def up() -> tuple[str, int, dict[str, str]]:
 
 @bp.get("/readyz")
 def ready() -> tuple[str, int, dict[str, str]]:
-    """The database and the store of the limits answer, and the tables are not older than this code.
+    """Whether the database and the store of the rate limits respond, and no migration is missing.
 
-    Newer ones are no fault: in a rolling upgrade the first host of the new version migrates, and
-    those of the version before serve on until they are replaced.
+    Newer tables are accepted: in a rolling upgrade the first host of the new version migrates, and
+    hosts of the old version continue until they are replaced.
     """
     question: Question[Tables] = current_app.extensions["tables"]
     try:
@@ -53,16 +53,16 @@ def ready() -> tuple[str, int, dict[str, str]]:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Let these pages know the database of `app`, and let probes ask by any host name."""
+    """Give these pages the database of `app`, and let probes use any host name."""
     app.wsgi_app = AnyHost(app.wsgi_app, _own_host(settings))  # type: ignore[method-assign]
     with app.app_context():
         app.extensions["tables"] = Question(partial(_tables, db.engine))
 
 
 class AnyHost:
-    """Answers probes whatever their Host: a balancer asks by an address that is given out late.
+    """Accepts probes with any Host: a load balancer uses an IP address that is not known before.
 
-    All other pages are for TRUSTED_HOSTS only, because they hold links.
+    All other pages accept TRUSTED_HOSTS only, because they contain links.
     """
 
     def __init__(self, wsgi_app: WSGIApplication, host: str) -> None:
@@ -77,7 +77,7 @@ class AnyHost:
 
 
 def _own_host(settings: Settings) -> str:
-    """A host that passes TRUSTED_HOSTS, for requests whose Host does not count."""
+    """A host in TRUSTED_HOSTS, for requests whose Host is ignored."""
     (first, *_), own = settings.trusted_hosts, urlsplit(settings.katana.redirect_uri).netloc
     if host_is_trusted(own, settings.trusted_hosts):
         return own
@@ -85,11 +85,11 @@ def _own_host(settings: Settings) -> str:
 
 
 def _tables(engine: Engine) -> Tables:
-    """Whose the tables are, read in a transaction that has also written."""
+    """The state of the tables, read in a transaction that also writes."""
     with engine.connect() as connection:
         tables = tables_of(connection)
-        # A delete of nothing takes the right to write, and leaves nothing: in SQLite its lock, in
-        # PostgreSQL it is refused by a server that only reads.
+        # A DELETE that matches no row needs the right to write and changes nothing. SQLite takes
+        # its write lock, and a read-only PostgreSQL server refuses it.
         connection.execute(delete(RateLimit).where(RateLimit.key == ""))
         connection.rollback()
     return tables

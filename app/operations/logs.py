@@ -1,8 +1,8 @@
-"""How a line of the log looks, and whose it is: for the app, its commands, and gunicorn.
+"""The format of log lines, and the request ids in them, for the app, its commands and gunicorn.
 
-There are two forms: JSON for machines, with the moment in UTC, and text for people, with the time
-of this machine. What is passed as `extra` to a logger is a field of the JSON. No value that comes
-from outside can begin a line of its own (ASVS 16.4.1).
+There are two formats: JSON for machines, with the time in UTC, and text for people, with the local
+time. The `extra` of a log call becomes fields of the JSON. A value from outside cannot start a new
+line (ASVS 16.4.1).
 """
 
 import logging
@@ -22,49 +22,49 @@ _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def set_up(form: str, level: str) -> None:
-    """Let every logger of this process write in this form, and the app's from this level on.
+    """Let all loggers of this process use this format, and the app's loggers this level.
 
-    It may be called again: there is one handler, however often.
+    It may be called again: there is always one handler.
     """
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, _ToStandardError):
             root.removeHandler(handler)
     root.addHandler(_ToStandardError(formatter(form)))
-    logging.getLogger("werkzeug").addFilter(without_query)  # which `flask run` writes requests to
+    logging.getLogger("werkzeug").addFilter(without_query)  # `flask run` logs requests with it
     logging.getLogger("app").setLevel(level)
 
 
 def form_for(log_format: str | None, redirect_uri: str) -> str:
-    """The form that is set; where none is, JSON once users come by https."""
+    """The format in the settings; without one, JSON if users come by https."""
     by_default = JSON if redirect_uri.lower().startswith("https:") else TEXT
     return (log_format or by_default).lower()
 
 
 def formatter(form: str) -> logging.Formatter:
-    """What writes lines in this form."""
+    """The formatter of this format."""
     return _json() if form == JSON else _Text()
 
 
 def without_query(record: logging.LogRecord) -> bool:
-    """A filter for what a server writes: the query of a callback holds Katana's code."""
+    """A filter for request lines: the query of a callback contains Katana's code."""
     record.msg, record.args = without_key(re.sub(r"\?\S+", "?...", record.getMessage())), ()
     return True
 
 
 def without_key(path: str) -> str:
-    """A path, or a line with one, without the key of the webhook that it is the address of."""
+    """A path, or a line with a path, without the secret key of a webhook's address."""
     return re.sub(r"(/katana/webhooks/)[^\s?]+", r"\1...", path)
 
 
 def request_id() -> str | None:
-    """The id of the request or command under way, if one is."""
+    """The id of the current request or command, if there is one."""
     return _request_id.get()
 
 
 @contextmanager
 def carrying(request_id: str) -> Iterator[str]:
-    """Every line that is written meanwhile, by this thread, carries the id."""
+    """Put the id in every line that this thread logs within the context."""
     token = _request_id.set(request_id)
     try:
         yield request_id
@@ -73,12 +73,12 @@ def carrying(request_id: str) -> Iterator[str]:
 
 
 def new_id() -> str:
-    """Random, and short enough to be read out on the telephone."""
+    """A random id, short enough to read out on the telephone."""
     return secrets.token_hex(6)
 
 
 class _ToStandardError(logging.StreamHandler[TextIO]):
-    """Writes to what standard error is at the moment: a test, or a server, puts in another."""
+    """Writes to the current `sys.stderr`: tests and servers replace it."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
         super().__init__(sys.stderr)
@@ -93,7 +93,7 @@ class _ToStandardError(logging.StreamHandler[TextIO]):
 def _json() -> logging.Formatter:
     return JsonFormatter(
         ("levelname", "name", "message", "request_id"),
-        defaults={"time": None},  # so that it comes first
+        defaults={"time": None},  # so that it is the first field
         timestamp="time",
         rename_fields={"levelname": "level", "name": "logger", "exc_info": "traceback"},
     )
@@ -117,7 +117,7 @@ class _Text(logging.Formatter):
 
 
 def _set_in(lines: str) -> str:
-    # The text of an error may hold line ends too.
+    # The text of an error may contain line ends too.
     return "\n".join(f"    {_printable(line)}" for line in lines.splitlines())
 
 

@@ -1,9 +1,9 @@
-"""What Prometheus sees: the page, and the counters on it.
+"""The page for Prometheus, and its counters.
 
-The counters are those of this host: each worker process counts for itself, and whichever is asked
-adds them up. They hang on the same signals that a fork can use. The gauges are read from the
-database when they are asked for, so they are true for all hosts at once. Connections are counted by
-`flask worker` once a minute, since a count takes longer the more there are.
+Counters are per host: each worker process counts for itself, and the process that is scraped adds
+them up. They are connected to the app's signals, which a fork can use as well. Gauges are read from
+the database at each scrape, so they are the same on all hosts. `flask worker` counts the
+connections once a minute, because the count takes longer the more there are.
 """
 
 import hmac
@@ -28,7 +28,7 @@ bp = Blueprint("metrics", __name__)
 
 @bp.get("/metrics")
 def metrics() -> tuple[bytes, int, dict[str, str]]:
-    """Everything, in Prometheus' text format, for whoever knows the token."""
+    """All metrics in Prometheus' text format, for a client that knows the token."""
     measured: Metrics | None = current_app.extensions["metrics"]
     if measured is None:
         abort(404)
@@ -40,7 +40,7 @@ def metrics() -> tuple[bytes, int, dict[str, str]]:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Count from now on, if there is a token to read the counts with."""
+    """Start to count, if METRICS_TOKEN is set."""
     token = settings.metrics_token
     with app.app_context():
         fleet = connections.current()
@@ -48,7 +48,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 class Metrics:
-    """The counters of this process, and the way to all others."""
+    """The counters of this process, and access to those of all processes."""
 
     def __init__(self, token: str, gauges: Gauges) -> None:
         self._token = token
@@ -75,9 +75,7 @@ class Metrics:
             "Refreshes that took over from one that had died or hung.",
             registry=self._own,
         )
-        for (
-            outcome
-        ) in RefreshOutcome:  # a rate can only be told from a counter that was there before
+        for outcome in RefreshOutcome:  # a rate needs a counter that exists before its first event
             self._refreshes.labels(outcome)
         connected.connect(self._count_connect)
         for signal in (refreshed, refresh_failed, reconnect_needed):
@@ -88,7 +86,7 @@ class Metrics:
         return hmac.compare_digest((token or "").encode(), self._token.encode())
 
     def text(self) -> bytes:
-        """All of it, in Prometheus' text format."""
+        """All metrics, in Prometheus' text format."""
         counted = self._own
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             counted = CollectorRegistry()
@@ -106,7 +104,7 @@ class Metrics:
 
 
 def outcome_of(event: Event) -> RefreshOutcome:
-    """What became of a refresh."""
+    """The outcome of a refresh."""
     if event.kind is EventKind.RECONNECT_NEEDED:
         return RefreshOutcome.LOST if event.detail == Reason.ANSWER_LOST else RefreshOutcome.ENDED
 

@@ -1,4 +1,4 @@
-"""Whether the tables are those of this code, older, or newer."""
+"""Compares the tables of the database with the migrations of this code."""
 
 from enum import Enum
 from functools import cache
@@ -15,11 +15,11 @@ NEWER_REMEDY = "Run the code that made them, or restore a backup from before."
 
 
 class Tables(Enum):
-    """What a database has, beside this code."""
+    """The version of the tables, relative to this code."""
 
     CURRENT = "current"
     OLDER = "older"  # or none at all
-    NEWER = "newer"  # a later version has migrated it: the code before works on during an upgrade
+    NEWER = "newer"  # migrated by a later version; during an upgrade the old code continues to work
 
 
 def tables_of(connection: Connection) -> Tables:
@@ -34,6 +34,6 @@ def tables_of(connection: Connection) -> Tables:
 
 @cache
 def _revisions() -> tuple[frozenset[str], frozenset[str]]:
-    """The newest, and all."""
+    """The ids of the newest migrations, and of all migrations."""
     scripts = ScriptDirectory(FOLDER)
     return frozenset(scripts.get_heads()), frozenset(s.revision for s in scripts.walk_revisions())

@@ -1,8 +1,8 @@
-"""Ask the database, and do not wait for ever: for those who want to know whether it answers.
+"""Queries the database with a time limit, for probes.
 
-A statement timeout ends what a database is slow with. It ends nothing where the database's process
-has stopped, or the network drops everything: then whoever asks hangs. So the question is asked in a
-thread of its own, one at a time, however many come with it meanwhile.
+A statement timeout ends a slow statement. It does not help if the database process is stopped, or
+if the network drops all packets: then the caller hangs. So the query runs in its own thread. There
+is only one at a time, and all callers share it.
 """
 
 import time
@@ -11,14 +11,14 @@ from concurrent.futures import Future
 from threading import Lock, Thread
 from typing import Generic, TypeVar
 
-PATIENCE_SECONDS = 3.0  # less than any probe gives us
-GIVEN_UP_SECONDS = 30.0  # after which one that hangs is asked anew: another connection may do
+PATIENCE_SECONDS = 3.0  # shorter than the timeout of a usual probe
+GIVEN_UP_SECONDS = 30.0  # after this a hanging query is given up, and a new one may succeed
 
 Answer = TypeVar("Answer")
 
 
 class Question(Generic[Answer]):
-    """What is asked again and again."""
+    """A query that is repeated again and again."""
 
     def __init__(self, ask: Callable[[], Answer]) -> None:
         self._ask = ask
@@ -27,7 +27,7 @@ class Question(Generic[Answer]):
         self._asked = 0.0
 
     def answer(self) -> Answer:
-        """The answer. Raises TimeoutError where none comes in time, and what asking raises."""
+        """The result. Raises TimeoutError if it takes too long, and the errors of the query."""
         with self._lock:
             given_up = time.monotonic() > self._asked + GIVEN_UP_SECONDS
             if self._pending is None or self._pending.done() or given_up:
@@ -43,9 +43,9 @@ def _begin(ask: Callable[[], Answer]) -> Future[Answer]:
     def run() -> None:
         try:
             future.set_result(ask())
-        except Exception as error:  # it is raised where the answer is waited for
+        except Exception as error:  # it is raised in the thread that waits
             future.set_exception(error)
 
-    # A daemon: a worker that is asked to end does not wait for a database that hangs.
+    # A daemon thread: a worker that is stopping does not wait for a database that hangs.
     Thread(target=run, daemon=True).start()
     return future

@@ -1,4 +1,4 @@
-"""Servers as child processes: start them, wait until they answer, end them together."""
+"""Servers as child processes: start them, wait until they respond, stop them together."""
 
 import http.client
 import os
@@ -20,9 +20,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Server:
-    """What to run as `python -m`, where it will answer, and what helps when the port is taken.
+    """What to run as `python -m`, its address, and what to do when the port is taken.
 
-    Port 0: it answers nowhere.
+    Port 0: it listens nowhere.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Server:
 
 
 class Servers:
-    """Servers that are started one by one and end together, the last one first."""
+    """Servers that are started one by one and stopped together, in reverse order."""
 
     def __init__(self) -> None:
         self._running: list[tuple[Server, subprocess.Popen[bytes]]] = []
@@ -49,17 +49,17 @@ class Servers:
             _end(process)
 
     def start(self, server: Server) -> None:
-        """Start `server`; whether it answers shows later."""
+        """Start `server`, and do not wait until it responds."""
         self._running.append((server, _popen(server)))
 
     def wait_for_answers(self) -> None:
-        """Return once all answer HTTP; leave with a sentence if one ends before."""
+        """Return when all respond to HTTP. Exit with a sentence if one ends before."""
         while not all(_answers(server) for server, _ in self._running):
             self._require_all_alive()
             time.sleep(POLL_SECONDS)
 
     def wait_for_an_end(self) -> NoReturn:
-        """Leave with a sentence as soon as one has ended."""
+        """Exit with a sentence when one has ended."""
         while True:
             self._require_all_alive()
             time.sleep(4 * POLL_SECONDS)
@@ -71,19 +71,19 @@ class Servers:
 
 
 def end_at_signals() -> None:
-    """Let the first signal to end be a KeyboardInterrupt."""
+    """Turn the first signal to stop into a KeyboardInterrupt."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
 
 
 def ignore_signals() -> None:
-    """For a process that is ending: a second Ctrl-C must not leave a server behind."""
+    """Call it while stopping: a second Ctrl-C must not leave a server behind."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def require_free_port(server: Server) -> None:
-    """Leave with a sentence if `server` could not listen."""
+    """Exit with a sentence if `server` could not listen."""
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     try:
         socket.create_server((server.host, server.port), family=family).close()
@@ -94,9 +94,9 @@ def require_free_port(server: Server) -> None:
 
 
 def _popen(server: Server) -> subprocess.Popen[bytes]:
-    # In a session of its own: Ctrl-C in the terminal reaches the parent alone, which then ends its
+    # In its own session: Ctrl-C in the terminal reaches only the parent, which then stops its
     # servers in the right order.
-    return subprocess.Popen(  # noqa: S603  the command is made of our own words
+    return subprocess.Popen(  # noqa: S603  the command contains no input
         (sys.executable, "-m", *server.command),
         cwd=ROOT,
         env={**os.environ, **server.environ},

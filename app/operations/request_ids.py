@@ -1,7 +1,7 @@
-"""One id for each request: in every line of its log, on its error page, in its answer's header.
+"""One id for each request: in its log lines, on its error page, in its response header.
 
-A proxy in front may give it (`X-Request-ID`), so that its own log and this one find each other. It
-is believed only where PROXY_HOPS says that there is one, and only if it is a short plain word.
+A proxy in front may set it (`X-Request-ID`), so that its log and this one can be matched. It is
+used only if PROXY_HOPS says that there is a proxy, and only if it is a short plain word.
 """
 
 import re
@@ -18,12 +18,12 @@ SOUND = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Give each request to `app` its id, before anything else sees it."""
+    """Give each request to `app` its id, before any other middleware."""
     app.wsgi_app = RequestIds(app.wsgi_app, behind_proxy=settings.proxy_hops > 0)  # type: ignore[method-assign]
 
 
 class RequestIds:
-    """A WSGI app around the app."""
+    """WSGI middleware that sets the id."""
 
     def __init__(self, app: WSGIApplication, *, behind_proxy: bool) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Serves the app in production, for `make serve`: settings, migrations, then gunicorn."""
+"""Serves the app in production, for `make serve`: checks settings, migrates, runs gunicorn."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ WHERE_FROM = "Set them in the environment or in .env, which `make .env` writes w
 
 
 def main() -> NoReturn:
-    """Become gunicorn, with gunicorn.conf.py; whatever fails leaves by a sentence and status 1."""
+    """Become gunicorn, with gunicorn.conf.py. Every failure ends with a sentence and status 1."""
     try:
         settings = config.load(sandbox=False)
     except ConfigurationError as error:
@@ -30,15 +30,15 @@ def main() -> NoReturn:
         config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
     migrate()
     os.chdir(config.ROOT)
-    # In this very process: whoever ends it ends gunicorn, and a supervisor's SIGTERM gets there. By
-    # its script, which gunicorn names again for a successor (SIGUSR2); started with -m it would
-    # name a file inside of its package, where its own `http` hides Python's.
+    # Replaces this process, so that signals such as a supervisor's SIGTERM reach gunicorn. The
+    # script is used because gunicorn runs the same path again for a successor (SIGUSR2). With -m
+    # that path would be a file inside its package, where `http` hides Python's module.
     script = Path(sys.executable).with_name("gunicorn")
     os.execv(sys.executable, (sys.executable, str(script), "wsgi:app"))  # noqa: S606
 
 
 def migrate(environ: Mapping[str, str] | None = None) -> None:
-    """Bring the database up to date; any number of hosts may do so at once."""
+    """Migrate the database. Any number of hosts may do so at once."""
     try:
         with create_app(environ).app_context():
             _refuse_newer()

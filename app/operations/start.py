@@ -20,7 +20,7 @@ from app.operations.serve import migrate
 from app.settings import config, parsing
 
 ENV = config.ROOT / ".env"
-SANDBOX = config.ROOT / "sandbox" / "__main__.py"  # a fork may do without it
+SANDBOX = config.ROOT / "sandbox" / "__main__.py"  # a fork may have deleted it
 SANDBOX_ENV = config.INSTANCE / "sandbox.env"
 SANDBOX_ORIGIN = "http://127.0.0.1:8001"
 SANDBOX_MAIL = "smtp://127.0.0.1:8025"
@@ -28,7 +28,7 @@ WORKER = Server("The worker", ("flask", "worker"), {}, quiet=True)
 
 
 def main() -> None:
-    """Run until Ctrl-C or a signal to end; whatever fails leaves by one sentence and status 1."""
+    """Run until Ctrl-C or a signal to stop. Every failure ends with one sentence and status 1."""
     end_at_signals()
     arguments = _arguments()
     try:
@@ -44,9 +44,9 @@ def main() -> None:
 
 
 def write_env(given: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Write .env with fresh secrets and what is given, readable by its owner alone.
+    """Write .env with fresh secrets and the given values, readable by its owner only.
 
-    One that is there is kept.
+    An existing file is kept.
     """
     if ENV.exists():
         return
@@ -61,7 +61,7 @@ def write_env(given: Mapping[str, str] = MappingProxyType({})) -> None:
 
 
 def run() -> None:
-    """Serve the app, and the sandbox while there is no client id, until one of them ends."""
+    """Serve the app until a server ends. Without a client id, serve the sandbox too."""
     config.INSTANCE.mkdir(mode=0o700, exist_ok=True)
     if SANDBOX.exists() and not config.has_client_id(ENV, SANDBOX_ENV):
         write_sandbox_env()
@@ -69,7 +69,7 @@ def run() -> None:
     app = _app(settings)
     sandbox = _sandbox(settings) if _is_sandboxed(settings) else None
     require_free_port(app)
-    # The app comes last and is ended first: a refresh under way still gets the sandbox's answer.
+    # The app is started last and stopped first: a refresh in progress still gets its response.
     with Servers() as servers:
         if sandbox:
             require_free_port(sandbox)
@@ -89,7 +89,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def write_sandbox_env() -> None:
-    """Write the settings with a fresh client of the sandbox."""
+    """Write settings with a new client of the sandbox."""
     text = f"""\
 # The sandbox in Katana's place, for as long as KATANA_CLIENT_ID is set nowhere else.
 KATANA_CLIENT_ID=sandbox-{secrets.token_hex(8)}
@@ -106,7 +106,7 @@ MAIL_FROM=Connect to Katana <app@localhost>
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all. Raises OSError."""
+    """Write a file that only its owner can read, completely or not at all. Raises OSError."""
     try:
         staged_responses.write_private(path, text.encode())
     except OSError as error:
@@ -135,7 +135,7 @@ def _sandbox(settings: config.Settings) -> Server:
         host=host,
         port=port,
         remedy="change the port in all four URLs of instance/sandbox.env",
-        quiet=True,  # it would name its address a second time
+        quiet=True,  # it would print its address a second time
     )
 
 
@@ -153,7 +153,7 @@ def _app(settings: config.Settings) -> Server:
 
 def _where_to_listen(redirect_uri: str) -> tuple[str, int]:
     uri = urlsplit(redirect_uri)
-    # Behind a tunnel or a proxy, the address that users see is not the one to listen on.
+    # Behind a tunnel or a proxy, the app does not listen at the address that users see.
     if uri.scheme != "http" or uri.hostname not in parsing.LOOPBACK_HOSTS:
         return "127.0.0.1", 8000
 
@@ -168,7 +168,7 @@ def _say_where(settings: config.Settings, sandbox: Server | None) -> None:
         lines.append(f"  The sandbox stands in for Katana; its ledger is at {ledger}")
     lines += ["  Ctrl-C ends everything.", "", ""]
 
-    # One write: print would write the end of a line by itself, and the servers write here as well.
+    # One write: print() writes the line end separately, and the servers write here too.
     sys.stdout.write("\n".join(lines))
     sys.stdout.flush()
 

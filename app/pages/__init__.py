@@ -1,4 +1,4 @@
-"""The pages: what a browser sees of this app, closed to everybody who is not signed in."""
+"""The pages of this app. All but the public ones need a user who is signed in."""
 
 from flask import Flask
 from requests import Session
@@ -21,7 +21,7 @@ from app.settings.config import Settings
 
 
 def init_app(app: Flask, settings: Settings, session: Session) -> None:
-    """Give `app` its pages; `session` is what they ask Katana's API through."""
+    """Add the pages to `app`. They send requests to Katana's API through `session`."""
     admission.init_app(app)
     sessions.init_app(app)
     security.init_app(app, settings)

@@ -1,4 +1,4 @@
-"""The user's own account: download what is kept about them, delete it."""
+"""The user's own account: download its data, delete it."""
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask_login import current_user  # type: ignore[import-untyped]
@@ -27,7 +27,7 @@ bp = Blueprint("account", __name__, url_prefix="/account")
 
 @bp.get("")
 def account() -> str:
-    """What a user can do with the account, and with what is kept."""
+    """The page of the account: what is stored, and what the user can do."""
     since = db.session.scalar(select(User.created_at).where(User.id == current_user.id))
     return render_template("account.html", since=since)
 
@@ -35,7 +35,7 @@ def account() -> str:
 @bp.post("/download")
 @throttle.downloads
 def download() -> Response:
-    """Everything that is kept about the user, as a file."""
+    """All data that is stored about the user, as a file."""
     user_id = current_user.id
     tell(Audit.EXPORTED, user_id)
     pieces = personal_data.export(db.engine, user_id)
@@ -46,7 +46,7 @@ def download() -> Response:
 
 @bp.get("/delete")
 def delete() -> str:
-    """What goes with the account, and the form to delete it."""
+    """What is deleted with the account, and the form to delete it."""
     return _page(DeleteForm())
 
 
@@ -80,5 +80,5 @@ def _page(form: DeleteForm) -> str:
 
 def _is_password_of(user_id: int, password: str) -> bool:
     stored = db.session.scalar(select(User.password_hash).where(User.id == user_id))
-    db.session.rollback()  # hashing takes its time: no transaction stays open meanwhile
+    db.session.rollback()  # hashing is slow: no transaction stays open meanwhile
     return passwords.matches(password, stored)

@@ -1,7 +1,7 @@
-"""Refuses pages that may ask Katana while too many requests wait for a thread of this worker.
+"""Refuses slow pages while too many requests wait for a thread of this worker.
 
-gunicorn serves requests in the order in which they come. A crowd that loads its dashboards would
-let a health check, or a sign-in, wait behind it for seconds.
+gunicorn serves requests in the order of arrival. If many users load their dashboards at once, a
+health check or a sign-in would wait behind them for seconds.
 """
 
 from flask import Flask, current_app, request
@@ -12,12 +12,12 @@ MOST_WAITING = 40  # requests; about half a second of work
 RETRY_SECONDS = 5.0
 GIVES_WAY = {"dashboard.dashboard"}  # endpoints
 
-#: The extension that returns how many requests wait; gunicorn.conf.py puts it there.
+#: The extension that returns the number of waiting requests; gunicorn.conf.py adds it.
 WAITING = "waiting_requests"
 
 
 def init_app(app: Flask) -> None:
-    """Ask before each request, ahead of all that costs time."""
+    """Check before each request, before anything slow."""
     app.before_request(_refuse_in_a_crowd)
 
 

@@ -1,7 +1,7 @@
-"""What Katana's authorization page may answer instead of a code, in our words.
+"""The errors that Katana's authorization page may return instead of a code, in our words.
 
-Only the codes of RFC 6749 section 4.1.2.1 are told apart, and no text from the URL is ever shown:
-anybody can write a URL.
+Only the codes of RFC 6749 section 4.1.2.1 are recognised. No text from the URL is shown, because
+anybody can make a URL.
 """
 
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why there is no code: for the user, and for the log."""
+    """Why there is no code: a text for the user, and one for the log."""
 
     title: str
     text: str
     name: str = "another code"
     status: int = 400
-    #: Whether the people who run this app have to do something.
+    #: Whether the people who run this app have to act.
     ours: bool = False
 
 
@@ -64,5 +64,5 @@ UNKNOWN = Refusal(
 
 
 def refusal(error: str | None) -> Refusal:
-    """The refusal that Katana's `error` stands for."""
+    """The refusal for Katana's `error`."""
     return KNOWN.get(error or "", UNKNOWN)

@@ -1,4 +1,4 @@
-"""What Katana's login sends along when the browser comes back, read strictly."""
+"""The query parameters of the callback, parsed strictly."""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +6,7 @@ from werkzeug.datastructures import MultiDict
 
 from app.errors import AttemptRefused
 
-#: All that is looked at; whatever else stands in the URL is left alone.
+#: The parameters that are read; all others are ignored.
 NAMES = ("code", "state", "error", "iss")
 CHARACTERS = 4096
 
@@ -22,11 +22,11 @@ class KatanaAnswer:
 
 
 def read(parameters: "MultiDict[str, str]") -> KatanaAnswer:
-    """The answer in a callback's parameters.
+    """The parameters of a callback, checked.
 
-    Raises AttemptRefused where one stands there twice, is empty, too long or unprintable, where the
-    state is missing, and where there is not either a code or an error. Of two codes one is not
-    Katana's: there is no right one to pick (RFC 6749 section 3.1, ASVS 15.3.7).
+    Raises AttemptRefused if one is repeated, empty, too long or unprintable, if the state is
+    missing, and if there is not exactly one of code and error. If there are two codes, one is not
+    from Katana, and it cannot be known which (RFC 6749 section 3.1, ASVS 15.3.7).
     """
     given = {name: parameters.getlist(name) for name in NAMES if name in parameters}
     if any(len(values) > 1 for values in given.values()):
@@ -48,5 +48,5 @@ def read(parameters: "MultiDict[str, str]") -> KatanaAnswer:
 
 
 def _is_sound(value: str) -> bool:
-    # What may stand in any of them is visible ASCII and the space (RFC 6749 appendix A).
+    # RFC 6749 appendix A allows visible ASCII characters and the space.
     return 0 < len(value) <= CHARACTERS and value.isascii() and value.isprintable()

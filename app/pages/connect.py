@@ -1,4 +1,4 @@
-"""Connect to Katana: the way there, the way back, and disconnecting."""
+"""Connect to Katana: the redirect to Katana, the callback, and disconnect."""
 
 import logging
 from contextlib import nullcontext
@@ -44,11 +44,11 @@ bp = Blueprint("connect", __name__, url_prefix="/katana")
 @bp.post("/connect")
 @throttle.connects
 def connect() -> Response:
-    """Send the user to Katana, to approve: a browser by a page that leads on, others by a 303."""
+    """Send the user to Katana to approve: browsers by a page that redirects, others by a 303."""
     parts = current()
     try:
         attempt = parts.attempts.begin(current_user.session_id)
-    except AttemptRefused:  # signed out in another tab, since this request came in
+    except AttemptRefused:  # signed out in another tab after this request began
         raise Unauthorized from None
     return _to_katana(parts.login.authorization_url(attempt.state, attempt.code_verifier))
 
@@ -57,7 +57,7 @@ def connect() -> Response:
 @csrf.exempt  # type: ignore[untyped-decorator]
 @throttle.callbacks
 def callback_posted() -> Response:
-    """Turn a POST from Katana's page into a GET: only that brings the session's cookie along."""
+    """Turn a POST from Katana's page into a GET: a browser sends the session cookie only then."""
     read(request.form)
     answer = {name: request.form[name] for name in NAMES if name in request.form}
     return redirect(url_for("connect.callback", **answer), 303)  # type: ignore[arg-type]
@@ -66,8 +66,8 @@ def callback_posted() -> Response:
 @bp.get("/callback")
 @throttle.callbacks
 def callback() -> Response:
-    """Take Katana's answer; no step is reached but past the one before."""
-    if request.method == "HEAD":  # Flask adds it to every GET, and a look must use up nothing
+    """Handle Katana's response. Each step runs only if the step before has succeeded."""
+    if request.method == "HEAD":  # Flask adds it to every GET, and it must not consume an attempt
         raise MethodNotAllowed(["GET", "POST"])
 
     answer = read(request.args)
@@ -79,7 +79,7 @@ def callback() -> Response:
         return _repeated(answer)
 
     try:
-        # Before the attempt is used up: a callback that finds no place can be loaded again.
+        # Before the attempt is consumed: a callback that gets no slot can be loaded again.
         with current().bulkheads.callbacks.slot() if answer.code else nullcontext():
             code_verifier = attempts.consume(answer.state, current_user.session_id)
             try:
@@ -98,14 +98,14 @@ def callback() -> Response:
 
 @bp.post("/disconnect")
 def disconnect() -> Response:
-    """End the connection, and say what that did and what not."""
+    """End the connection, and tell the user what was revoked."""
     flash(GOODBYES[current().lifecycle.disconnect(current_user.id)])
     return _to_dashboard()
 
 
 @bp.after_request
 def keep_the_url(response: Response) -> Response:
-    """Keep codes and states out of every Referer, and out of what a redirect says in words."""
+    """Keep codes and states out of every Referer, and out of the body of a redirect."""
     response.headers.setdefault("Referrer-Policy", "no-referrer")
     if response.location:
         response.set_data(b"")
@@ -113,11 +113,11 @@ def keep_the_url(response: Response) -> Response:
 
 
 def _to_katana(url: str) -> Response:
-    # Chromium applies `form-action` of the page with the button to every redirect after it (CSP
-    # Level 3 section 6.4.1), and stops without a word where Katana's login redirects to another
-    # origin, such as a customer's single sign-on, which no setting can list. A page that refreshes
-    # to another one starts a new navigation, which `form-action` does not apply to in any browser.
-    # All current browsers send this header; older ones and clients that are none get the redirect.
+    # Chromium applies `form-action` of the page with the button to every later redirect (CSP Level
+    # 3 section 6.4.1). It stops without a message if Katana's login redirects to another origin,
+    # such as a customer's single sign-on. No setting can list these origins. A page with a refresh
+    # to another one starts a new navigation, to which no browser applies `form-action`. All current
+    # browsers send this header. Older ones and other clients get the redirect.
     if request.headers.get("Sec-Fetch-Mode") == "navigate":
         return make_response(render_template("to_katana.html", url=url))
 
@@ -125,9 +125,9 @@ def _to_katana(url: str) -> Response:
 
 
 def _repeated(answer: KatanaAnswer) -> Response:
-    """A callback that was loaded again, or twice at once, leads to where the first one led.
+    """A callback that was loaded again, or twice at once, redirects to the result of the first.
 
-    Raises ExchangeUnderWay where that takes too long, else AttemptUsed where no connection came.
+    Raises ExchangeUnderWay if the first takes too long, and AttemptUsed if it made no connection.
     """
     if current().attempts.is_under_way(answer.state, current_user.session_id):
         _wait_for_first(answer.state)
@@ -150,7 +150,7 @@ def _wait_for_first(state: str) -> None:
 def _finish(answer: KatanaAnswer, code_verifier: str) -> Connected | Response:
     parts = current()
     issuer = parts.login.settings.issuer
-    # Of a refusal too: who it is from decides what is said of Katana (RFC 9207 section 2.4).
+    # Also for an error: the app reports only Katana's own errors as such (RFC 9207 section 2.4).
     if issuer and answer.iss != issuer:
         raise AttemptRefused(f"a callback has {_who_issued(answer)} in place of KATANA_ISSUER")
 
@@ -172,7 +172,7 @@ def _not_approved(error: str | None) -> Response:
     if why.ours:
         logger.error("Katana's authorization page refused this app: %s", why.name)
     page = make_response(render_template("not_approved.html", why=why), why.status)
-    # Over https the CSRF check wants to see where the form on this page comes from.
+    # Over https the CSRF check needs the origin of the page with the form.
     page.headers["Referrer-Policy"] = "strict-origin"
     return page
 
@@ -189,7 +189,7 @@ def _welcome(connected: Connected) -> str:
 
 
 def _factory_name(connected: Connected) -> str | None:
-    """What the account is called; None where Katana does not say, which costs nothing."""
+    """The name of the Katana account; None if Katana does not return it, which does no harm."""
     try:
         api = katana_api.for_connection(connected.connection_id)
         return katana_api.name_factory(connected.connection_id, connected.connected_by, api)

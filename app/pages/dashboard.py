@@ -1,4 +1,4 @@
-"""The first page, and the dashboard: a user's own Katana, from the copy or read live."""
+"""The landing page, and the dashboard: the user's Katana data, from the copy or read live."""
 
 from flask import Blueprint, Response, make_response, render_template
 from flask_login import current_user  # type: ignore[import-untyped]
@@ -11,33 +11,33 @@ from app.pages import copy, error_pages, katana_api
 from app.pages.dashboard_data import Overview, overview
 from app.pages.error_messages import Explanation
 
-SHOWN = 10  # of what happened to the connection
+SHOWN = 10  # events of the connection's history
 
 bp = Blueprint("dashboard", __name__)
 
 
 @bp.get("/")
 def landing() -> str:
-    """What this is."""
+    """The landing page."""
     return render_template("landing.html")
 
 
 @bp.get("/dashboard")
 def dashboard() -> Response:
-    """The connection, what Katana shows through it, and what happened to it."""
+    """The connection, the data from Katana, and the history of the connection."""
     user_id = current_user.id
     found = lifecycle.find(user_id)
     copied = copy.overview(found) if found else None
-    # Without a copy of this account, as in a fork without a worker, Katana is read live.
+    # Without a copy of this account, as in a fork without a worker, the data is read live.
     seen, trouble = (None, None) if copied and copied.has_begun else _ask_katana(user_id)
     page = render_template(
         "dashboard.html",
-        connection=lifecycle.find(user_id),  # read after asking, which may have changed it
+        connection=lifecycle.find(user_id),  # read after the requests, which may have changed it
         renewals=connections.current().lifecycle.renewals(user_id),
         copied=copied,
         overview=seen,
         trouble=trouble,
-        history=history.history(user_id, limit=SHOWN + 1),  # and what came before them
+        history=history.history(user_id, limit=SHOWN + 1),  # one more, for `display.event`
         shown=SHOWN,
     )
     response = make_response(page)
@@ -48,7 +48,7 @@ def dashboard() -> Response:
 
 
 def _ask_katana(user_id: int) -> tuple[Overview | None, Explanation | None]:
-    """What Katana shows, or why it shows nothing; neither where the row itself says that."""
+    """The data from Katana, or why there is none; neither if the row itself says why."""
     connection = lifecycle.find(user_id)
     if connection is None or connection.status is Status.RECONNECT_NEEDED:
         return None, None

@@ -1,4 +1,4 @@
-"""What the dashboard shows of Katana: the latest orders, and some stock."""
+"""Katana data for the dashboard, read live: the latest orders, and some stock."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class OrderLine:
 
 @dataclass(frozen=True)
 class StockLine:
-    """How much there is of one variant, over all locations."""
+    """The amounts of one variant, over all locations."""
 
     product: str
     sku: str
@@ -37,14 +37,14 @@ class StockLine:
 
 @dataclass(frozen=True)
 class Overview:
-    """What the dashboard shows of Katana."""
+    """The dashboard's data from Katana."""
 
     orders: Sequence[OrderLine]
     stock: Sequence[StockLine]
 
 
 def overview(api: KatanaApi) -> Overview:
-    """The latest orders and some stock, in four requests. Raises what the API raises."""
+    """The latest orders and some stock, in four requests. Raises the API's errors."""
     return Overview(orders=_orders(api), stock=_stock(api))
 
 

@@ -1,4 +1,4 @@
-"""How values look on a page: times, sums, quantities, and Katana's words in plain ones."""
+"""How values look on a page: times, sums, quantities, and Katana's constants as plain words."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ REASONS = {
         "can be read from it until you reconnect."
     ),
 }
-#: Of a renewal that did not go as it should.
+#: Of a refresh that failed.
 OUTCOMES: Mapping[str, str] = {
     RefreshOutcome.NOT_SENT: "Katana could not be reached; tried again later",
     RefreshOutcome.ANSWER_LOST: "Katana's answer did not arrive",
@@ -64,22 +64,22 @@ def init_app(app: Flask) -> None:
 
 
 def moment(at: datetime) -> Markup:
-    """Day and time."""
+    """Date and time."""
     return _time(at, f"{_day(at)}, {at:%H:%M} UTC", "moment")
 
 
 def day(at: datetime | None) -> Markup | str:
-    """The day alone."""
+    """The date only."""
     return _time(at, _day(at), "day") if at else ""
 
 
 def money(amount: Decimal | None, currency: str) -> str:
-    """A sum with its currency; cents only, however many decimals Katana sends."""
+    """A sum with its currency, in cents, even if Katana sends more decimals."""
     return "" if amount is None else f"{amount:,.2f} {currency}".rstrip()
 
 
 def quantity(amount: Decimal) -> str:
-    """A quantity without zeros that say nothing."""
+    """A quantity without trailing zeros."""
     return f"{amount.normalize():,f}"
 
 
@@ -94,7 +94,7 @@ def times(count: int) -> str:
 
 
 def count(number: int, one: str, many: str) -> str:
-    """How many of what: `1 order`, `1,240 orders`."""
+    """A number with its noun: `1 order`, `1,240 orders`."""
     return f"{number:,} {one if number == 1 else many}"
 
 
@@ -105,13 +105,13 @@ def ago(seconds: float) -> str:
 
 
 def as_of(seconds: float) -> str:
-    """The same behind the words `as of`."""
+    """The same after the words `as of`."""
     length = span(seconds)
     return f"{length} ago" if length else "a moment ago"
 
 
 def span(seconds: float) -> str:
-    """So much time in the largest unit that fits: `5 minutes`; empty below a minute."""
+    """A duration in the largest unit that fits: `5 minutes`; empty below a minute."""
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         number = int(seconds // length)
         if number:
@@ -120,12 +120,12 @@ def span(seconds: float) -> str:
 
 
 def reason(why: Reason | None) -> str:
-    """Why a connection must be made again, as a sentence."""
+    """Why the user has to connect again, as a sentence."""
     return REASONS[why or Reason.GRANT_ENDED]
 
 
 def next_renewal(connection: Connection, now: datetime) -> datetime:
-    """When access is renewed next, or when that is tried again after it failed."""
+    """When the next refresh is due: after the back-off, if one has failed."""
     waits = (
         seconds_until(connection.renew_at, now, LONGEST_LIFETIME_SECONDS),
         seconds_until(connection.next_attempt_at, now, LONGEST_PAUSE_SECONDS),
@@ -134,9 +134,9 @@ def next_renewal(connection: Connection, now: datetime) -> datetime:
 
 
 def event(happened: ConnectionEvent, history: Sequence[ConnectionEvent]) -> str:
-    """What happened; in its `history`, a connect that took the place of another says so.
+    """An event as text. A connect that replaced another one says `again`.
 
-    What came right before it must be in there.
+    `history` must contain the event before it.
     """
     told = EVENTS[happened.kind]
     again = happened.kind is EventKind.CONNECTED and any(
@@ -147,12 +147,12 @@ def event(happened: ConnectionEvent, history: Sequence[ConnectionEvent]) -> str:
 
 
 def event_detail(happened: ConnectionEvent) -> str:
-    """Why, or with what outcome; empty where there is nothing to add."""
+    """The reason or the outcome of an event; empty if there is nothing to add."""
     return DETAILS.get(happened.detail or "", "")
 
 
 def went_wrong(happened: ConnectionEvent) -> bool:
-    """Whether it was nothing that anybody wanted."""
+    """Whether the event is a failure."""
     return happened.kind in {EventKind.REFRESH_FAILED, EventKind.RECONNECT_NEEDED}
 
 
@@ -161,7 +161,7 @@ def _day(at: datetime) -> str:
 
 
 def _time(at: datetime, shown: str, form: str) -> Markup:
-    # `page.js` shows a moment and a day in the visitor's own zone.
+    # `page.js` shows times and dates in the visitor's own time zone.
     return Markup('<time datetime="{}" data-form="{}">{}</time>').format(
         at.isoformat(timespec="seconds"), form, shown
     )

@@ -1,6 +1,6 @@
-"""What every failure is to a browser: a status and a user's words. The one place that knows both.
+"""Maps each error to an HTTP status and a message for the user.
 
-The words say what happened, what became of the connection, and what to do. They repeat nothing of
+A message says what happened, what became of the connection, and what to do. It repeats nothing from
 the request.
 """
 
@@ -18,21 +18,21 @@ IN_THE_LOG = "The people who run this app can see why in its log."
 
 @dataclass(frozen=True)
 class Explanation:
-    """A failure as a browser gets it."""
+    """An error as shown in a browser."""
 
     status: int
     title: str
     text: str
-    #: Seconds, where trying again makes sense.
+    #: In seconds, if trying again makes sense.
     retry_after: int | None = None
-    #: Whether somebody who runs this app has to look at it.
+    #: Whether somebody who runs this app has to act.
     ours: bool = False
-    #: What stands on the button to the dashboard, where a stranger signs in first.
+    #: The label of the link to the dashboard. A visitor who is not signed in signs in first.
     onward: str = "Go to your dashboard"
     #: Whether the dashboard offers to connect again.
     reconnect: bool = False
-    #: Whether the page has a button to connect. Its form begins a session in a browser that sent no
-    #: cookie, so only where somebody is signed in.
+    #: Whether the page has a button to connect. Its form starts a session in a browser without a
+    #: cookie, so only for errors of signed-in users.
     connect: bool = False
 
 

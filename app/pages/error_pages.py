@@ -1,6 +1,6 @@
-"""Let every failure end in a page, and in the log where somebody has to look at it.
+"""Turns every error into a page, and logs those that somebody has to act on.
 
-No page of an error asks who is signed in: the database may be what failed.
+No error page checks who is signed in, because the database may have failed.
 """
 
 import logging
@@ -33,8 +33,8 @@ from app.pages.error_messages import (
 )
 from app.pages.security import TwoSessions
 
-#: InternalError is what PostgreSQL says while it only reads, as in the middle of a failover.
-#: StorageError: the store of the limits, where it is not the database.
+#: PostgreSQL raises InternalError while it is read-only, as in the middle of a failover.
+#: StorageError is from the store of the rate limits, if it is not the database.
 AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout, StorageError)
 
 SIGNING_IN = {"accounts.sign_up_submit", "accounts.sign_in_submit"}
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 def init_app(app: Flask) -> None:
-    """Show these pages for what goes wrong in `app`."""
+    """Register these pages for the errors of `app`."""
     app.register_error_handler(ConnectError, _failed)
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(SecurityError, _wrong_host)
@@ -55,7 +55,7 @@ def init_app(app: Flask) -> None:
 
 
 def explain(error: ConnectError) -> Explanation:
-    """What `error` is to a browser; it is logged as well."""
+    """The page for `error`, which is also logged."""
     told = next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
     level = logging.ERROR if told.ours else logging.WARNING
     name = type(error).__name__
@@ -70,9 +70,9 @@ def _failed(error: ConnectError) -> Response:
 
 
 def _refused(error: HTTPException) -> Response:
-    """Also what nobody foresaw: Flask hands that over as a 500, once it is in the log."""
+    """Also for an unexpected error: Flask logs it and passes it on as a 500."""
     cause = getattr(error, "original_exception", None)
-    if isinstance(cause, AWAY):  # after the view, where a try is counted, Flask asks no handler
+    if isinstance(cause, AWAY):  # if raised after the view, Flask calls no handler for it
         return _database_away(cause)
 
     told = STATUSES.get(error.code or 500, replace(ANYTHING_ELSE, status=error.code or 500))
@@ -84,8 +84,8 @@ def _refused(error: HTTPException) -> Response:
 
 def _forged(_error: CSRFError) -> Response | WerkzeugResponse:
     if request.endpoint in SIGNING_IN and current_user.is_authenticated:
-        # The button was pressed twice. The first press has signed this browser in, and has made the
-        # form's token of the second one worthless.
+        # The button was pressed twice. The first press signed this browser in, so the CSRF token of
+        # the second one is no longer valid.
         return redirect(url_for("dashboard.dashboard"), 303)
 
     return _page(FORGED)
@@ -114,18 +114,18 @@ def _database_away(error: Exception) -> Response:
 
 
 def _wrong_host(error: SecurityError) -> Response:
-    # A page would hold links, and to what host? Flask builds none for one that it does not trust.
+    # Plain text: a page would need links, and Flask builds none for a host that it does not trust.
     return Response(
         "This app is not at this address.\n", 400, content_type="text/plain; charset=utf-8"
     )
 
 
 def _page(told: Explanation) -> Response:
-    # By this the user's page and the lines of the log find each other.
+    # It connects the user's page with the log lines of the request.
     reference = logs.request_id() if told.ours else None
     html = render_template("error.html", told=told, reference=reference)
     page = make_response(html, told.status)
-    # Over https the check of forms wants to see where one comes from: the site, not the address.
+    # Over https the CSRF check needs the origin of the page with the form, not its full URL.
     page.headers["Referrer-Policy"] = "strict-origin" if told.connect else "no-referrer"
     if told.retry_after:
         page.headers["Retry-After"] = str(told.retry_after)

@@ -1,4 +1,4 @@
-"""Katana's API, asked while a page is being made."""
+"""Requests to Katana's API while a page is built."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,11 +16,11 @@ from app.errors import NotConnected
 from app.katana.client import KatanaApi
 from app.settings.config import Settings
 
-PAGE_SECONDS = 12.0  # for all that one page asks of Katana's API
+PAGE_SECONDS = 12.0  # for all requests of one page
 
 
 def init_app(app: Flask, settings: Settings, session: Session) -> None:
-    """Let pages reach Katana's API through `session`."""
+    """Give pages access to Katana's API through `session`."""
 
     def api(connection_id: UUID) -> KatanaApi:
         parts = connections.current()
@@ -35,11 +35,11 @@ def init_app(app: Flask, settings: Settings, session: Session) -> None:
 
 
 def for_user(user_id: UserId) -> KatanaApi:
-    """Katana's API with the user's access, for as long as a page may take.
+    """Katana's API with the user's access token, within the time limit of one page.
 
-    Each request ends the transaction of `db.session` first, so that none is open while Katana is
-    asked: commit what you write before. Raises NotConnected; each request raises what KatanaApi
-    does, and RuntimeError where something is not committed.
+    Each request first ends the transaction of `db.session`, so that none is open while it is on the
+    wire: commit your changes before. Raises NotConnected. Each request raises the errors of
+    KatanaApi, and RuntimeError if changes are not committed.
     """
     connection = lifecycle.find(user_id)
     if connection is None:
@@ -49,16 +49,16 @@ def for_user(user_id: UserId) -> KatanaApi:
 
 
 def for_connection(connection_id: UUID) -> KatanaApi:
-    """The same for a connection that is known already."""
+    """The same for a known connection."""
     api: Callable[[UUID], KatanaApi] = current_app.extensions["katana_api"]
     return api(connection_id)
 
 
 def name_factory(connection_id: UUID, connected_by: str, api: KatanaApi) -> str | None:
-    """Ask what the account is called that the attempt `connected_by` connected, and remember it.
+    """Read the name of the Katana account that the attempt `connected_by` connected, and store it.
 
-    A page that asks for more goes on with the same `api`, so that all of it has one time to be done
-    in. Raises what the API raises.
+    A page that needs more data uses the same `api`, so that one time limit holds for all of it.
+    Raises the API's errors.
     """
     name = api.factory().name
     if name:

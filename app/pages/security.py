@@ -1,4 +1,4 @@
-"""What holds for every page: closed to strangers, no forged form, the security headers."""
+"""Rules for every page: sign-in by default, CSRF protection, security headers."""
 
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.settings.config import Settings
 
-#: The pages for everybody. Any other page, a fork's new one included, is for those signed in.
+#: The public pages. Every other page, also a fork's new one, needs a signed-in user.
 PUBLIC = frozenset(
     {
         "static",
@@ -22,18 +22,18 @@ PUBLIC = frozenset(
         "accounts.sign_in",
         "accounts.sign_in_submit",
         "accounts.sign_out",
-        # A POST from Katana's page carries no cookie; the GET judges a stranger itself.
+        # A POST from Katana's page carries no cookie. The GET that follows checks the user.
         "connect.callback",
         "connect.callback_posted",
-        # A key in its address and a signature let Katana in, and nobody else.
+        # Protected by a secret key in its address and by a signature.
         "webhooks.deliver",
         "health.up",
         "health.ready",
-        # A token of its own lets Prometheus in, and nobody else.
+        # Protected by its own token.
         "metrics.metrics",
     }
 )
-#: Called from Katana's site by design; `state` protects the one, a signature the other.
+#: Requests from Katana's site. `state` protects the first, a signature the second.
 FROM_ELSEWHERE = frozenset({"connect.callback_posted", "webhooks.deliver"})
 YEAR_SECONDS = 365 * 24 * 3600
 
@@ -45,7 +45,7 @@ class TwoSessions(BadRequest):
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Guard `app`: in the order in which a request meets it."""
+    """Add the checks to `app`, in the order in which they run."""
     app.before_request(refuse_two_sessions)
     app.before_request(refuse_other_sites)
     app.before_request(refuse_strangers)
@@ -54,17 +54,18 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def refuse_two_sessions() -> None:
-    """Of two session cookies one was planted, and a browser does not say which (RFC 6265bis 8.6).
+    """Refuse two session cookies: one was planted, and it is unknown which (RFC 6265bis 8.6).
 
-    A neighbour under the same name, or on another port of this machine, can set a cookie that goes
-    to one of our paths only: the user would connect their Katana to the neighbour's account there.
+    Another app on the same domain, or on another port of this machine, can set a cookie for one
+    path of this app only. On that path the user would connect their Katana account to the
+    attacker's account.
     """
     if len(request.cookies.getlist(current_app.config["SESSION_COOKIE_NAME"])) > 1:
         raise TwoSessions
 
 
 def refuse_other_sites() -> None:
-    """A second lock beside the CSRF token: browsers say where a form was sent from."""
+    """Defence in depth beside the CSRF token: browsers report where a form was sent from."""
     if request.method in {"GET", "HEAD"} or request.endpoint in FROM_ELSEWHERE:
         return
 
@@ -72,14 +73,14 @@ def refuse_other_sites() -> None:
     if site not in {None, "same-origin", "none"} or not _is_ours(origin, site):
         raise Forbidden
 
-    # By https a browser sends at least one of three proofs, unless it is told to hide all of them.
+    # Over https a browser sends at least one of these three headers, unless it is set to hide them.
     referer = f"{request.headers.get('Referer', '')}/"
     if request.is_secure and not (site or origin or referer.startswith(request.host_url)):
         raise CSRFError
 
 
 def _is_ours(origin: str | None, site: str | None) -> bool:
-    # "null" is what a page sends that gives no Referer; then Sec-Fetch-Site has to say more.
+    # A page that hides its Referer sends the Origin "null". Then Sec-Fetch-Site is required too.
     if origin is None or (origin == "null" and site is not None):
         return True
 
@@ -87,7 +88,7 @@ def _is_ours(origin: str | None, site: str | None) -> bool:
 
 
 def refuse_strangers() -> AnyResponse | None:
-    """Only what is listed in PUBLIC is for everybody; what does not exist is nobody's."""
+    """Only the pages in PUBLIC are open to all. An unknown URL gets a 404."""
     if request.endpoint in PUBLIC | {None} or current_user.is_authenticated:
         return None
 
@@ -112,7 +113,7 @@ def _headers(settings: Settings) -> Callable[[Response], Response]:
 
 
 def _fixed_headers(settings: Settings) -> Mapping[str, str]:
-    # Katana's origin is for browsers that get a redirect for the Connect form (pages/connect.py).
+    # Katana's origin is for browsers that get a redirect after the Connect form (pages/connect.py).
     policy = (
         "default-src 'none'",
         "script-src 'self'",
@@ -130,7 +131,7 @@ def _fixed_headers(settings: Settings) -> Mapping[str, str]:
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-        # Not no-referrer: over https the CSRF check wants to see that a form came from here.
+        # Not no-referrer: over https the CSRF check needs the Origin or the Referer of a form.
         "Referrer-Policy": "same-origin",
     }
     if settings.https:

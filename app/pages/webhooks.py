@@ -1,4 +1,4 @@
-"""Where Katana posts deliveries to. No page: it goes with `app/sync/`."""
+"""The endpoint for Katana's webhook deliveries. A fork that deletes `app/sync/` deletes it too."""
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
@@ -11,7 +11,7 @@ from app.pages.security import csrf
 from app.sync import DELIVERY_PATH
 from app.sync.receiver import DeliveryRefused
 
-SILENCE_SECONDS = 5.0  # of a sender in the middle of a body; Katana itself waits 10 s in all
+SILENCE_SECONDS = 5.0  # between two parts of a body; Katana itself waits 10 s in all
 
 bp = Blueprint("webhooks", __name__)
 
@@ -19,9 +19,9 @@ bp = Blueprint("webhooks", __name__)
 @bp.post(f"{DELIVERY_PATH}<key>")
 @csrf.exempt  # type: ignore[untyped-decorator]
 def deliver(key: str) -> Response:
-    """204 once the hint is stored; 404 for all that is not Katana's, with nothing said of why.
+    """204 when the hint is stored; 404 for all that is not from Katana, without a reason.
 
-    503 lets Katana send it again: while the database is away, or the signing token does not open.
+    503 makes Katana send it again: the database fails, or the signing token cannot be opened.
     """
     signature = request.headers.get(SIGNATURE_HEADER, "")
     address = visitor_key(request.remote_addr or "")
@@ -38,7 +38,7 @@ def deliver(key: str) -> Response:
 
 
 def _body() -> bytes:
-    """The raw body. Raises DeliveryRefused where it is too long, or does not come."""
+    """The raw body. Raises DeliveryRefused if it is too long, or does not arrive."""
     request.max_content_length = DELIVERY_BYTES
     if sock := request.environ.get("gunicorn.socket"):
         sock.settimeout(SILENCE_SECONDS)

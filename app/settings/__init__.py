@@ -1,1 +1,1 @@
-"""The settings: environment in, checked values out."""
+"""Reads and validates the settings."""

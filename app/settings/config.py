@@ -1,4 +1,4 @@
-"""The settings: what there is, how each is checked, and where the values come from."""
+"""All settings, the check of each, and where their values come from."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ from app.settings.parsing import Fault
 ROOT = Path(__file__).resolve().parents[2]
 INSTANCE = ROOT / "instance"
 SQLITE_URL = f"sqlite:///{INSTANCE / 'app.db'}"
-#: One leak must not open two doors: the value of each stands in none of the others.
+#: Separate secrets, so that one leak has one effect: no value may be a part of the others.
 PURPOSES = {
     "SECRET_KEY": ("KATANA_CLIENT_SECRET", "TOKEN_ENCRYPTION_KEYS"),
     "METRICS_TOKEN": (
@@ -41,13 +41,13 @@ PURPOSES = {
     ),
 }
 OFF = frozenset({"0", "false", "no", "off"})
-#: What belongs on a developer's machine, and the values that turn it off. The last two are on with
-#: any value.
+#: Only for a developer's machine, with the values that turn each off. The last two are on with any
+#: value.
 DEVELOPERS_ONLY: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("FLASK_DEBUG", "FLASK_TESTING", "TESTING"), OFF),
     **dict.fromkeys(("AUTHLIB_INSECURE_TRANSPORT", "OAUTHLIB_INSECURE_TRANSPORT"), frozenset()),
 }
-NOTHING: Any = ""  # parsed as any other value
+NOTHING: Any = ""  # an empty value, parsed like any other
 
 Chosen = Annotated[str, AfterValidator(parsing.chosen)]
 Randoms = Annotated[
@@ -71,7 +71,7 @@ Broker = Annotated[
 
 
 def _must(do: str, **constraints: Any) -> Any:
-    """A field with a check of pydantic's: what its value must do is told where the check fails."""
+    """A field with pydantic's constraints; `do` is the message if one fails, after "must"."""
     return Field(description=f"must {do}.", **constraints)
 
 
@@ -80,14 +80,14 @@ def _whole(default: int, most: int, **more: Any) -> Any:
 
 
 class Settings(BaseModel):
-    """All settings, checked. Each is read from the variable of its name in capital letters."""
+    """All settings, checked. Each is read from the variable with its name in capital letters."""
 
     model_config = ConfigDict(
         alias_generator=str.upper,
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
-        validate_default=True,  # some are made from what is set, and some ask to be set
+        validate_default=True,  # some depend on other settings
     )
 
     katana_client_id: Chosen
@@ -132,7 +132,7 @@ class Settings(BaseModel):
     mail_from: str = ""
 
     def __repr_args__(self) -> tuple[()]:
-        """No value, since most are secret or hold a password: neither repr() nor str() has one."""
+        """No values in repr() and str(): most are secret or contain a password."""
         return ()
 
     @field_validator("trusted_hosts")
@@ -158,14 +158,14 @@ class Settings(BaseModel):
         except ValidationError as error:
             faults += cls._sentences(error)
         faults += _faults_between(known)
-        if faults:  # raised here, where the error of pydantic is no context of it
+        if faults:  # raised here, so that pydantic's error is not its context
             raise ConfigurationError(tuple(dict.fromkeys(faults)))
 
         return settings
 
     @classmethod
     def _sentences(cls, error: ValidationError) -> Iterator[str]:
-        # Where a default is refused, the place is the field's own name.
+        # If a default is invalid, pydantic reports the name of the field.
         places = {
             **cls.model_fields,
             **{str(each.alias): each for each in cls.model_fields.values()},
@@ -177,7 +177,7 @@ class Settings(BaseModel):
 
     @property
     def katana(self) -> KatanaSettings:
-        """Who we are to Katana, and where Katana is."""
+        """Our client at Katana, and Katana's addresses."""
         values = {
             each.name: getattr(self, f"katana_{each.name}") for each in fields(KatanaSettings)
         }
@@ -186,7 +186,7 @@ class Settings(BaseModel):
 
     @property
     def mail_server(self) -> MailServer | None:
-        """The mail server; None where SMTP_URL is not set: no mail is sent."""
+        """The mail server; None if SMTP_URL is not set: then no mail is sent."""
         if self.smtp_url is None:
             return None
 
@@ -195,22 +195,22 @@ class Settings(BaseModel):
 
     @property
     def https(self) -> bool:
-        """Whether users reach this app by https, as the redirect URI says."""
+        """Whether users reach this app by https, according to the redirect URI."""
         return urlsplit(self.katana_redirect_uri).scheme == "https"
 
 
-#: The name of every setting.
+#: The names of all settings.
 SETTINGS = tuple(str(field.alias) for field in Settings.model_fields.values())
 
 
 class FromEnvironment(BaseSettings, Settings):
-    """The same, read by pydantic-settings: a stand-in over the environment over a file."""
+    """The settings from pydantic-settings: sandbox over environment over file."""
 
     model_config = SettingsConfigDict(
         case_sensitive=True, enable_decoding=False, env_ignore_empty=True
     )
 
-    # No settings: they are read to be refused.
+    # Not settings: they are read to be refused.
     flask_debug: str = ""
     flask_testing: str = ""
     testing: str = ""
@@ -238,9 +238,9 @@ def load(
 ) -> Settings:
     """The settings in `environ`, or of this process: its environment over `.env`.
 
-    While neither has a client id, the sandbox's settings count over both, unless it is left out.
-    An empty value counts as not set.
-    Raises ConfigurationError with a sentence for each fault; no sentence repeats a value.
+    If neither has a client id, the sandbox's settings have priority, unless `sandbox` is false. An
+    empty value counts as not set. Raises ConfigurationError with a sentence for each fault. No
+    sentence repeats a value.
     """
     if environ is not None:
         return Settings.model_validate(environ)
@@ -253,16 +253,16 @@ def load(
 
 @_in_sentences()
 def has_client_id(*files: Path) -> bool:
-    """Whether the environment or one of these files has the id of a client at Katana.
+    """Whether the environment or one of these files has the client id.
 
-    Raises ConfigurationError where a file cannot be read.
+    Raises ConfigurationError if a file cannot be read.
     """
     values = (dict[str, str | None](os.environ), *map(dotenv_values, files))
     return any("KATANA_CLIENT_ID" in _given(each) for each in values)
 
 
 def with_database(settings: Settings, url: str) -> Settings:
-    """`settings` with another DATABASE_URL. Raises ConfigurationError where it is none."""
+    """`settings` with another DATABASE_URL. Raises ConfigurationError if it is invalid."""
     try:
         return settings.model_copy(update={"database_url": parsing.database_url(url)})
     except Fault as fault:

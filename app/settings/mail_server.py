@@ -1,4 +1,4 @@
-"""Parses SMTP_URL and MAIL_FROM: the server that takes our mail, and who it is from."""
+"""Parses SMTP_URL and MAIL_FROM: the mail server, and the sender of our mail."""
 
 import re
 from dataclasses import dataclass, field
@@ -18,29 +18,29 @@ ADDRESS = re.compile(
 class Tls(StrEnum):
     """How a connection to the mail server is encrypted."""
 
-    #: Not at all: the server is on this machine.
+    #: Not encrypted: the server is on this machine.
     NONE = "none"
     STARTTLS = "starttls"
-    #: From its first byte.
+    #: TLS from the first byte.
     IMPLICIT = "implicit"
 
 
 @dataclass(frozen=True)
 class MailServer:
-    """The server that takes our mail, and who it is from."""
+    """The mail server, and the sender of our mail."""
 
     host: str
     port: int
     tls: Tls
     user: str | None
     password: str | None = field(repr=False)
-    #: The address that mail is from, and its name or "".
+    #: The address of the sender, and the name or "".
     sender: str = ""
     sender_name: str = ""
 
 
 def server(smtp_url: str) -> MailServer:
-    """The server at `smtp_url`. Who mail is from is said by another setting."""
+    """The server at `smtp_url`. MAIL_FROM sets the sender."""
     try:
         url = urlsplit(smtp_url)
         has_port = url.port != 0

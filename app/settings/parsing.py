@@ -1,4 +1,4 @@
-"""Parse and check each setting. What is wrong raises Fault."""
+"""Parses and checks each setting. An invalid value raises Fault."""
 
 import base64
 import re
@@ -17,25 +17,25 @@ from app.credentials import KEY_BYTES, TokenKey
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 CALLBACK = "/katana/callback"  # the page that receives Katana's authorization response
 SECRET_CHARACTERS = 32
-STORE_SECONDS = 2  # for the store of the limits to answer
-# How a value begins that somebody was meant to replace. A random secret begins so by no chance that
-# matters.
+STORE_SECONDS = 2  # time limit of the store of the rate limits
+# The start or form of a placeholder that must be replaced. A random secret matches it with
+# negligible probability.
 PLACEHOLDER = re.compile(r"change.?me|your[-_. ]|placeholder|<|\.\.\.|x+$", re.IGNORECASE)
 
 
 class Fault(ValueError):
-    """What is wrong with a setting, to be read after its name. It never holds the value."""
+    """What is wrong with a setting, as text after its name. It never contains the value."""
 
 
 def chosen(value: str) -> str:
-    """A value that is no placeholder."""
+    """A value that is not a placeholder."""
     if PLACEHOLDER.match(value):
         raise Fault("still holds a placeholder.")
     return value
 
 
 def random(secret: str) -> str:
-    """A secret that is long and random."""
+    """A secret that is long and random enough."""
     if len(secret) < SECRET_CHARACTERS or len(set(secret)) < SECRET_CHARACTERS // 4:
         raise Fault(
             f"is too easy to guess: give it at least {SECRET_CHARACTERS} random characters."
@@ -49,11 +49,11 @@ def words(value: str) -> tuple[str, ...]:
 
 
 def url(value: str) -> str:
-    """An https URL, or an http one of this machine."""
+    """An https URL, or an http URL of this machine."""
     try:
         parts = urlsplit(value)
         parts.port  # noqa: B018  reading it is the check
-        (parts.hostname or "").encode("idna")  # raises where a label is empty or too long
+        (parts.hostname or "").encode("idna")  # raises if a label is empty or too long
     except ValueError:
         raise Fault("is not a URL.") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -66,7 +66,7 @@ def url(value: str) -> str:
 
 
 def callback(value: str) -> str:
-    """The URL of our callback."""
+    """The URL of this app's callback."""
     if urlsplit(url(value)).path != CALLBACK:
         raise Fault(f"must end in {CALLBACK}, here and at Katana.")
     return value
@@ -84,7 +84,7 @@ def token_keys(value: str) -> tuple[TokenKey, ...]:
 
 def database_url(value: str) -> str:
     """The URL of a SQLite file or a PostgreSQL database, as SQLAlchemy reads it."""
-    # Without a driver's name: psycopg 3.
+    # If no driver is named: psycopg 3.
     value = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", value)
     value = _with_hosts_in_query(value)
     if not re.match(r"sqlite://(/|$)|postgresql\+psycopg://", value):
@@ -95,19 +95,19 @@ def database_url(value: str) -> str:
 
 
 def store(uri: str) -> str:
-    """The URI of a store for Flask-Limiter that can be made."""
-    # Nobody is asked but the nodes of a cluster, which its driver wants to know at once.
+    """The URI of a store that Flask-Limiter can create."""
+    # This connects to no store, except to the nodes of a Redis cluster.
     try:
         usable = isinstance(storage_from_string(uri, **store_options(uri)), Storage)
-    except Exception:  # each driver has errors of its own, and their texts may hold the password
+    except Exception:  # each driver has its own errors, and their texts may contain the password
         usable = False
-    if not usable:  # or one for asyncio
+    if not usable:  # or it is for asyncio
         raise Fault("names a store that cannot be used here: is its driver installed?")
     return uri
 
 
 def store_options(uri: str) -> dict[str, Any]:
-    """How the store of the limits is used: failures are StorageError, and Redis has time limits."""
+    """Options of the store: failures become StorageError, and Redis gets time limits."""
     options: dict[str, Any] = {"wrap_exceptions": True}
     if uri.startswith("redis"):
         options |= {"socket_connect_timeout": STORE_SECONDS, "socket_timeout": STORE_SECONDS}
@@ -115,10 +115,10 @@ def store_options(uri: str) -> dict[str, Any]:
 
 
 def needs(module: str, requirements: str) -> Callable[[str], str]:
-    """Any value, where `module` is installed."""
+    """Accept any value if `module` is installed."""
 
     def check(value: str) -> str:
-        with suppress(ModuleNotFoundError):  # what it is in is not there
+        with suppress(ModuleNotFoundError):  # its parent package is not installed
             if find_spec(module):
                 return value
         raise Fault(f"needs the packages of {requirements}.")
@@ -142,13 +142,13 @@ def _token_key(word: str) -> TokenKey:
 def _is_database_url(value: str) -> bool:
     try:
         host = make_url(value).host or ""
-    except (ArgumentError, ValueError):  # their texts hold parts of the password
+    except (ArgumentError, ValueError):  # their texts contain parts of the password
         return False
-    return "@" not in host  # else the end of the password is taken for the host's beginning
+    return "@" not in host  # else an `@` in the password was taken as its end
 
 
 def _with_hosts_in_query(url: str) -> str:
-    """`//user@one:5432,two:5433/name`, as libpq writes several hosts, as SQLAlchemy reads them."""
+    """Convert libpq's `//user@one:5432,two:5433/name` to the form that SQLAlchemy accepts."""
     parts = re.fullmatch(
         r"(postgresql\+psycopg://(?:[^@/]*@)?)([^@/?]*,[^@/?]*)(/[^?]*)?(\?.*)?", url
     )

@@ -1,4 +1,4 @@
-"""The flask commands, also while the settings are wrong."""
+"""The `flask` commands. `keys new` and `doctor` also work while the settings are wrong."""
 
 import click
 from flask import Flask
@@ -20,7 +20,7 @@ from app.settings.config import Settings
 
 
 def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
-    """Add the commands to `flask`; they find `settings` with `app.cli.settings.current()`."""
+    """Add the commands to `app`. They read the settings with `require_settings.current()`."""
     app.extensions["settings"] = settings
     connections.connections.add_command(keep_alive.keep_alive)
     connections.connections.add_command(keep_alive.verify_before_use)
@@ -31,16 +31,16 @@ def init_app(app: Flask, settings: Settings | ConfigurationError) -> None:
 
 
 def is_asked() -> bool:
-    """Whether a `flask` command is at work, and no server."""
+    """Whether this process runs a `flask` command, and not a server."""
     return click.get_current_context(silent=True) is not None
 
 
 def without_settings(error: ConfigurationError) -> Flask:
-    """What `flask` works on while the settings are wrong: `keys new` and `doctor` need none.
+    """The app for `flask` while the settings are wrong: `keys new` and `doctor` work without them.
 
-    Raises AppImportError where no `flask` command asks, so that no server starts: gunicorn prints
-    its text without a traceback, and does not try again. Raises the same text as a command's own
-    failure where one like `flask run` or `flask db` would work on this app.
+    Raises AppImportError if no `flask` command runs, so that no server starts: gunicorn prints its
+    text without a traceback, and does not try again. Raises a ClickException with the same text if
+    the command needs the real app, as `flask run` and `flask db` do.
     """
     asking = click.get_current_context(silent=True)
     if asking is None:
@@ -56,14 +56,14 @@ def without_settings(error: ConfigurationError) -> Flask:
 
 
 class _Explaining(AppGroup):
-    """For a command that it lacks, such as an extension's, it says what is wrong."""
+    """Reports what is wrong with the settings if a command is unknown, such as an extension's."""
 
     def __init__(self, error: ConfigurationError) -> None:
         super().__init__()
         self.error = error
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command:
-        """The command `name`."""
+        """The command `name`. Raises ClickException if it is unknown."""
         command = super().get_command(ctx, name)
         if command is None:
             raise click.ClickException(str(self.error))

@@ -1,4 +1,4 @@
-"""How connections look on a terminal."""
+"""Shows connections on a terminal."""
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +12,12 @@ from app.connections.models import Connection, ConnectionEvent
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the list: how wide it is, and what it shows."""
+    """One column of the list."""
 
     heading: str
     width: int
     shows: Callable[[Line], str]
-    #: Whether what does not fit is cut off; an address must stay whole, to be used.
+    #: Whether a long value is cut off. An e-mail address is not, so that it can be copied.
     cut: bool = False
 
 
@@ -34,7 +34,7 @@ GAP = "  "
 
 
 def columns(terminal: int | None) -> Sequence[Column]:
-    """Those that a terminal of this width has room for; all of them where there is no terminal."""
+    """The columns that fit into a terminal of this width; all of them without a terminal."""
     whole = sum(column.width + len(GAP) for column in COLUMNS) - len(GAP)
     if terminal is None or terminal >= whole:
         return COLUMNS
@@ -55,7 +55,7 @@ def row(line: Line, shown: Sequence[Column]) -> str:
 def sheet(
     user: User, connection: Connection | None, history: Sequence[ConnectionEvent]
 ) -> Iterator[str]:
-    """All that is known of one, line by line."""
+    """All details of one connection, line by line."""
     yield f"{plain(user.email)} (user {user.id})"
     if connection is None:
         yield "  not connected to Katana"
@@ -69,7 +69,7 @@ def sheet(
 
 
 def plain(text: str) -> str:
-    """`text` without what a terminal would obey: it may come from elsewhere."""
+    """`text` without control characters: it may come from outside, and a terminal executes them."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -86,7 +86,7 @@ def _padded(text: str, width: int) -> str:
 
 
 def _places(text: str) -> int:
-    """How many places of a terminal `text` takes: a Chinese character takes two, an accent none."""
+    """How many cells of a terminal `text` takes: a Chinese character takes two, an accent none."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text

@@ -1,4 +1,4 @@
-"""flask connections: see them, renew one, disconnect one."""
+"""flask connections: list them, show one, refresh one, disconnect one."""
 
 import shutil
 import sys

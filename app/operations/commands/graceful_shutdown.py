@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish that a command grants when it is done with what is under way."""
+"""SIGINT and SIGTERM as a request to stop: a command finishes the work in progress first."""
 
 import signal
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Whether somebody has asked to stop."""
+    """Whether a stop was requested."""
 
     def __init__(self) -> None:
         self._asked = False
-        # Of what waits, only this queue may be used by a signal that interrupts the wait itself.
+        # SimpleQueue is reentrant: a signal handler may use it while it interrupts `wait`.
         self._bell: SimpleQueue[None] = SimpleQueue()
 
     def asked(self) -> bool:
-        """Whether to begin nothing more."""
+        """Whether to start no more work."""
         return self._asked
 
     def ask(self, *_: object) -> None:
-        """Ask to stop."""
+        """Request a stop."""
         if not self._asked:
             click.echo("Stopping: what is under way is finished first.", err=True)
         self._asked = True
@@ -34,14 +34,14 @@ class Stop:
         self._bell.put(None)
 
     def wait(self, seconds: float) -> None:
-        """Return after so long, when woken, or as soon as somebody asks."""
+        """Return after `seconds`, or earlier on `wake` or on a request to stop."""
         with suppress(Empty):
             self._bell.get(timeout=seconds)
 
 
 @contextmanager
 def stop_at_signals() -> Iterator[Stop]:
-    """A Stop that SIGINT and SIGTERM ask, in place of what they did before."""
+    """A Stop that is requested by SIGINT and SIGTERM. The old handlers are restored at the end."""
     stop = Stop()
     before = [signal.signal(number, stop.ask) for number in SIGNALS]
     try:

@@ -15,14 +15,14 @@ from app.operations.commands.progress import progress
 from app.operations.commands.require_settings import DatabaseCommand
 
 DAY_SECONDS = 24 * 3600
-#: More than a connection can be old, and a moment that every database can still tell.
+#: Longer than any connection has existed, and still a date that every database can represent.
 MOST_DAYS = 36_500
-#: Where nothing is amiss: what a user or an operator has to do, no second run would do for them.
+#: The outcomes with exit status 0. Another run could not improve them.
 WELL = {Outcome.RENEWED, Outcome.ELSEWHERE, Outcome.ENDED, Outcome.LEFT}
 
 
 def _no_nan(_ctx: click.Context, _parameter: click.Parameter, days: float) -> float:
-    """NaN is neither below nor above a range, so the range lets it pass."""
+    """Refuse NaN: it is neither below nor above a limit, so `FloatRange` accepts it."""
     if math.isnan(days):
         raise click.BadParameter("nan is no number of days.")
 
@@ -69,13 +69,13 @@ def keep_alive(
 def _watched_round(idle_days: float, in_flight: int, stop: Stop) -> bool:
     try:
         return _round(idle_days, in_flight, stop)
-    except SQLAlchemyError as error:  # it may be back at the next round
+    except SQLAlchemyError as error:  # the database may be back in the next round
         click.echo(f"The database failed ({type(error).__name__}).", err=True)
         return False
 
 
 def _round(idle_days: float, in_flight: int, stop: Stop) -> bool:
-    """Whether nothing is amiss after renewing all that is idle now."""
+    """Refresh all connections that are idle now; whether no other run is needed."""
     parts.current().refresh.store_staged()
     fleet = parts.current()
     before = fleet.idle.moment(idle_days * DAY_SECONDS)

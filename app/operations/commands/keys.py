@@ -1,4 +1,4 @@
-"""flask keys: make a key that seals tokens, and bring all tokens under it."""
+"""flask keys: create a key that seals tokens, and seal all tokens with it."""
 
 import base64
 import logging

@@ -1,7 +1,7 @@
-"""flask connections move: everything to another database, and the tokens out of this one.
+"""flask connections move: copy all rows to another database, and delete the tokens here.
 
-Two databases that hold one refresh token would spend it twice. So nothing can be written here while
-rows are copied, and this database forgets its connections as soon as the other one has them.
+If two databases hold the same refresh token, both send it. So writes are blocked here while rows
+are copied, and the connections are deleted here as soon as the other database has them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from app.settings import config, flask_config
 BATCH = 500
 
 NOTHING_MOVED = "The new database failed ({}): nothing was moved."
-# A COMMIT whose answer is lost may have been done or not.
+# If the response to a COMMIT is lost, it is unknown whether it was done.
 NEW_IN_DOUBT = (
     "The new database failed at the very end ({}): it may hold the tokens too. Empty it before "
     "anything is started on it, and move again."
@@ -77,7 +77,7 @@ def move(to: str) -> None:
 
 @contextmanager
 def _failing(sentence: str) -> Iterator[None]:
-    """Where a database fails, end the command with this sentence, with the error's class in it."""
+    """If a database fails, end the command with this sentence and the class of the error."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -99,7 +99,7 @@ def _engine_of(to: str) -> Iterator[Engine]:
 
 
 def _alone(old: Database) -> None:
-    """Let others read, and nobody write, until this transaction ends."""
+    """Block writes, not reads, until this transaction ends."""
     if old.dialect.name == "sqlite":
         old.exec_driver_sql("BEGIN IMMEDIATE")
         return
@@ -110,7 +110,7 @@ def _alone(old: Database) -> None:
 
 
 def _require_none_staged() -> None:
-    """Store what waits in files, because the new database would take it for another's."""
+    """Save the staged responses: their files belong to this database, not to the new one."""
     parts.current().refresh.store_staged()
     waiting = parts.current().staged.count()
     if waiting:
@@ -140,7 +140,7 @@ def _require_empty(new: Database, revision: object) -> None:
 
 
 def _tables() -> Sequence[Table]:
-    """All tables, those that are referred to first; asked for once every part has its own."""
+    """All tables in the order of their foreign keys. All parts must have defined theirs before."""
     return Model.metadata.sorted_tables
 
 
@@ -165,7 +165,7 @@ def _copy(old: Database, new: Database) -> int:
 
 
 def _count_on(new: Database, table: Table) -> None:
-    """Let PostgreSQL number the next row behind those that came with a number."""
+    """Set PostgreSQL's sequence past the numbers that were copied."""
     number = table.autoincrement_column
     if new.dialect.name != "postgresql" or number is None:
         return

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, elsewhere a line for each batch."""
+"""Shows the progress of a long command: a bar on a terminal, else a line for each batch."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ LINE_EVERY = 200
 
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function to call with how many more are done."""
+    """A function to call with the number of items that were done since the last call."""
     if sys.stdout.isatty():
         with _warnings_only(), click.progressbar(length=total, label=label, show_pos=True) as bar:
             yield bar.update
@@ -25,7 +25,7 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def _warnings_only() -> Iterator[None]:
-    """A log line for each connection would tear the bar apart."""
+    """Hide log lines below a warning: they would break the bar."""
     logger = logging.getLogger("app")
     level = logger.level
     logger.setLevel(max(level, logging.WARNING))
@@ -36,7 +36,7 @@ def _warnings_only() -> Iterator[None]:
 
 
 class _Lines:
-    """For a log: a line whenever a batch is full, and one for what is left."""
+    """For a log: a line for each full batch, and one for the rest."""
 
     def __init__(self, label: str, total: int) -> None:
         self.label = label

@@ -1,4 +1,4 @@
-"""The settings, and the commands that cannot do without them."""
+"""Commands that need valid settings and a database."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ def current() -> Settings:
 
 
 class DatabaseCommand(click.Command):
-    """Needs the settings and the database, and says so in a sentence where it lacks either."""
+    """A command that ends with one sentence if the settings or the database fail."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """What the command returns."""
+        """Run the command, and return its result."""
         _checked(ctx.ensure_object(ScriptInfo).load_app())
         try:
             with logs.carrying(f"{self.name}-{logs.new_id()}"):
@@ -34,21 +34,21 @@ class DatabaseCommand(click.Command):
             if poolers.refuses_settings(error):
                 raise click.ClickException(f"{poolers.REFUSES} {poolers.REMEDY}") from None
 
-            # Its class alone: its text holds the statement, and what was to be stored.
+            # Only the class: the text of the error contains the statement and its values.
             raise click.ClickException(
                 f"The database failed ({type(error).__name__}): `flask doctor` tells more."
             ) from None
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether it began with Ctrl-C, which may leave a statement, and so its end, half done."""
+    """Whether Ctrl-C caused it: an interrupted statement can make the database driver fail."""
     while error and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None
 
 
 class DatabaseGroup(AppGroup):
-    """Its commands are such commands."""
+    """A group whose commands are DatabaseCommands."""
 
     command_class = DatabaseCommand
 

@@ -1,4 +1,4 @@
-"""flask sandbox: start the stand-in for Katana. To be deleted together with `sandbox/`."""
+"""flask sandbox: start the sandbox. A fork without `sandbox/` deletes this file too."""
 
 import os
 import sys
@@ -36,7 +36,7 @@ def sandbox(port: int, authority: str | None) -> None:
         "KATANA_AUDIENCE": katana.audience,
     }
     os.chdir(ROOT)
-    # In this very process: whoever ends the command ends the sandbox.
+    # Replaces this process, so that a signal to the command ends the sandbox.
     command: tuple[str, ...] = (sys.executable, "-m", "sandbox", "--port", str(port))
     if authority:
         command += ("--authority", str(Path(authority).resolve()))

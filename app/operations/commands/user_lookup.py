@@ -1,4 +1,4 @@
-"""Whom a command is about: a user and their connection, by any of their names."""
+"""Finds the user that a command is about, by e-mail address, number or connection id."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,18 +12,18 @@ from app.accounts.models import User
 from app.connections.models import Connection
 from app.database.db import db
 
-NUMBER_DIGITS = 9  # what a number in the database can hold for sure
+NUMBER_DIGITS = 9  # an integer column can store any number of so many digits
 
 
 @dataclass(frozen=True)
 class Person:
-    """A user, and their connection where there is one."""
+    """A user, and their connection if they have one."""
 
     user: User
     connection: Connection | None
 
     def connected(self) -> Connection:
-        """Their connection. Raises a ClickException where there is none."""
+        """Their connection. Raises a ClickException if they have none."""
         if self.connection is None:
             raise click.ClickException("This user is not connected to Katana.")
 
@@ -31,16 +31,16 @@ class Person:
 
 
 def find(who: str) -> Person:
-    """Whoever has this e-mail address, this number, or the connection with this id.
+    """The user with this e-mail address, this number, or the connection with this id.
 
-    Raises a ClickException where there is nobody, and BadParameter where it is nothing of these.
+    Raises a ClickException if no user matches, and BadParameter if `who` has none of these forms.
     """
     found = (
         select(User, Connection)
         .outerjoin(Connection, Connection.user_id == User.id)
         .where(_named(who.strip()))
     )
-    # A session of its own, closed at once: nothing stays open while Katana is asked.
+    # A separate session, closed at once: no transaction stays open during a request to Katana.
     with Session(db.engine) as session:
         row = session.execute(found).one_or_none()
     if row is None:
@@ -63,7 +63,7 @@ def _named(who: str) -> ColumnElement[bool]:
 
 
 def _is_text(who: str) -> bool:
-    """Whether a database takes it: Python passes on bytes that are no UTF-8, as half letters."""
+    """Whether a database accepts it: Python decodes arguments that are not UTF-8 to surrogates."""
     try:
         who.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""flask users: what a user may ask for, done by an operator."""
+"""flask users: export a user's data, or delete an account, on a user's request."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""flask worker: everything that is done in the background."""
+"""flask worker: runs all background work."""
 
 import click
 from flask import current_app

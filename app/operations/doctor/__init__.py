@@ -1,4 +1,4 @@
-"""flask doctor: check everything that this app needs, one small function for each."""
+"""flask doctor: checks everything that this app needs, with one small function for each check."""
 
 import json
 import threading
@@ -56,7 +56,7 @@ ABOUT_KATANA: tuple[Check, ...] = (
     katana.api,
     katana.clock,
 )
-SECONDS = 60.0  # in all
+SECONDS = 60.0  # for all checks together
 COLORS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
 
 
@@ -83,9 +83,9 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
 
 def in_time(findings: Iterator[Finding], seconds: float) -> Iterator[Finding]:
-    """What is found in so many seconds; a last finding says where there was no end by then.
+    """The findings of the first `seconds`; after that, one more finding about the missing rest.
 
-    Most waits have a limit of their own, but a name look-up or a disk may keep a process for long.
+    Most waits have their own limit, but a name look-up or a disk may block for long.
     """
     found: SimpleQueue[Finding | None] = SimpleQueue()
 
@@ -93,13 +93,13 @@ def in_time(findings: Iterator[Finding], seconds: float) -> Iterator[Finding]:
         try:
             for finding in findings:
                 found.put(finding)
-        except Exception as error:  # whoever waits for the next finding must not wait in vain
+        except Exception as error:  # else the caller would wait until the time is over
             found.put(_unseen("doctor", error))
         finally:
             found.put(None)
 
     until = time.monotonic() + seconds
-    # A daemon: a check that waits for ever does not keep the command from ending.
+    # A daemon thread: a check that never ends does not keep the process alive.
     threading.Thread(target=find, daemon=True).start()
     try:
         while finding := found.get(timeout=max(0, until - time.monotonic())):
@@ -134,12 +134,12 @@ def _all(checks: tuple[Check, ...], examined: Examined) -> Iterator[Finding]:
     for check in checks:
         try:
             yield from check(examined)
-        except Exception as error:  # whatever it is, it must not keep the others from being made
+        except Exception as error:  # an unexpected error must not prevent the other checks
             yield _unseen(check.__name__.replace("_", " "), error)
 
 
 def _unseen(check: str, error: Exception) -> Finding:
-    # The error's class alone: its text may hold a value.
+    # Only the class: the text of the error may contain a value.
     return fault(check, f"It could not be seen ({type(error).__name__}).", "Mend the others first.")
 
 

@@ -1,4 +1,4 @@
-"""Why nothing answers at an address: its name, its port, or its certificate."""
+"""Finds out why a server does not respond: its name, its port, or its certificate."""
 
 import socket
 import ssl
@@ -10,7 +10,7 @@ SECONDS = 3.0
 
 
 def why(url: str, ca_file: str | None = None) -> str:
-    """The end of a sentence. Nothing is sent there but what begins TLS."""
+    """The reason, as the end of a sentence. Sends nothing but a TLS handshake."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -1,4 +1,4 @@
-"""Whether the database can do what the refresh protocol asks of it."""
+"""Checks that the database can do what the refresh protocol needs."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ NETWORK_DISKS = frozenset(
 
 
 def reachable(examined: Examined) -> Iterator[Finding]:
-    """It answers."""
+    """The database responds."""
     try:
         with examined.engine.connect() as connection:
             version = ".".join(map(str, connection.dialect.server_version_info or ()))
@@ -42,7 +42,7 @@ def reachable(examined: Examined) -> Iterator[Finding]:
 
 
 def migrated(examined: Examined) -> Iterator[Finding]:
-    """Its tables are those of this code."""
+    """Its tables are at the latest migration of this code."""
     with examined.engine.connect() as connection:
         tables = tables_of(connection)
     if tables is Tables.CURRENT:
@@ -54,7 +54,7 @@ def migrated(examined: Examined) -> Iterator[Finding]:
 
 
 def writable(examined: Examined) -> Iterator[Finding]:
-    """A row can be written; it is taken back at once."""
+    """A row can be written. It is rolled back at once."""
     row = insert(RateLimit).values(key=f"doctor {uuid4()}", hits=0, expires_at=datetime.now(UTC))
     try:
         with examined.engine.connect() as connection:
@@ -72,7 +72,7 @@ def writable(examined: Examined) -> Iterator[Finding]:
 
 
 def isolation(examined: Examined) -> Iterator[Finding]:
-    """Conditional updates see what was committed before them, and a commit stays."""
+    """Conditional updates see earlier commits, and a committed row stays."""
     if examined.engine.dialect.name == "sqlite":
         yield _sqlite_durability(examined)
         return
@@ -95,7 +95,7 @@ def isolation(examined: Examined) -> Iterator[Finding]:
 
 
 def disk(examined: Examined) -> Iterator[Finding]:
-    """A SQLite file lies on a disk of this machine."""
+    """A SQLite file is on a local disk."""
     if examined.engine.dialect.name != "sqlite":
         return
 
@@ -116,7 +116,7 @@ def disk(examined: Examined) -> Iterator[Finding]:
 
 
 def filesystem(path: Path, mounts: str) -> str:
-    """The kind of the file system that `path` is on, by a table as in /proc/self/mounts."""
+    """The type of the file system of `path`, from a table in the format of /proc/self/mounts."""
     found, depth = "", -1
     for line in mounts.splitlines():
         _device, mounted, kind, *_options = line.split(" ")

@@ -1,4 +1,4 @@
-"""Whether the environment names proxies and certificates, which requests to Katana do not use."""
+"""Warns about proxies and certificates in the environment: requests to Katana ignore them."""
 
 import os
 from collections.abc import Iterator
@@ -7,14 +7,15 @@ from app.operations.doctor.findings import Examined, Finding, ok, warning
 
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
-#: Where a system keeps the public authorities: a name of these adds none of a company's own.
+#: The public certificate authorities of the system. A variable that points here adds no private
+#: one.
 SYSTEM_FOLDERS = ("/etc/ssl/", "/etc/pki/", "/usr/share/", "/usr/local/share/")
 
 
 def environment(_: Examined) -> Iterator[Finding]:
-    """It is not read for requests to Katana, so that nothing in it can redirect a secret.
+    """Requests to Katana ignore the environment, so that no variable can redirect a secret.
 
-    Only names of variables are told: a proxy's address may hold a password.
+    Only names of variables are reported: the address of a proxy may contain a password.
     """
     proxies = [name for name in _both_cases(PROXIES) if os.environ.get(name)]
     bundles = {name: os.environ[name] for name in CERTIFICATES if os.environ.get(name)}

@@ -1,4 +1,4 @@
-"""What a check is given, and what it finds."""
+"""The input of a check, and its findings."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from app.settings.config import Settings
 
 
 class Level(StrEnum):
-    """How bad it is. Only a fault keeps the app from doing its work."""
+    """The severity. Only a fault prevents the app from working."""
 
     OK = "ok"
     WARNING = "warning"
@@ -22,7 +22,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: what was found, and how to mend it. No value of a secret."""
+    """One line of the report: what was found, and how to repair it. It contains no secret."""
 
     check: str
     level: Level
@@ -32,13 +32,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Examined:
-    """The app that is checked, and the means to look at it."""
+    """What a check needs: the app, its settings, and the means to look at them."""
 
     app: Flask
     settings: Settings
     connections: Connections
     engine: Engine
-    #: Asks as the app itself does: no proxy and no certificates from the environment.
+    #: The same kind of session as the app's: it ignores proxies and certificates in the
+    #: environment.
     http: Session
 
 
@@ -46,12 +47,12 @@ Check = Callable[[Examined], Iterator[Finding]]
 
 
 def ok(check: str, says: str) -> Finding:
-    """All is well."""
+    """The check passes."""
     return Finding(check, Level.OK, says)
 
 
 def warning(check: str, says: str, remedy: str) -> Finding:
-    """It works, but not as it should, or not for everybody."""
+    """It works, but not as it should, or not for all users."""
     return Finding(check, Level.WARNING, says, remedy)
 
 

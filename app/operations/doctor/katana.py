@@ -1,4 +1,4 @@
-"""Whether Katana can be reached from here, and agrees on the time."""
+"""Checks that Katana can be reached from here, and that the clocks agree."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -21,19 +21,19 @@ CLOCKS_DIFFER_SECONDS = 30
 
 
 def login(examined: Examined) -> Iterator[Finding]:
-    """Katana's login answers; it is asked for nothing."""
+    """Katana's login responds. No token or code is sent."""
     yield _answers(examined, "Katana's login", examined.settings.katana.access_token_url)
 
 
 def api(examined: Examined) -> Iterator[Finding]:
-    """Katana's API answers; it is asked for nothing."""
+    """Katana's API responds. No token is sent."""
     yield _answers(examined, "Katana's API", examined.settings.katana.api_base_url)
 
 
 def authorization(examined: Examined) -> Iterator[Finding]:
-    """Katana's authorization page opens for this client, and where its redirects lead.
+    """Katana's authorization page opens for this client. Reports where its redirects lead.
 
-    It is asked as a browser would, without a cookie; what comes of it is shown to nobody.
+    The request is a browser's, without cookies. No user sees the page.
     """
     name = "authorization"
     url, begins = _authorization_url(examined), examined.settings.katana.authorize_url
@@ -64,7 +64,7 @@ def authorization(examined: Examined) -> Iterator[Finding]:
 
 
 def one_katana(examined: Examined) -> Iterator[Finding]:
-    """All addresses lead to Katana, or all to a stand-in on this machine."""
+    """All addresses are Katana's, or all are on this machine."""
     katana = examined.settings.katana
     urls = [katana.authorize_url, katana.access_token_url, katana.api_base_url]
     here = {urlsplit(url).hostname in LOOPBACK_HOSTS for url in urls}
@@ -85,7 +85,7 @@ def one_katana(examined: Examined) -> Iterator[Finding]:
 
 
 def clock(examined: Examined) -> Iterator[Finding]:
-    """This machine, the database and Katana agree on the time."""
+    """The clocks of this machine, the database and Katana agree."""
     katana = _date(_ask(examined, examined.settings.katana.access_token_url))
     if katana is None:
         yield warning("clock", "Katana told no time to compare with.", "Try again.")
@@ -169,7 +169,7 @@ def _nowhere(name: str, url: str) -> Finding:
 
 
 def _joined(url: str, location: str) -> str | None:
-    """Where a redirect leads; None if that is no http address."""
+    """The target of a redirect; None if it is no http address."""
     try:
         onward = urljoin(url, location)
         parts = urlsplit(onward)
@@ -179,7 +179,7 @@ def _joined(url: str, location: str) -> str | None:
 
 
 def _origin(url: str) -> str:
-    # Without a name and password that a URL may hold.
+    # Without the user name and password that a URL may contain.
     scheme, host = urlsplit(url).scheme, urlsplit(url).netloc.rpartition("@")[2]
     return f"{scheme}://{host}"
 
@@ -187,7 +187,7 @@ def _origin(url: str) -> str:
 def _get(examined: Examined, url: str) -> Response | None:
     try:
         return examined.http.get(url, timeout=ANSWER_SECONDS, allow_redirects=False)
-    except (RequestException, ValueError):  # an address that is none is among them
+    except (RequestException, ValueError):  # also for an invalid address
         return None
 
 

@@ -1,4 +1,4 @@
-"""Whether users are told by mail that their connection has ended."""
+"""Checks that users get a mail when their connection has ended."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ DAYS = 7
 
 
 def mails(examined: Examined) -> Iterator[Finding]:
-    """Whether mail is on, and what became of the mails of the last week."""
+    """Mail is on, and the server accepted the mails of the last week."""
     mails = mail.current()
     if mails.server is None:
         yield ok("mail", "Off, since SMTP_URL is not set: only the dashboard tells users.")

@@ -1,4 +1,4 @@
-"""Whether the app is served where its settings say: address, proxies, cookies."""
+"""Checks that the app is served at the address of its settings: host, proxies, cookies."""
 
 import os
 import ssl
@@ -17,12 +17,12 @@ from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
 from app.settings.parsing import LOOPBACK_HOSTS
 
 ANSWER_SECONDS = 5.0
-FORGED_ADDRESS = "192.0.2.1"  # nobody's: RFC 5737 keeps it for examples
-CA_FILE = os.environ.get("SSL_CERT_FILE")  # for a certificate that only a company's machines know
+FORGED_ADDRESS = "192.0.2.1"  # nobody's address: RFC 5737 reserves it for examples
+CA_FILE = os.environ.get("SSL_CERT_FILE")  # for a certificate of a company's own authority
 
 
 def redirect_uri(examined: Examined) -> Iterator[Finding]:
-    """It leads to a host that this app answers to."""
+    """The redirect URI has a host that this app accepts."""
     name, uri = "redirect URI", urlsplit(examined.settings.katana.redirect_uri)
     if not host_is_trusted(uri.netloc, examined.settings.trusted_hosts):
         yield fault(
@@ -41,13 +41,13 @@ def redirect_uri(examined: Examined) -> Iterator[Finding]:
 
 
 def ca_file(_: Examined) -> Iterator[Finding]:
-    """The file that SSL_CERT_FILE names is there, and holds certificates; unset, none is needed."""
+    """The file in SSL_CERT_FILE exists and contains certificates, if the variable is set."""
     if not CA_FILE:
         return
 
     try:
         ssl.create_default_context(cafile=CA_FILE)
-    except OSError as error:  # TLS errors are among them
+    except OSError as error:  # includes TLS errors
         yield fault(
             "CA file",
             f"SSL_CERT_FILE names no file of certificates ({type(error).__name__}).",
@@ -58,7 +58,7 @@ def ca_file(_: Examined) -> Iterator[Finding]:
 
 
 def address(examined: Examined) -> Iterator[Finding]:
-    """At the origin of the redirect URI this app answers."""
+    """This app responds at the origin of the redirect URI."""
     uri = urlsplit(examined.settings.katana.redirect_uri)
     origin = f"{uri.scheme}://{uri.netloc}"
     response = _health(examined, origin)
@@ -89,7 +89,7 @@ def address(examined: Examined) -> Iterator[Finding]:
 
 
 def proxies(examined: Examined) -> Iterator[Finding]:
-    """PROXY_HOPS fits what stands in front: a request with a forged address is sent through."""
+    """PROXY_HOPS matches the proxies in front: tested by a request with a forged address."""
     hops, https = examined.settings.proxy_hops, examined.settings.https
     uri = urlsplit(examined.settings.katana.redirect_uri)
     forged = {"X-Forwarded-For": FORGED_ADDRESS}
@@ -137,7 +137,7 @@ def proxies(examined: Examined) -> Iterator[Finding]:
 
 
 def cookies(examined: Examined) -> Iterator[Finding]:
-    """The session's cookie has its flags, and nothing shows what it should not."""
+    """The session cookie has its flags, and pages that must be closed are closed."""
     config, https = examined.app.config, examined.settings.https
     wanted = {
         "SESSION_COOKIE_SECURE": https,
@@ -159,7 +159,7 @@ def cookies(examined: Examined) -> Iterator[Finding]:
 
 
 def limits(examined: Examined) -> Iterator[Finding]:
-    """The store of the limits answers, if it is not the database."""
+    """The store of the rate limits responds, if it is not the database."""
     if examined.settings.ratelimit_storage_uri is None:
         return
 
@@ -199,7 +199,7 @@ def _elsewhere(examined: Examined, uri: SplitResult, origin: str) -> Finding:
 
 
 def _near(uri: SplitResult) -> list[str]:
-    """What the redirect URI may have meant: another name of this machine, another scheme."""
+    """Corrections of the redirect URI to suggest: another name of this machine, another scheme."""
     hosts = [uri.netloc]
     if uri.hostname in LOOPBACK_HOSTS:
         port = f":{uri.port}" if uri.port else ""
@@ -237,7 +237,7 @@ def _get(examined: Examined, url: str, headers: Mapping[str, str] | None = None)
 
 
 def _is_refused(examined: Examined, origin: str) -> bool:
-    # /healthz answers whatever the host; every other page answers to TRUSTED_HOSTS only.
+    # /healthz accepts every host name; all other pages accept TRUSTED_HOSTS only.
     response = _get(examined, f"{origin}/")
     return response is not None and response.status_code == 400
 

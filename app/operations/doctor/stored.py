@@ -1,4 +1,4 @@
-"""Whether what is stored can be used: the keys, and the state of the connections."""
+"""Checks the stored data: the keys, and the state of the connections."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,11 +7,11 @@ from app.errors import SealBroken
 from app.operations.doctor.findings import Examined, Finding, fault, ok, warning
 
 MISDATED_SHOWN = 3
-OVERDUE_DAYS = 8  # `flask connections keep-alive` renews after 7
+OVERDUE_DAYS = 8  # `flask connections keep-alive` refreshes after 7
 
 
 def keys(examined: Examined) -> Iterator[Finding]:
-    """Every key that a stored token needs is there, is the first, and opens what it has sealed."""
+    """Each key that sealed a stored token is configured and opens it; all use the first key."""
     uses = examined.connections.sealed_tokens.keys_in_use()
     yield _needed(examined, uses)
     yield _opening(examined, uses)
@@ -38,7 +38,7 @@ def _needed(examined: Examined, uses: Sequence[KeyInUse]) -> Finding:
 
 
 def _opening(examined: Examined, uses: Sequence[KeyInUse]) -> Finding:
-    """One of each key and some more are tried."""
+    """Try one token of each key, and some more."""
     sealed = examined.connections.sealed_tokens
     known = {key.kid for key in examined.settings.token_keys}
     examples = sealed.of_connections([use.example for use in uses if use.kid in known])
@@ -63,7 +63,7 @@ def _opens(examined: Examined, value: SealedValue) -> bool:
 
 
 def moments(examined: Examined) -> Iterator[Finding]:
-    """No stored moment lies further ahead than this app puts one."""
+    """No stored time is later than this app ever writes."""
     found = examined.connections.overview.misdated(MISDATED_SHOWN + 1)
     if not found:
         yield ok("moments", "No stored moment lies too far ahead.")
@@ -80,7 +80,7 @@ def moments(examined: Examined) -> Iterator[Finding]:
 
 
 def connections(examined: Examined) -> Iterator[Finding]:
-    """None waits for long, and Katana does not refuse all."""
+    """No connection waits for long, and Katana does not refuse all of them."""
     fleet = examined.connections
     told = ", ".join(f"{count} {status}" for status, count in fleet.overview.counts().items())
     oldest = fleet.idle.oldest()
@@ -102,7 +102,7 @@ def connections(examined: Examined) -> Iterator[Finding]:
 
 
 def staged(examined: Examined) -> Iterator[Finding]:
-    """No token response waits for the database, and this host could keep one."""
+    """No staged response waits for the database, and this host could write one."""
     waiting = examined.connections.staged.count()
     if waiting:
         yield warning(

@@ -1,4 +1,4 @@
-"""Whether the copies are kept in step: a worker that runs, webhooks that Katana sends."""
+"""Checks that the copies are kept up to date: by a worker, and by webhooks."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ WHY = {
 
 
 def worker(examined: Examined) -> Iterator[Finding]:
-    """What is due is read."""
+    """Lists that are due are read."""
     clock, rows = sync.current().clock, sync.current().cursors.rows
     free = select(clock.database_time().label("now"), SyncCursor.due_at).where(rows.is_free())
     oldest = first(free, rows.ranges(clock), 1)
@@ -38,7 +38,7 @@ def worker(examined: Examined) -> Iterator[Finding]:
 
 
 def webhooks(examined: Examined) -> Iterator[Finding]:
-    """Katana tells of changes; without, each list is asked for once a minute."""
+    """Katana reports changes by webhook. Without one, each list is requested once a minute."""
     counted = select(Webhook.state, Webhook.detail, func.count()).group_by(
         Webhook.state, Webhook.detail
     )

@@ -1,8 +1,8 @@
-"""What is done in the background: one table of jobs, and the loop that does them.
+"""Background work: one table of jobs, and the loop that does them.
 
-`flask worker` runs it. Any number may run, on any number of hosts: each job claims its row in the
-database, so a job that two workers begin is done once. An engine of another kind can do the same
-jobs, as `celery_tasks` does: ask `due`, and hand the keys to processes that call `attempt`.
+`flask worker` runs it. Any number of workers may run, on any number of hosts: each job claims its
+row in the database, so a job that two workers start is done once. Another task queue can do the
+same jobs, as `celery_tasks` does: call `due`, and pass the keys to processes that call `attempt`.
 """
 
 import logging
@@ -16,35 +16,35 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import connections, mail, sync
 from app.errors import NotConnected
 
-#: A connection unused for so long is renewed, before its refresh token grows too old.
+#: A connection that was not refreshed for so long is refreshed, before its refresh token expires.
 IDLE_SECONDS = 7 * 24 * 3600.0
 
-#: What names one thing to do: texts, so that any engine can carry it.
+#: Identifies one item of work. Strings, so that any task queue can transport it.
 Key = tuple[str, ...]
 Stopped = Callable[[], bool]
 
-ONE: Sequence[Key] = [("all",)]  # the key of a job that has one thing to do
+ONE: Sequence[Key] = [("all",)]  # the key of a job with a single item
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One kind of work."""
+    """One kind of background work."""
 
     name: str
-    #: Seconds between two looks for what is due.
+    #: Seconds between two calls of `due`.
     every: float
-    #: How many of them one worker does at the same time; 0: as many as it has threads.
+    #: How many items one worker does at once; 0: as many as it has threads.
     at_once: int
-    #: Up to so many keys of what is due now.
+    #: Returns at most so many keys that are due now.
     due: Callable[[int], Sequence[Key]]
-    #: Does one, if it is still to be done. Once `Stopped` says so, it ends at the next safe place.
+    #: Does one item, if it is still due. If `Stopped` is true, it ends at the next safe point.
     do: Callable[[Key, Stopped], object]
 
 
 def jobs() -> Sequence[Job]:
-    """All jobs, sync last: it takes the threads that the others leave. Needs an app context."""
+    """All jobs. `sync` is last: it uses the threads that are left. Needs an app context."""
     fleet, mails = connections.current(), mail.current()
 
     def count_is_due(_: int) -> Sequence[Key]:
@@ -80,7 +80,7 @@ def _sync_jobs() -> Sequence[Job]:
 
 
 def attempt(app: Flask, job: Job, key: Key, stopped: Stopped) -> None:
-    """Do one in a context of its own, and log what fails: it must not end the worker."""
+    """Do one item in its own app context. Log each failure: it must not end the worker."""
     try:
         with app.app_context():
             job.do(key, stopped)
@@ -101,7 +101,7 @@ def _one(do: Callable[[UUID], object]) -> Callable[[Key, Stopped], object]:
 
 
 def _until_done(some: Callable[[], bool]) -> Callable[[Key, Stopped], object]:
-    """Does a batch after the other, until `some` says that there is no more."""
+    """Do one batch after the other, until `some` returns False."""
 
     def do(_: Key, stopped: Stopped) -> None:
         while not stopped() and some():

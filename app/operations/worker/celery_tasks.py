@@ -2,9 +2,9 @@
 
     celery --app app.operations.worker.celery_tasks worker --beat
 
-Beat asks each job what is due, and a task does one. What says who does what is the lease in the
-row, as for `flask worker`: a task that is lost is found due again, and one that comes twice finds
-nothing to do. So messages are neither acknowledged late nor kept for long.
+Beat starts a `look` for each job, which finds due items. A `do` task does one. The lease in the row
+decides which process does an item, as for `flask worker`: a lost task is found due again, and a
+repeated one finds nothing to do. So late acknowledgement is off, and messages expire soon.
 """
 
 import sys
@@ -20,9 +20,9 @@ from app.errors import ConfigurationError
 from app.operations.worker import Job, attempt, jobs
 from app.settings.config import INSTANCE
 
-LOOK_SECONDS = 1.0  # between two looks of one job, at least
-AT_ONCE = 50  # keys for which one look sends tasks
-EXPIRES_SECONDS = 5.0  # a message still in the queue is then dropped: the next look finds its key
+LOOK_SECONDS = 1.0  # at least, between two calls of `due` of one job
+AT_ONCE = 50  # the most tasks that one call of `due` sends
+EXPIRES_SECONDS = 5.0  # an older message is dropped: the next call of `due` finds its key again
 
 
 def celery_of(app: Flask) -> Celery:
@@ -41,7 +41,7 @@ def celery_of(app: Flask) -> Celery:
         task_ignore_result=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        worker_prefetch_multiplier=1,  # a task may take seconds: no worker keeps others' for later
+        worker_prefetch_multiplier=1,  # a task may take seconds: no process reserves a second one
         beat_schedule_filename=str(INSTANCE / "celery-beat"),
         beat_schedule={name: _beat_entry(job) for name, job in table.items()},
     )
@@ -68,12 +68,12 @@ def _beat_entry(job: Job) -> dict[str, Any]:
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _keep_our_log(**_: object) -> None:
-    """Celery sets up no log of its own where somebody listens to this signal."""
+    """Connected to this signal, because Celery then does not configure logging itself."""
 
 
 try:
     flask_app = create_app()
     celery_app = celery_of(flask_app)
-    start_up.check(flask_app)  # it closes what it opened, since Celery forks after this
+    start_up.check(flask_app)  # it closes its connections, because Celery forks after this
 except ConfigurationError as error:
     sys.exit(str(error))

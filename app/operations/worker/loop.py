@@ -1,4 +1,4 @@
-"""Do what is due, in threads, until somebody asks to stop."""
+"""Runs due jobs in threads until a stop is requested."""
 
 import logging
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.database.clock import monotonic
 from app.operations.worker import Job, Key, attempt
 
-LOOK_SECONDS = 0.5  # between two looks for what is due, where nothing ends before
+LOOK_SECONDS = 0.5  # between two passes over the jobs, if nothing ends before
 AFTER_FAILURE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
 
 class Stop(Protocol):
-    """Says when to stop, and waits until then."""
+    """Tells when to stop, and waits until then."""
 
     def asked(self) -> bool:
-        """Whether to begin nothing more."""
+        """Whether to start no more work."""
 
     def wait(self, seconds: float) -> None:
-        """Return after so long, when woken, or as soon as somebody asks to stop."""
+        """Return after `seconds`, or earlier on `wake` or on a request to stop."""
 
     def wake(self) -> None:
         """End a wait."""
@@ -44,7 +44,7 @@ class Worker:
         self._running: set[tuple[str, Key]] = set()
 
     def run(self) -> None:
-        """Work until asked to stop; what is under way then ends at the next safe place."""
+        """Work until a stop is requested. Work in progress ends at the next safe point."""
         with ThreadPoolExecutor(self._threads) as executor:
             while not self._stop.asked():
                 for job in self._jobs:
@@ -67,7 +67,7 @@ class Worker:
             future = executor.submit(copy_context().run, self._do, job, key)
             future.add_done_callback(partial(self._end, (job.name, key)))
         if len(keys) > free:
-            self._next_look[job.name] = 0.0  # there is more: look again when a thread is free
+            self._next_look[job.name] = 0.0  # more is due: look again when a thread is free
 
     def _due(self, job: Job) -> Sequence[Key]:
         try:
@@ -75,7 +75,7 @@ class Worker:
                 return job.due(2 * self._threads)
         except SQLAlchemyError as error:
             logger.error("%s: the database failed (%s)", job.name, type(error).__name__)
-        except Exception:  # one job that fails must not keep the others from being done
+        except Exception:  # a failing job must not stop the others
             logger.exception("%s cannot say what is due", job.name)
         self._next_look[job.name] = monotonic() + AFTER_FAILURE_SECONDS
         return ()

@@ -1,4 +1,4 @@
-"""How fresh the copy is, and why it is not fresher, in a factory owner's words."""
+"""How old the copy is, and why it is not newer, in a factory owner's words."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ from app.sync.cursors import LEASE_SECONDS
 from app.sync.due import PAUSE_AHEAD_SECONDS
 from app.sync.models import Detail, Webhook, WebhookState
 
-#: What a page calls each resource; one that a fork adds goes by its own name.
+#: The name of each resource on a page. A fork's own resource has its own name.
 NAMES = {"sales_orders": "orders", "inventory": "stock"}
-LATE_SECONDS = 90.0  # longer than a lease: within it a living worker takes over a dead one's work
+LATE_SECONDS = 90.0  # longer than a lease: by then another worker has taken over from a dead one
 
 IN_THE_LOG = "The people who run this app can see why in its log."
 #: By `SyncCursor.failure`.
@@ -50,7 +50,7 @@ STOPPED = (
 
 TOLD = "Katana tells this app of changes as they happen."
 ASKS = "This app asks Katana every minute."
-#: Why Katana does not tell, by `Webhook.detail`; the app loses nothing by it.
+#: Why Katana sends no webhooks, by `Webhook.detail`. The app loses no data by it.
 UNTOLD: Mapping[str, str] = {
     Detail.FORBIDDEN: (
         "Katana does not tell this app of changes: the Katana user who connected may not manage "
@@ -63,18 +63,18 @@ UNTOLD: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Freshness:
-    """One resource of the copy, as a page tells of it."""
+    """The state of one resource of the copy, for a page."""
 
     name: str
     what: str
-    #: None until the whole list has been read once.
+    #: None until the whole list was read once.
     as_of: datetime | None
     #: The same in words: `2 minutes ago`.
     age: str
-    #: Of the pass under way.
+    #: Records that were read in the current pass.
     seen: int
     total: int
-    #: Why it is not newer; empty where nothing keeps it from being.
+    #: Why it is not newer; empty if there is no problem.
     why: str
     #: Records that cannot be read.
     set_aside: int
@@ -82,13 +82,13 @@ class Freshness:
 
 @dataclass(frozen=True)
 class State:
-    """How the copy of one connection stands."""
+    """The state of the copy of one connection."""
 
-    #: Another one once a page would show something else.
+    #: Changes when a page would show something else.
     version: str
     #: By resource; empty until a worker has begun to read the account that is connected now.
     resources: Mapping[str, Freshness]
-    #: How this app hears of changes.
+    #: How this app learns of changes.
     hears: str
 
     @property
@@ -97,27 +97,27 @@ class State:
         return bool(self.resources)
 
     def of(self, *names: str) -> Sequence[Freshness]:
-        """These resources, as far as they are read at all."""
+        """These resources, if they are in the copy."""
         return [self.resources[name] for name in names if name in self.resources]
 
     def is_complete(self, name: str) -> bool:
-        """Whether the whole list has been read once: what is not there then is not in Katana."""
+        """Whether the whole list was read once: then a missing record is not in Katana either."""
         return any(found.as_of for found in self.of(name))
 
 
 def state(connection: Connection) -> State:
-    """How the copy of `connection` stands. Ends the session's transaction, and begins another."""
+    """The state of the copy of `connection`. Ends the session's transaction, and begins another."""
     connection_id = connection.id
     seen = (connection.status, connection.connected_by, connection.factory_name)
     is_active, renewal_fails = connection.status is ConnectionStatus.ACTIVE, connection.failures > 0
-    db.session.rollback()  # no request takes two places in the pool
+    db.session.rollback()  # a request must not use two connections of the pool
     found = sync.status(connection_id)
     resources = {
         name: _freshness(name, status, _why(name, status, is_active, renewal_fails))
         for name, status in sorted(found.items())
     }
     hears = _hears(connection_id)
-    # A page of records is stored between a claim and the end of its lease.
+    # Claims and releases of the lease change these columns, so each stored chunk is noticed.
     cursors = [found[name].cursor for name in resources]
     moves = [(cursor.fence, cursor.lease_until is None) for cursor in cursors]
     told = repr((seen, moves, list(resources.values()), hears))

@@ -1,6 +1,6 @@
-"""Orders from the copy. Each query is of one connection: no id finds another one's order.
+"""Orders from the copy. Each query is limited to one connection, so no id finds another's order.
 
-Lists use keyset pagination: an order that is added meanwhile moves no other order to another page.
+Lists use keyset pagination: a new order does not move other orders to another page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,12 +36,12 @@ class OrderLine:
 
 @dataclass(frozen=True)
 class Orders:
-    """A part of the list."""
+    """A page of the list."""
 
     lines: Sequence[OrderLine]
-    #: How many match the text, by status.
+    #: How many orders match the text, by status.
     counts: Mapping[str, int]
-    #: Where the orders go on, in either direction; None at the end.
+    #: The positions for the links to newer and older orders; None at the end.
     newer: Position | None
     older: Position | None
 
@@ -72,7 +72,7 @@ def latest(connection_id: UUID, limit: int) -> Sequence[OrderLine]:
 
 
 def search(connection_id: UUID, asked: Search) -> Orders:
-    """What matches `asked`, newest first, at most AT_ONCE."""
+    """The orders that match `asked`, newest first, at most AT_ONCE."""
     matching = shown(Order, connection_id)
     if asked.text:
         matching = matching.where(_holds(connection_id, asked.text))
@@ -81,7 +81,7 @@ def search(connection_id: UUID, asked: Search) -> Orders:
         matching = matching.where(Order.status == asked.status)
     if asked.newer:
         found = _read(_oldest_first(matching.where(_place() > _of(asked.newer))).limit(AT_ONCE + 1))
-        if len(found) > AT_ONCE:  # else there is less than a page: it is the first one
+        if len(found) > AT_ONCE:  # else it would be less than a full page: show the first page
             return _part(connection_id, found[AT_ONCE - 1 :: -1], counts, newer=True, older=True)
 
     behind = matching.where(_place() < _of(asked.older)) if asked.older else matching
@@ -91,7 +91,7 @@ def search(connection_id: UUID, asked: Search) -> Orders:
 
 
 def one(connection_id: UUID, order_id: int) -> WholeOrder | None:
-    """An order with its rows; None where this connection has none of this id."""
+    """An order with its rows; None if this connection has no order with this id."""
     order = db.session.scalar(shown(Order, connection_id).where(Order.id == order_id))
     if order is None:
         return None
@@ -161,7 +161,7 @@ def _counts(matching: Select[Any]) -> Mapping[str, int]:
 
 
 def _holds(connection_id: UUID, text: str) -> ColumnElement[bool]:
-    # SQLite ignores case in ASCII only: a name is also looked for in the ways people write it.
+    # SQLite ignores case in ASCII only, so usual spellings of a name are searched too.
     spellings = {text, text.lower(), text.upper(), text.title()}
     customers = (
         shown(Customer, connection_id)

@@ -1,4 +1,4 @@
-"""What the dashboard shows of the copy."""
+"""The part of the dashboard that shows the copy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ ORDERS, STOCK_LINES = 8, 8
 
 @dataclass(frozen=True)
 class Copied:
-    """The latest orders and what runs short, with how fresh each is."""
+    """The latest orders and the stock that runs short, with the age of each."""
 
     state: State
     orders: Sequence[OrderLine] = ()
@@ -21,12 +21,12 @@ class Copied:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is anything to show; else no worker has begun to read the account."""
+        """Whether there is a copy; else no worker has begun to read the account."""
         return self.state.has_begun
 
 
 def overview(connection: Connection) -> Copied:
-    """What the dashboard shows of the copy of `connection`."""
+    """The part of the dashboard that shows the copy of `connection`."""
     connection_id = connection.id
     found = state(connection)
     if not found.has_begun:

@@ -1,4 +1,4 @@
-"""What variants are called: rows of orders and stock know only their ids."""
+"""The names of variants: rows of orders and stock contain only their ids."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ class Named:
 
     @classmethod
     def unknown(cls, variant_id: int | None) -> "Named":
-        """A variant of no product in the copy, such as a material."""
+        """A variant whose product is not in the copy, such as a material."""
         return cls(f"Item {variant_id}" if variant_id else "")
 
 
 def names_of(connection_id: UUID, variant_ids: Sequence[int]) -> Mapping[int, Named]:
-    """Those that are known, by the variant's id."""
+    """The known names, by the variant's id."""
     if not variant_ids:
         return {}
 

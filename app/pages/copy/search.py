@@ -1,40 +1,40 @@
-"""What a user looks for among the orders, and where in the list they are, as an address says it."""
+"""A search among the orders and a position in their list, to and from a URL."""
 
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-CHARACTERS = 100  # of what is searched for
+CHARACTERS = 100  # the most in a search text
 
 
 @dataclass(frozen=True)
 class Position:
-    """A place in the list: that of one order."""
+    """A position in the list: that of one order."""
 
     ordered_at: datetime
     id: int
 
     def __str__(self) -> str:
-        """As it stands in an address."""
+        """As written in a URL."""
         return f"{self.ordered_at.isoformat()}_{self.id}".replace("+00:00", "Z")
 
     @classmethod
     def read(cls, given: str | None) -> "Position | None":
-        """The position in an address; None where there is none, or none that can be read."""
+        """The position in a URL; None if it is missing or invalid."""
         moment, _, number = (given or "").partition("_")
         if not (number.isascii() and number.isdigit() and len(number) < 19):
             return None
         try:
             at = datetime.fromisoformat(moment)
             return cls(at.astimezone(UTC), int(number)) if at.tzinfo else None
-        except (ValueError, OverflowError):  # no moment, or in UTC none that there is
+        except (ValueError, OverflowError):  # no date, or one that UTC cannot represent
             return None
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a user looks for, and where in the list they are."""
+    """What a user searches for, and the position in the list."""
 
     text: str = ""
     status: str = ""
@@ -43,7 +43,7 @@ class Search:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> "Search":
-        """The search in an address, cut and without what no order can hold."""
+        """The search in a URL, shortened, and without characters that no order can contain."""
         text, status = (_printable(given.get(name, "")) for name in ("q", "status"))
         older, newer = (Position.read(given.get(name)) for name in ("older", "newer"))
         return cls(text.strip(), status, older, newer)

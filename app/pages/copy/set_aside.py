@@ -1,4 +1,4 @@
-"""Records that Katana sent and this app could not read, as a page tells of them."""
+"""Records of Katana that this app could not read, for a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Unread:
-    """One record; `katana_id` is empty where it has none that can be used."""
+    """One record; `katana_id` is empty if it has no usable id."""
 
     katana_id: str
     reason: str
 
 
 def set_aside(connection_id: UUID, resource: str) -> Sequence[Unread]:
-    """The first ones, by when they were first met."""
+    """The oldest ones, by the time when they were first found."""
     its = select(SetAside).where(
         SetAside.connection_id == connection_id, SetAside.resource == resource
     )

@@ -1,7 +1,7 @@
-"""Stock from the copy, over all locations: what runs short comes first.
+"""Stock from the copy, over all locations: variants that run short come first.
 
-Something runs short where what lies there and what is expected are less than what is committed and
-what should lie there at least. Katana calls the difference the missing amount.
+A variant runs short if the stock and the expected amount are less than the committed amount and the
+safety stock. Katana calls the difference the missing amount.
 """
 
 from collections import defaultdict
@@ -24,18 +24,18 @@ MOST_PAGE = 100_000
 
 @dataclass(frozen=True)
 class StockLine:
-    """How much there is of one variant, over all locations."""
+    """The amounts of one variant, over all locations."""
 
     named: Named
     in_stock: Decimal
     committed: Decimal
     expected: Decimal
-    #: What should lie there at least.
+    #: The safety stock.
     safety_level: Decimal
 
     @property
     def short_by(self) -> Decimal:
-        """How much is missing; 0 where nothing is."""
+        """The missing amount; 0 if nothing is missing."""
         missing = self.committed + self.safety_level - self.in_stock - self.expected
         return max(Decimal(0), missing)
 
@@ -52,9 +52,10 @@ class Stock:
 
 
 def stock(connection_id: UUID, page: int = 1, limit: int = AT_ONCE) -> Stock:
-    """A page of the stock, by name; before all others what runs short. A page too far is the last.
+    """A page of the stock: first what runs short, then by name. After the end: the last page.
 
-    The database sorts by sums of floats, which no quantity can overflow; what is shown is exact.
+    The database sorts by sums of floats, which cannot overflow. The amounts that are shown are
+    exact.
     """
     found = _page(connection_id, page, limit)
     if not found and page > 1:
@@ -66,14 +67,14 @@ def stock(connection_id: UUID, page: int = 1, limit: int = AT_ONCE) -> Stock:
 
 
 def page_of(given: str | None) -> int:
-    """The page that an address asks for; 1 where it says nothing that can be read."""
+    """The page number in a URL; 1 if it is missing or invalid."""
     number = given or ""
     is_one = number.isascii() and number.isdigit() and len(number) <= len(str(MOST_PAGE))
     return max(1, int(number)) if is_one else 1
 
 
 def _page(connection_id: UUID, page: int, limit: int) -> Sequence[Any]:
-    """Variants with their names; each row also says how many there are, and run short, in all."""
+    """Variants with their names. Each row also has the counts of all variants and of short ones."""
     lacks = (
         shown(StockLevel, connection_id)
         .with_only_columns(StockLevel.variant_id, func.sum(_lack()).label("lack"))

@@ -1,4 +1,4 @@
-"""The routes. The connection is always that of the signed-in user, never a parameter."""
+"""The routes. The connection is always the signed-in user's, never a parameter."""
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user  # type: ignore[import-untyped]
@@ -14,7 +14,7 @@ from app.pages.copy.freshness import state
 from app.pages.copy.search import Search
 from app.pages.copy.set_aside import set_aside
 
-#: Where "Update now" leads back to, by what stands in its form.
+#: The page to return to after "Update now", by the value in its form.
 BACK = {"orders": "copy.all_orders", "stock": "copy.all_stock"}
 
 PLAIN = "text/plain; charset=utf-8"
@@ -26,7 +26,7 @@ bp = Blueprint("copy", __name__)
 
 @bp.get("/orders")
 def all_orders() -> str:
-    """All orders: searched, by status, part by part."""
+    """All orders, with search, filter by status, and pagination."""
     connection = _connection()
     if connection is None:
         return render_template("copy/orders.html", connection=None)
@@ -44,7 +44,7 @@ def all_orders() -> str:
 
 @bp.get(f"/orders/<int(max={MOST_ID}):order_id>")
 def one_order(order_id: int) -> str:
-    """One order with its rows; 404 where the user's own Katana account has none of this id."""
+    """One order with its rows; 404 if the user's own Katana account has no order with this id."""
     connection = _connection() or abort(404)
     connection_id = connection.id
     found = state(connection)
@@ -54,7 +54,7 @@ def one_order(order_id: int) -> str:
 
 @bp.get("/stock")
 def all_stock() -> str:
-    """All stock; before all others what runs short."""
+    """All stock; variants that run short come first."""
     connection = _connection()
     if connection is None:
         return render_template("copy/stock.html", connection=None)
@@ -71,18 +71,18 @@ def all_stock() -> str:
 
 @bp.get("/copy/version")
 def version() -> Response:
-    """A short text that is another one once a page would show something else: for `page.js`."""
+    """A short text that changes when a page would show something else, for `page.js`."""
     connection = _connection()
     return Response(state(connection).version if connection else "", content_type=PLAIN)
 
 
 @bp.post("/copy/update")
 def update() -> Response:
-    """Make everything due now. The worker reads it; this request does not wait."""
+    """Make everything due now. A worker reads it; this request does not wait."""
     connection = _connection()
     if connection:
         connection_id = connection.id
-        db.session.rollback()  # SQLite has one writer
+        db.session.rollback()  # SQLite allows one writer
         asked = sync.update_now(connection_id)
         flash(ASKED if asked else JUST_ASKED)
     return redirect(url_for(BACK.get(request.form.get("back", ""), "dashboard.dashboard")), 303)
