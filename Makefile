@@ -1,4 +1,4 @@
-# One command for each thing one does here. `make help` lists them.
+# One command for each task. `make help` lists them.
 # Works with GNU make 3.81, the version that comes with macOS.
 
 PYTHON ?= python3
@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --require-hashes
 
-# What must be there. Python comes first: where it was upgraded away, the virtual environment is made
-# anew before its stamps are looked at.
+# Prerequisites. Python comes first: if it was upgraded, the virtual environment is created again
+# before its stamps are checked.
 TO_RUN := $(BIN)/python $(VENV)/.run
 TO_TEST := $(BIN)/python $(VENV)/.dev
 
-# `auto` is one process more than there are cores: tests wait for the processes that they start.
+# `auto` is one process more than there are cores, because tests wait for the processes that they
+# start.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
@@ -60,8 +61,8 @@ check: $(TO_TEST)  ## Check format, lint and types
 	@$(BIN)/python -m ruff check --quiet .
 	@$(BIN)/python -m mypy
 
-# Without --strict it finds nothing wrong where it could ask about nothing. The locks are taken as they
-# are: nothing is installed but the tool itself.
+# Without --strict it passes also if it could check nothing. The locks are used as they are: only
+# the tool itself is installed.
 .PHONY: audit
 audit:  ## Ask whether a locked version has a known advisory (needs uv and the network)
 	@uvx pip-audit --strict --disable-pip --requirement requirements.txt --requirement requirements-dev.txt --requirement requirements-tracing.txt --requirement requirements-celery.txt
@@ -77,7 +78,7 @@ dev: $(TO_TEST)  ## Prepare the virtual environment for tests and checks
 .env: | $(TO_RUN)  ## Write .env with fresh secrets, for a server of your own
 	@$(BIN)/python -m app.operations.start --env-only
 
-# uv resolves for every platform at once, which pip cannot; it is needed here only.
+# uv resolves for all platforms at once, which pip cannot. Only this target needs it.
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -94,7 +95,7 @@ clean:  ## Remove the virtual environment and every cache; keeps .env and instan
 	@rm -rf $(VENV) $(BENCH) .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A Python that was upgraded away leaves a dangling link here, which make sees as missing.
+# After an upgrade of Python this is a dangling link, which make treats as missing.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed and '$(PYTHON)' is not: name another one," \
@@ -105,7 +106,7 @@ $(BIN)/python:
 	@echo "Making a virtual environment in $(VENV) (once) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 
-# The stamps make a second `make` cost nothing.
+# Because of the stamps, a second `make` installs nothing.
 $(VENV)/.run: requirements.txt | $(BIN)/python
 	@echo "Installing what the app needs (once) ..."
 	@$(PIP_INSTALL) -r requirements.txt
@@ -116,7 +117,7 @@ $(VENV)/.dev: requirements-dev.txt | $(BIN)/python
 	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $(VENV)/.run $@
 
-# What is measured beside this app has a virtual environment of its own: the app needs none of it.
+# The alternatives in the benchmark have their own virtual environment.
 $(BENCH)/.ready: benchmarks/requirements.txt | $(BIN)/python
 	@echo "Installing what is measured beside this app (once) ..."
 	@$(BIN)/python -m venv --clear $(BENCH)

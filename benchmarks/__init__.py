@@ -1,28 +1,28 @@
-"""This app and what one would use in its place, measured side by side. `make bench` runs it all.
+"""This app and its alternatives, measured side by side. `make bench` runs everything.
 
-The questions, one file each, in the order of RESULTS.md:
+One file for each question, in the order of RESULTS.md:
 
-token_in_hand.py      how long it takes to have a stored token in hand
-storm.py              what happens when everybody finds the token expired at once
-running_at_expiry.py  whether requests notice that a token is being renewed
-keep_alive.py         how fast many tokens are renewed, and with how much memory
-pages.py              how fast the pages are, and how heavy a worker is
-slow_katana.py        what a slow Katana holds up
-in_step.py            how many orders a copy gets wrong
+token_in_hand.py      how long it takes to read a stored token
+storm.py              what happens when many callers find the token expired at once
+running_at_expiry.py  whether requests are slower while a token is refreshed
+keep_alive.py         how fast many tokens are refreshed, and with how much memory
+pages.py              how fast the pages are, and how much memory a worker takes
+slow_katana.py        what a slow Katana delays
+in_step.py            how many orders are wrong in a copy
 sync_speed.py         how fast the copy is
-million.py            what a million connections cost, beside a thousand
-first_run.py          how long it takes from nothing to a connected account
+million.py            what a million connections cost, compared with a thousand
+first_run.py          how long it takes from `git clone` to a connected account
 several_hosts.py      what users see while hosts fail: `make several-hosts`
 
-What they stand on:
+Shared code:
 
-measuring.py       rounds in turn, warm-up, medians and spread, work checked to be the same
-callers.py         many processes with many threads that ask at once
-token_endpoint.py  a strict login server that counts
-databases.py       fresh databases, and a million rows in little time
-fleet.py           a million connections with all that hangs on them
+measuring.py       alternating rounds, warm-up, medians and spread, equal work
+callers.py         many processes with many threads that request a token at once
+token_endpoint.py  a strict login server that counts refreshes
+databases.py       new databases, and a million rows quickly
+fleet.py           a million connections with all their other rows
 web.py             load on served pages
-results.py         answers as data; report.py and charts.py make RESULTS.md of them
-machine.py         what all this ran on
-peers/             the others, each used as its own documentation shows
+results.py         results as data; report.py and charts.py make RESULTS.md from them
+machine.py         the machine and the versions
+peers/             the alternatives, each used as its own documentation shows
 """

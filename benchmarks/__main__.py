@@ -16,13 +16,13 @@ from benchmarks.results import Answer
 from tests.support.postgres import running_postgres
 
 FOLDER = Path(__file__).parent
-SECONDS = 600  # that one question may take
-# As it would run, safe from a power cut; but a million rows are not written twice over.
+SECONDS = 600  # time limit of one question
+# Durable, as in production, but a million rows must not cause many checkpoints.
 POSTGRES = ("max_wal_size = '4GB'",)
 
 
 def main() -> None:
-    """Ask, write, and say where."""
+    """Run all questions, write RESULTS.md, and print its path."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller numbers, in a minute")
     parser.add_argument("--only", choices=QUESTIONS, action="append", help="not all questions")
@@ -54,13 +54,13 @@ def _ask(name: str, postgres_url: str, *, quick: bool) -> Answer:
             print(f"{time.monotonic() - began:.0f} s")
             return Answer.load(Path(folder) / ANSWER)
 
-    # The others' answers are worth having.
+    # The results of the other questions are still written.
     print(f"failed:\n{trouble}")
     return Answer(name, "", [], notes=["Not measured: it failed, and `make bench` says how."])
 
 
 def _trouble_with(command: list[str]) -> str | None:
-    """What went wrong, if anything; whatever it has started ends with it."""
+    """The reason of a failure, if there is one. All processes that it started are ended."""
     with subprocess.Popen(
         command,
         cwd=ROOT,

@@ -1,7 +1,7 @@
-"""Many processes with many threads that all want one user's token at the same moment.
+"""Many processes with many threads that request one user's token at the same moment.
 
 Each process is `python -m benchmarks.callers`, with a task as JSON on its standard input. It warms
-up, says that it is ready, and then begins a round for each further line, which names the user.
+up and says that it is ready. Each further line starts a round and names the user.
 """
 
 import json
@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from app.settings.config import ROOT
 from benchmarks.peers import Peer, peer
 
-START_AFTER_SECONDS = 0.05  # after the line that begins a round: by then everybody has read it
+START_AFTER_SECONDS = 0.05  # after the line that starts a round: by then all processes have read it
 
 
 @dataclass(frozen=True)
 class Call:
-    """What one caller got, and when, on a clock that all processes share; None where it failed."""
+    """The result of one call, with times of a clock that all processes share."""
 
     began: float
     ended: float
@@ -31,13 +31,13 @@ class Call:
 
 
 class Callers:
-    """Processes that are ready."""
+    """Processes that are ready to start."""
 
     def __init__(self, processes: list[subprocess.Popen[str]]) -> None:
         self._processes = processes
 
     def ask_at_once(self, number: int) -> list[Call]:
-        """Let all of them ask for one user's token."""
+        """Let all of them request one user's token."""
         start = time.monotonic() + START_AFTER_SECONDS
         for process in self._processes:
             _say(process, {"number": number, "start": start})
@@ -55,7 +55,7 @@ def callers(
     warm_up: int,
     environ: Mapping[str, str],
 ) -> Iterator[Callers]:
-    """Processes that use the peer of this name; they warm up with a user whose token is good."""
+    """Processes that use the peer with this name. They warm up with a user whose token is valid."""
     task = {
         "name": name,
         "database_url": database_url,
@@ -80,7 +80,7 @@ def _process(environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
         env={**os.environ, **environ},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # what fails is counted; peers also write it to their logs
+        stderr=subprocess.DEVNULL,  # failures are counted; peers also log them
         text=True,
     )
     try:
@@ -104,7 +104,7 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 
 def main() -> None:
-    """Do the task."""
+    """Run the task."""
     task = json.loads(sys.stdin.readline())
     asked = peer(task["name"], task["database_url"], task["login_url"])
     _round(asked, task["warm_up"], task["threads"], time.monotonic())
@@ -127,7 +127,7 @@ def _round(asked: Peer, number: int, threads: int, start: float) -> list[Call]:
         token = error = None
         try:
             token = asked.call(number)
-        except Exception as failure:  # whatever it is, it is what the caller's user would see
+        except Exception as failure:  # any failure: the caller's user would see it
             error = type(failure).__name__
         calls.append(Call(began, time.monotonic(), token, error))
 

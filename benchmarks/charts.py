@@ -1,7 +1,7 @@
-"""A bar chart as SVG, readable on white and on dark: no library draws one that needs no script.
+"""A bar chart as SVG for light and dark backgrounds. Chart libraries need a script for that.
 
-The colours are in the middle, so that they stand out from either background; GitHub shows an image
-without the page's own style, so the text has a colour that does too.
+The colours have a medium brightness, so that they are visible on both backgrounds. GitHub shows an
+image without the page's style, so the text has such a colour too.
 """
 
 from xml.sax.saxutils import escape
@@ -14,7 +14,7 @@ OURS, OTHERS, TEXT = "#2f9e6e", "#8b949e", "#7d8590"
 
 
 def svg(chart: Chart) -> str:
-    """The chart, ready to be written to a file."""
+    """The chart as text, for a file."""
     height = TOP + ROW * len(chart.bars) + 8
     longest = max(bar.value for bar in chart.bars) or 1
     parts = [

@@ -1,4 +1,4 @@
-"""Fresh databases with the app's tables, and very many rows in little time."""
+"""New databases with the app's tables, and many rows quickly."""
 
 import base64
 import secrets
@@ -40,13 +40,13 @@ from app.database.db import db
 from app.settings.config import ROOT
 
 MONTH_SECONDS = 30 * 24 * 3600
-SCATTER = 1021  # a prime: rows that follow each other lie far apart in time
+SCATTER = 1021  # a prime: the times of neighbouring rows differ widely
 TOKEN_CHARACTERS = 128
 
 
 QUICKLY = {
     "sqlite": ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -400000"),
-    # The rows that are referred to are there: nobody has to look them up a million times.
+    # All referenced rows exist: foreign keys need not be checked a million times.
     "postgresql": (
         "SET session_replication_role = replica",
         "SET statement_timeout = 0",
@@ -57,13 +57,13 @@ QUICKLY = {
 
 @dataclass(frozen=True)
 class Databases:
-    """Where databases are made: a folder for SQLite's, a server for PostgreSQL's."""
+    """Creates databases: SQLite's in a folder, PostgreSQL's on a server."""
 
     folder: Path
     postgres_url: str
 
     def create(self, engine: str, name: str) -> str:
-        """The URL of a new database without a table."""
+        """The URL of a new database without tables."""
         if engine == "sqlite":
             return f"sqlite:///{self.folder / name}.db"
 
@@ -73,7 +73,7 @@ class Databases:
         return url.render_as_string(hide_password=False)
 
     def drop(self, engine: str, name: str) -> None:
-        """Remove it with all that is in it."""
+        """Delete it."""
         if engine == "sqlite":
             for path in self.folder.glob(f"{name}.db*"):
                 path.unlink()
@@ -87,7 +87,7 @@ class Databases:
     def app(
         self, engine: str, name: str, settings: Mapping[str, str] | None = None
     ) -> Iterator[Flask]:
-        """The app in its context, on a new database of its own that is removed at the end."""
+        """The app in its context, with its own new database that is deleted at the end."""
         app = migrated(environ(self.create(engine, name)) | (settings or {}))
         with app.app_context():
             try:
@@ -99,7 +99,7 @@ class Databases:
 
 
 def migrated(settings: Mapping[str, str]) -> Flask:
-    """The app, with all its tables in the database."""
+    """The app, with all tables in the database."""
     app = create_app(settings)
     with app.app_context():
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
@@ -107,7 +107,7 @@ def migrated(settings: Mapping[str, str]) -> Flask:
 
 
 def environ(database_url: str) -> dict[str, str]:
-    """All the settings that must be there, with secrets of their own."""
+    """All required settings, with new secrets."""
     key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     return {
         "SECRET_KEY": secrets.token_hex(32),
@@ -121,19 +121,19 @@ def environ(database_url: str) -> dict[str, str]:
 
 
 def with_driver(database_url: str) -> str:
-    """The URL with psycopg 3 named in it, which SQLAlchemy would not choose by itself."""
+    """The URL with psycopg 3 as its driver, which is not SQLAlchemy's default."""
     return database_url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def token(name: str) -> str:
-    """A token of the usual length that begins with `name`."""
+    """A token of the usual length, with `name` at its start."""
     return f"{name}-".ljust(TOKEN_CHARACTERS, "x")
 
 
 def store(engine: Engine, tokens: Mapping[int, tuple[str, str]], *, life: float) -> None:
-    """Connect users: for each number its access and refresh token, good for `life` seconds.
+    """Connect users: for each number an access and a refresh token, valid for `life` seconds.
 
-    Each was last renewed a month before the access token ends.
+    Each was last refreshed a month before its access token expires.
     """
     vault, now = connections.current().vault, datetime.now(UTC)
     end = now + timedelta(seconds=life)
@@ -166,12 +166,12 @@ def store(engine: Engine, tokens: Mapping[int, tuple[str, str]], *, life: float)
 
 @cache
 def id_of(number: int) -> UUID:
-    """The id of a user's connection, which a page knows from its own query before it asks."""
+    """The id of a user's connection; a page knows it from its own query."""
     return uuid5(NAMESPACE_OID, str(number))
 
 
 def fill(engine: Engine, first: int, last: int) -> None:
-    """Connect the users with these numbers, all with the same sealed tokens, which do not open."""
+    """Connect the users with these numbers. All have the same sealed tokens, which do not open."""
     vault = connections.current().vault
     place = sealed_grant.access_token_aad(uuid4(), 0)
     sealed = vault.seal(token("filler"), place)
@@ -205,7 +205,7 @@ def fill(engine: Engine, first: int, last: int) -> None:
 
 
 def fill_table(engine: Engine, table: Any, values: Mapping[str, Any], rows: FromClause) -> None:
-    """Insert a row for each one of `rows`, in one statement; plain values are the same in all."""
+    """Insert one row for each of `rows`, in one statement. Plain values are the same in each."""
     assert isinstance(table, Table)
     columns = [
         value if hasattr(value, "self_group") else literal(value, table.c[name].type)
@@ -215,7 +215,7 @@ def fill_table(engine: Engine, table: Any, values: Mapping[str, Any], rows: From
     with engine.connect() as connection:
         for setting in QUICKLY[engine.dialect.name]:
             connection.execute(text(setting))
-        # An index is made in a fraction of the time in which it grows row by row.
+        # Creating an index afterwards is much faster than updating it for each row.
         for index in table.indexes:
             index.drop(connection)
         connection.execute(
@@ -224,11 +224,11 @@ def fill_table(engine: Engine, table: Any, values: Mapping[str, Any], rows: From
         for index in table.indexes:
             index.create(connection)
         connection.commit()
-        connection.invalidate()  # the settings end with it
+        connection.invalidate()  # the connection's settings must not return to the pool
 
 
 def settle(engine: Engine) -> None:
-    """Let the database do now what it would do soon by itself."""
+    """Run the database's maintenance now, which it would otherwise start during the measurement."""
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SET statement_timeout = 0"))

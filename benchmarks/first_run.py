@@ -1,4 +1,4 @@
-"""How long it takes from nothing to a connected account on the sandbox."""
+"""How long it takes from `git clone` to a connected account on the sandbox."""
 
 import os
 import secrets
@@ -31,7 +31,7 @@ HOW = (
 
 @dataclass(frozen=True)
 class FirstRun:
-    """How long each part took, in seconds."""
+    """The time of each part, in seconds."""
 
     clone: float
     served: float
@@ -98,7 +98,7 @@ def _first_run(folder: Path) -> FirstRun:
 
 @contextmanager
 def _running(folder: Path, url: str) -> Iterator[None]:
-    """`make run`, once it says that all is served; ended as by Ctrl-C."""
+    """`make run`, once it says that everything is served; stopped as by Ctrl-C."""
     ours = {"VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", *config.SETTINGS}
     environ = {name: value for name, value in os.environ.items() if name not in ours}
     environ["KATANA_REDIRECT_URI"] = f"{url}/katana/callback"
@@ -126,7 +126,7 @@ def _running(folder: Path, url: str) -> Iterator[None]:
 
 
 def _write_sandbox_env(instance: Path, url: str) -> None:
-    # What `make run` would write itself, at another address.
+    # `make run` would write this itself, with another address.
     instance.mkdir(mode=0o700)
     (instance / "sandbox.env").write_text(
         f"KATANA_CLIENT_ID=sandbox-{secrets.token_hex(8)}\n"

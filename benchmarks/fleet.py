@@ -1,9 +1,9 @@
-"""A fleet as it is after months: users, connections, and all that hangs on them, in little time.
+"""A fleet as after months of use: users, connections and all their rows, quickly.
 
-Most connections are well, and nothing of them is due. One in 33 has ended, of one in a hundred a
-refresh or a list fails. Of the first users' connections some are idle and some are due, as many
-however large the fleet is. Each connection has a browser session, a budget, a webhook, cursors, two
-orders in its copy and three rows of history; some had a mail or an order to send.
+Most connections are healthy and not due. One in 33 has ended. For one in a hundred a refresh or a
+list fails. Of the first users' connections some are idle and some are due; their number does not
+depend on the size of the fleet. Each connection has a browser session, a budget, a webhook,
+cursors, two orders in its copy and three rows of history. Some have a mail or an order to send.
 """
 
 from datetime import UTC, datetime
@@ -42,25 +42,25 @@ from app.sync.resources import all_resources
 from benchmarks.databases import SCATTER, fill_table, numbers, token
 
 HOUR, DAY = 3600, 24 * 3600
-EVENTS, ORDERS = 3, 2  # of each
-ENDED, FAILING, MAILED, SENDING = 33, 100, 20, 10  # one in so many
-IDLE, DUE = 300, 10  # the first ones
+EVENTS, ORDERS = 3, 2  # per connection
+ENDED, FAILING, MAILED, SENDING = 33, 100, 20, 10  # one in so many connections
+IDLE, DUE = 300, 10  # of the first connections
 
 
 def fill(engine: Engine, first: int, last: int) -> None:
-    """Let the users with these numbers join the fleet."""
+    """Add the users with these numbers to the fleet."""
     _fill_connections(engine, first, last)
     _fill_history(engine, first, last)
     _fill_sync(engine, first, last)
 
 
 def is_well(number: int) -> bool:
-    """Whether the connection of this user is active, and nothing of it fails."""
+    """Whether the connection of this user is active and without failures."""
     return bool(number > IDLE and number % ENDED and number % FAILING)
 
 
 def email_of(number: int) -> str:
-    """The address of a user."""
+    """The e-mail address of a user."""
     return f"filler{number}@workshop.example"
 
 
@@ -169,7 +169,7 @@ def _fill_sync(engine: Engine, first: int, last: int) -> None:
 
 
 def _fill_cursors(engine: Engine, first: int, last: int) -> None:
-    """Well ones are due within minutes. Of one in a hundred Katana refuses the resources."""
+    """Healthy cursors are due within minutes. For one connection in a hundred Katana refuses."""
     names = values(named("name", String), name="names").data([(n,) for n in all_resources()])
     every = select(Connection.id, Connection.user_id, names.c.name)
     each = every.join(names, true()).where(_between(first, last)).subquery()
@@ -195,12 +195,12 @@ def _fill_cursors(engine: Engine, first: int, last: int) -> None:
 
 
 def _connections(first: int, last: int, one_in: int = 1) -> FromClause:
-    """One in so many of the connections."""
+    """One in `one_in` of the connections."""
     return _columns().where(_between(first, last), Connection.user_id % one_in == 0).subquery()
 
 
 def _rows_of(first: int, last: int, many: int) -> FromClause:
-    """So many rows for each connection, with the column `nth`."""
+    """`many` rows for each connection, with the column `nth`."""
     times = numbers(1, many)
     each = _columns().add_columns(times.c.n.label("nth")).join(times, true())
     return each.where(_between(first, last)).subquery()
@@ -215,7 +215,7 @@ def _between(first: int, last: int) -> ColumnElement[bool]:
 
 
 def _spread(n: ColumnElement[int], begin: float, end: float) -> ColumnElement[datetime]:
-    """A moment between two that are so many seconds from now; neighbours lie far apart."""
+    """A time between two that are given in seconds from now; neighbours differ widely."""
     span = int(end - begin)
     return DatabaseTime(cast(literal(int(begin)) + cast(n, Integer) * SCATTER % span, Float))
 

@@ -1,4 +1,4 @@
-"""How many orders a copy gets wrong, by what goes wrong: this app beside the sync of samples."""
+"""How many orders are wrong in a copy after each kind of fault: this app and a usual sample."""
 
 import random
 import socket
@@ -28,42 +28,42 @@ from tests.support.syncing import OnlyConnection, Syncing
 from tests.support.until import until
 
 FACTORY = "alder-and-spoke"
-CHANGES = {"new_order": 4, "change_order": 4, "ship_order": 1, "delete_order": 2}  # how often
+CHANGES = {"new_order": 4, "change_order": 4, "ship_order": 1, "delete_order": 2}  # weights
 EVENTS = [
     f"sales_order.{name}" for name in ("created", "updated", "packed", "delivered", "deleted")
 ]
 NIGHTS, POLL_TRIES = 2, 3
 DAY_SECONDS = 24 * 3600.0
-SOON_SECONDS = 10.0  # within which a pass follows another; the next poll is due after 48 s or more
+SOON_SECONDS = 10.0  # between passes of one poll; the next poll is due after 48 s or more
 TIMEOUT_SECONDS = 30
 
-#: What the copy holds of an order: enough to tell an old state from a new one.
+#: The fields of an order that are compared: enough to tell an old state from a new one.
 Orders = dict[int, tuple[str, str, Decimal, datetime]]
 
 
 class Build(Protocol):
-    """One way to keep a copy of orders, served and listening to a webhook."""
+    """One implementation that keeps a copy of orders, served, with a webhook."""
 
     sandbox: Sandbox
 
     def start(self) -> None:
-        """Begin to take deliveries."""
+        """Start to accept deliveries."""
 
     def kill(self) -> None:
-        """End without a chance to finish anything."""
+        """Kill it, so that it cannot finish anything."""
 
     def hour(self) -> None:
-        """An hour passes: Katana repeats what was not taken, and back-off has ended."""
+        """Let an hour pass: Katana repeats failed deliveries, and back-off has ended."""
 
     def night(self) -> None:
-        """A day has passed: what is done once a day."""
+        """Let a day pass: the daily work is done."""
 
     def orders(self) -> Orders:
         """The copy."""
 
 
 class Day:
-    """A day on which 60 orders change while one thing goes wrong."""
+    """A day on which `changes` changes of orders happen, and one fault."""
 
     def __init__(self, build: Build, seed: int, changes: int) -> None:
         self.build = build
@@ -72,12 +72,12 @@ class Day:
         self.changes = changes
 
     def change(self, number: int, **details: Any) -> None:
-        """Let so many orders change, one after the other."""
+        """Change so many orders, one after the other."""
         for what in self.dice.choices(list(CHANGES), list(CHANGES.values()), k=number):
             self.sandbox.happen(what, factory=FACTORY, **details)
 
     def tell(self) -> None:
-        """Wait until each delivery was posted once; repeats have time."""
+        """Wait until each delivery was posted once. Repeats may come later."""
 
         def is_told() -> bool:
             told = self.sandbox.deliveries()
@@ -87,12 +87,12 @@ class Day:
 
 
 def nothing(day: Day) -> None:
-    """All goes well."""
+    """No fault."""
     day.change(day.changes)
 
 
 def deliveries(fault: str) -> Callable[[Day], None]:
-    """Every third delivery meets this fault."""
+    """This fault for every third delivery."""
 
     def trouble(day: Day) -> None:
         for _ in range(day.changes // 3):
@@ -104,7 +104,7 @@ def deliveries(fault: str) -> Callable[[Day], None]:
 
 
 def api_fails(day: Day) -> None:
-    """Katana's API answers 500 while a third of the changes are told."""
+    """Katana's API responds 500 while a third of the changes are delivered."""
     day.change(day.changes // 3)
     day.tell()
     day.sandbox.fault("api", "status", status=500, times=0)
@@ -115,7 +115,7 @@ def api_fails(day: Day) -> None:
 
 
 def is_away(day: Day) -> None:
-    """The app is killed, and is away until Katana has given up telling it."""
+    """The app is killed, and is down until Katana has given up on its deliveries."""
     day.change(day.changes // 3)
     day.build.kill()
     day.change(day.changes // 3)
@@ -125,21 +125,21 @@ def is_away(day: Day) -> None:
 
 
 def is_disabled(day: Day) -> None:
-    """Somebody at Katana disables the webhook."""
+    """A user at Katana disables the webhook."""
     day.change(day.changes // 2)
     day.sandbox.change_webhooks("disable")
     day.change(day.changes // 2)
 
 
 def moves_while_read(day: Day) -> None:
-    """Nothing is told, and orders change between two pages of the next list."""
+    """No delivery arrives, and orders change between two pages of the next list."""
     day.sandbox.fault("delivery", "lose", times=0)
     day.change(day.changes // 2)
     day.change(day.changes // 2, after_lists=1, resource="sales_orders")
 
 
 def shows_late(day: Day) -> None:
-    """Nothing is told; each change is dated two minutes before the API shows it."""
+    """No delivery arrives, and each change is dated two minutes before the API returns it."""
     day.change(1)
     day.tell()
     day.build.night()
@@ -162,7 +162,7 @@ TROUBLES: dict[str, Callable[[Day], None]] = {
 
 
 def measure(task: Task) -> Answer:
-    """Wrong orders by build and by trouble: an hour after the last change, and days later."""
+    """Wrong orders by implementation and fault: an hour after the last change, and days later."""
     changes = task.size(60, 12)
     found: dict[str, list[int]] = {}
     orders = 0
@@ -183,7 +183,7 @@ def measure(task: Task) -> Answer:
 
 
 class Server:
-    """A server on a port that is kept for it; while it is stopped, connections are refused."""
+    """A server on a reserved port; while it is stopped, connections are refused."""
 
     def __init__(self, port: int, target: str) -> None:
         self._port = port
@@ -191,19 +191,19 @@ class Server:
         self._running = ExitStack()
 
     def start(self, environ: dict[str, str]) -> None:
-        """Begin to answer."""
+        """Start it."""
         listener = socket.create_server(("127.0.0.1", self._port), backlog=128)
         listener.set_inheritable(True)
         self._running.enter_context(listener)
         self._running.enter_context(served(self._target, "/healthz", environ, listener))
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self._running.close()
 
 
 class Obvious:
-    """The build of samples."""
+    """The usual sample."""
 
     def __init__(self, sandbox: Sandbox, environ: dict[str, str], port: int) -> None:
         self.sandbox = sandbox
@@ -232,7 +232,7 @@ class Obvious:
         self.sandbox.wait_until_settled()
 
     def night(self) -> None:
-        for _ in range(POLL_TRIES):  # one fails where it meets a delivery of the same order
+        for _ in range(POLL_TRIES):  # a poll fails if a delivery stores the same order meanwhile
             if requests.post(f"{self._url}/poll", timeout=TIMEOUT_SECONDS).ok:
                 return
         raise AssertionError("the nightly poll does not get through")
@@ -241,7 +241,7 @@ class Obvious:
         return _orders(requests.get(f"{self._url}/orders", timeout=TIMEOUT_SECONDS).json())
 
     def close(self) -> None:
-        """End it."""
+        """Stop it."""
         self._server.stop()
 
 
@@ -273,11 +273,11 @@ class Ours:
             db.session.commit()
         self.syncing.parts.hints.hint(self.syncing.connected.id)
         until(self.is_idle)
-        self.sandbox.wait_until_settled()  # of what happened while the poll was under way
+        self.sandbox.wait_until_settled()  # including events that happened during the poll
         until(self.is_idle)
 
     def is_idle(self) -> bool:
-        """Whether nothing is being read, nor due before the next poll."""
+        """Whether nothing is being read, or due before the next poll."""
         soon = SystemClock().database_time(SOON_SECONDS)
         with self.app.app_context():
             busy = (SyncCursor.due_at < soon) | SyncCursor.lease_until.is_not(None)
@@ -286,7 +286,7 @@ class Ours:
             return found is None
 
     def night(self) -> None:
-        """The next poll reads everything, as once a day."""
+        """Let the next poll read everything, as once a day."""
         day = SystemClock().database_time(-2 * DAY_SECONDS)
         with self.app.app_context():
             db.session.execute(update(SyncCursor).values(whole_at=day))
@@ -301,7 +301,7 @@ class Ours:
             }
 
     def close(self) -> None:
-        """End it."""
+        """Stop it."""
         self._worker.terminate()
         self._worker.communicate()
         self._server.stop()
@@ -309,7 +309,7 @@ class Ours:
 
 @contextmanager
 def _obvious(task: Task, name: str) -> Iterator[Build]:
-    """The obvious build, which has all orders."""
+    """The usual sample, with all orders copied."""
     callback = "http://localhost:8000/katana/callback"
     with reserved_port() as port, running_sandbox(callback) as sandbox:
         sandbox.rules(access_token_seconds=86_400, requests_per_minute=100_000)
@@ -337,7 +337,7 @@ def _obvious(task: Task, name: str) -> Iterator[Build]:
 
 @contextmanager
 def _ours(task: Task, name: str) -> Iterator[Build]:
-    """This app, which has all orders and a webhook."""
+    """This app, with all orders copied and a webhook."""
     with reserved_port() as port:
         redirect_uri = f"http://localhost:{port}/katana/callback"
         with running_sandbox(redirect_uri) as sandbox:
@@ -376,7 +376,7 @@ def _orders(rows: list[dict[str, Any]]) -> Orders:
 
 
 def _wrong(build: Build) -> int:
-    """Orders that are missing, of an earlier state, or still there."""
+    """The number of orders that are missing, outdated, or not deleted."""
     copy, truth = build.orders(), _truth(build)
     return sum(copy.get(key) != truth.get(key) for key in copy.keys() | truth.keys())
 

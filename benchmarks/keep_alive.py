@@ -1,4 +1,4 @@
-"""How fast very many tokens are renewed ahead of their end, and with how much memory."""
+"""How fast many tokens are refreshed before they expire, and with how much memory."""
 
 import cProfile
 import json
@@ -33,7 +33,7 @@ IN_FLIGHT = 32
 LIFE_SECONDS = 24 * 3600
 WEEK_SECONDS = 7 * 24 * 3600
 END_SECONDS = 300
-#: What a renewal consists of: file and function.
+#: The parts of a refresh: file and function.
 PARTS = {
     "all": ("refresh.py", "try_refresh"),
     "ask whether there is an incident": ("circuit_breaker.py", "allows_request"),
@@ -47,41 +47,41 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Host:
-    """What one process did."""
+    """The result of one process."""
 
     began: float
     ended: float
     cpu: float
-    memory: int  # the most it had, in bytes
+    memory: int  # peak, in bytes
     counts: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What all hosts did together."""
+    """The result of all hosts together."""
 
     connections: int
     hosts: list[Host]
-    machine: float  # how much of all processors was in use by anybody, from 0 to 1
+    machine: float  # use of all processors by all processes, from 0 to 1
 
     @property
     def seconds(self) -> float:
-        """From the first that began to the last that ended."""
+        """From the first start to the last end."""
         return max(host.ended for host in self.hosts) - min(host.began for host in self.hosts)
 
     @property
     def ideal(self) -> float:
-        """The seconds in which all answers could have been there."""
+        """The least possible seconds: all slots are always waiting for a response."""
         return self.connections * ENDPOINT_SECONDS / IN_FLIGHT / len(self.hosts)
 
     @property
     def cpu_share(self) -> float:
-        """How much of a processor the hosts used, of as many as there are hosts."""
+        """The share of one processor that each host used, on average."""
         return sum(host.cpu for host in self.hosts) / self.seconds / len(self.hosts)
 
 
 def measure(task: Task) -> Answer:
-    """Seconds, processor and memory with one host and with two, and the plan among a million."""
+    """Seconds, processor and memory with one host and with two; the plan with a million rows."""
     few, many = task.size((5000, 10_000), (100, 500))
     runs = [_run(task, few, 1), _run(task, many, 1), _run(task, many, 2)]
     plan, rows = _plan(task)
@@ -154,7 +154,7 @@ def _run(task: Task, number: int, hosts: int) -> Run:
             ours.store({n: Pair(*pair(n, 0)) for n in range(1, number + 1)}, -1)
             databases.settle(ours.engine)
             url = app.config["SQLALCHEMY_DATABASE_URI"]
-            psutil.cpu_percent()  # from here on
+            psutil.cpu_percent()  # starts the measurement
             did = _hosts(url, settings, hosts)
             run = Run(number, did, psutil.cpu_percent() / 100)
         renewed = sum(host.counts.get(Outcome.RENEWED.name, 0) for host in run.hosts)
@@ -193,8 +193,8 @@ def _hosts(url: str, settings: Mapping[str, str], number: int) -> list[Host]:
 
 
 def host() -> None:
-    """What one host does: all that is idle, as the command does it."""
-    from app import create_app  # with the settings that this process was given
+    """One host: refresh all idle connections, as the command does."""
+    from app import create_app  # after the settings of this process are set
 
     with create_app(os.environ).app_context():
         fleet = connections.current()
@@ -202,8 +202,8 @@ def host() -> None:
         sys.stdin.readline()
         began, used = time.monotonic(), time.process_time()
         before = fleet.idle.moment(WEEK_SECONDS)
-        # Looked at after each renewal: what the system reports as the most that a process had
-        # begins, on Linux, with what the process had that started it.
+        # Measured after each refresh: on Linux the peak that the system reports includes the memory
+        # of the parent process.
         process, memory = psutil.Process(), 0
         counts: Counter[str] = Counter()
         for outcome in fleet.keep_alive.run(before, IN_FLIGHT, lambda: False):
@@ -215,7 +215,7 @@ def host() -> None:
 
 
 def _profile(task: Task) -> Table:
-    """The processor's milliseconds in each part of a renewal, one after the other in one thread."""
+    """The processor time of each part of a refresh, in milliseconds, in one thread."""
     number = task.size(500, 100)
     with login(0) as server:
         settings = {"KATANA_ACCESS_TOKEN_URL": f"{server.url}/oauth/token"}
@@ -257,7 +257,7 @@ def _spent(profile: cProfile.Profile) -> dict[str, float]:
 
 
 def _plan(task: Task) -> tuple[list[list[str]], int]:
-    """How PostgreSQL finds the second batch among very many rows."""
+    """PostgreSQL's plan for the second batch among many rows."""
     rows = task.size(1_000_000, 20_000)
     with task.databases.app("postgresql", "plan"):
         engine, clock = db.engine, SystemClock()

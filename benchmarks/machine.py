@@ -1,4 +1,4 @@
-"""What the measurements ran on."""
+"""Describes the machine of the measurements."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def described(postgres_url: str) -> list[tuple[str, str]]:
-    """What it is, and what stood on it, as rows of a table."""
+    """The machine and its software, as rows of a table."""
     with psycopg.connect(postgres_url) as connection:
         postgres = connection.info.parameter_status("server_version") or ""
     load, _, _ = os.getloadavg()

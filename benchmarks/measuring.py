@@ -1,7 +1,7 @@
-"""Rounds in turn (A B A B), after a warm-up; medians with their spread; work checked for sameness.
+"""Alternating rounds (A B A B), after a warm-up; medians with their spread; equal work.
 
-What the machine does beside us changes over a minute, so each round lets every contender work for
-a moment: a slow moment is then slow for all of them.
+The load on the machine changes over time. Each round lets every contender work for a moment, so a
+slow moment is slow for all of them.
 """
 
 import statistics
@@ -15,18 +15,18 @@ Name = TypeVar("Name")
 
 @dataclass(frozen=True)
 class Measured:
-    """Values of one contender, one for each round."""
+    """The values of one contender, one for each round."""
 
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median."""
         return statistics.median(self.values)
 
     @property
     def spread(self) -> tuple[float, float]:
-        """Between which two the middle half lies."""
+        """The first and the third quartile."""
         if len(self.values) < 2:
             return self.values[0], self.values[0]
 
@@ -40,14 +40,14 @@ def seconds_per_call(
     *,
     rounds: int,
 ) -> dict[Name, Measured]:
-    """The seconds that each contender takes for a call, a value for each round.
+    """The seconds that each contender takes for a call, one value for each round.
 
-    A call is given a number and must return what is expected for it: whoever returns anything else
-    did not do the same work, and nothing is measured.
+    A call gets a number and must return the expected value for it. Another value means that the
+    work was not the same, and nothing is measured.
     """
     found: dict[Name, list[float]] = {name: [] for name in contenders}
     for name, call in contenders.items():
-        for _ in range(2):  # caches, prepared statements, pooled connections
+        for _ in range(2):  # warms up caches, prepared statements, pooled connections
             _work(name, call, expected)
     for _ in range(rounds):
         for name, call in contenders.items():
@@ -65,7 +65,7 @@ def in_turn(contenders: Mapping[Name, Callable[[], Any]], *, rounds: int) -> dic
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of all, from 0 to 1, do not exceed."""
+    """The value that `share` of all values, from 0 to 1, do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 

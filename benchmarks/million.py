@@ -1,4 +1,4 @@
-"""What a million connections cost: operators, workers, and one user, beside a thousand."""
+"""What a million connections cost operators, workers and one user, compared with a thousand."""
 
 import secrets
 import time
@@ -32,16 +32,16 @@ SETTINGS = {
     "MAIL_FROM": "app@workshop.example",
 }
 FEW = 1000
-ASKED = 16  # keys: what a worker with 8 threads asks each job for
+ASKED = 16  # keys: a worker with 8 threads requests so many from each job
 TIMES = 1.5
-MOST_ROWS = 1000  # that one step of a plan may read: a batch
+MOST_ROWS = 1000  # for one step of a plan: a batch
 
 Work = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One look at a table or an index, and how many rows it read."""
+    """One scan of a table or an index, and how many rows it read."""
 
     what: str
     rows: int
@@ -49,7 +49,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """How PostgreSQL found the rows of one statement."""
+    """PostgreSQL's plan for one statement."""
 
     verb: str
     steps: tuple[Step, ...]
@@ -69,12 +69,12 @@ def measure(task: Task) -> Answer:
         timed = {
             (name, app): partial(_seconds, app, works[app][name])
             for name, found in plans.items()
-            if found  # else it asks the database nothing
+            if found  # else it sends no statement
             for app in works
         }
         timed["count", large] = partial(_seconds, large, _count)
         in_turn(timed, rounds=3)  # to warm up
-        # Half of the rounds begin with the large one, since the second one finds warm caches.
+        # Half of the rounds start with the large one, because the second one finds warm caches.
         seconds = in_turn(timed, rounds=rounds)
         backwards = in_turn(dict(reversed(timed.items())), rounds=rounds)
     took = {
@@ -85,7 +85,7 @@ def measure(task: Task) -> Answer:
 
 
 def entries(app: Flask, size: int) -> Mapping[str, Work]:
-    """What is measured in a fleet of so many, by name; call each in an app context of its own."""
+    """What is measured in a fleet of this size, by name. Call each in its own app context."""
     with app.app_context():
         parts, synced = connections.current(), sync.current()
         before = parts.idle.moment(IDLE_SECONDS)
@@ -107,7 +107,7 @@ def entries(app: Flask, size: int) -> Mapping[str, Work]:
 
 
 def plans_of(app: Flask, work: Work) -> Sequence[Plan]:
-    """The plans of the statements that `work` sends."""
+    """The plans of the statements that `work` executes."""
     with app.app_context():
         with statements(db.engine) as sent:
             work()
@@ -174,7 +174,7 @@ def _plan(sql: str, given: Any) -> Plan | None:
     if verb not in {"SELECT", "UPDATE", "DELETE"}:
         return None
 
-    with db.engine.connect() as database:  # which takes back what it has done
+    with db.engine.connect() as database:  # rolled back at the end
         how = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON)"
         ((plan,),) = database.exec_driver_sql(f"{how} {sql}", given)
     return Plan(verb, tuple(step for node in plan for step in _steps(node["Plan"])))

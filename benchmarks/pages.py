@@ -1,4 +1,4 @@
-"""How fast the pages are, and how heavy a worker is."""
+"""How fast the pages are, and how much memory a worker takes."""
 
 import json
 import socket
@@ -27,9 +27,9 @@ from tests.support.sandbox import Sandbox, running_sandbox
 from tests.support.servers import listening
 
 API_SECONDS = 0.02
-API_REQUESTS = 4  # by one dashboard, one after the other
+API_REQUESTS = 4  # per dashboard, in sequence
 CLIENTS = 16
-COPIES = "bea"  # who has a copy
+COPIES = "bea"  # the user who has a copy
 BARE_PAGE, STARTER = "benchmarks.peers.bare:page()", "benchmarks.peers.bare:starter()"
 LANDING, BARE = "this app's first page", "bare Flask page"
 LIVE, COPIED = "this app's dashboard, live", "this app's dashboard, from the copy"
@@ -38,14 +38,14 @@ ORDERS = "this app's list of orders, from the copy"
 
 @dataclass(frozen=True)
 class Asked:
-    """One request to Katana: its answer, and how long that took."""
+    """One request to Katana: its response, and its duration."""
 
     response: Response
     seconds: float
 
 
 def measure(task: Task) -> Answer:
-    """Requests a second, latency, the callback's own time, start and memory of a worker."""
+    """Requests per second, latency, the callback's own time, start and memory of a worker."""
     with listening() as listener, ExitStack() as stack:
         redirect_uri = f"http://localhost:{listener.getsockname()[1]}/katana/callback"
         sandbox = stack.enter_context(running_sandbox(redirect_uri))
@@ -67,7 +67,7 @@ def measure(task: Task) -> Answer:
 
 
 def _copy(maker: Maker, app: Flask) -> None:
-    """Let a user's orders and stock be read, as a worker does."""
+    """Read a user's orders and stock into the copy, as a worker does."""
     maker.sign_up()
     maker.connect()
     parts: sync.Sync = app.extensions["sync"]
@@ -77,7 +77,7 @@ def _copy(maker: Maker, app: Flask) -> None:
 
 
 def _callbacks(maker: Maker, number: int) -> Measured:
-    """The seconds that a callback takes without those in which Katana is asked."""
+    """The duration of a callback in seconds, without its requests to Katana."""
     with _noting() as asked:
         return Measured(tuple(_callback(maker, asked) for _ in range(number)))
 
@@ -94,7 +94,7 @@ def _callback(maker: Maker, asked: list[Asked]) -> float:
 
 
 def _recorded(maker: Maker, folder: Path) -> Path:
-    """What the sandbox's API answers to a dashboard, as a file: path and JSON."""
+    """The sandbox's API responses for a dashboard, as a file: path and JSON."""
     with _noting() as asked:
         maker.dashboard()
     answers = {urlsplit(one.response.url).path: one.response.json() for one in asked}
@@ -105,7 +105,7 @@ def _recorded(maker: Maker, folder: Path) -> Path:
 
 @contextmanager
 def _noting() -> Iterator[list[Asked]]:
-    """What the app asks Katana meanwhile."""
+    """The app's requests to Katana within the context."""
     asked: list[Asked] = []
     send = transport._DeadlineAdapter.send
 
@@ -153,7 +153,7 @@ def _signed_in(url: str, sandbox: Sandbox, name: str) -> str:
 
 
 def _weights(task: Task, environ: Mapping[str, str]) -> dict[str, tuple[Measured, Measured]]:
-    """Seconds to the first answer, and bytes of a worker, of this app and of a bare starter."""
+    """Seconds to the first response, and bytes of a worker, of this app and of a bare starter."""
 
     def weigh(target: str, path: str) -> tuple[float, int]:
         with listening() as listener, served(target, path, environ, listener, workers=1) as app:

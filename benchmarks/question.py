@@ -30,14 +30,14 @@ ANSWER = "answer.json"
 
 @dataclass(frozen=True)
 class Task:
-    """What a question is given: where to make databases, and how much time to take."""
+    """Where to create databases, and whether to run the quick version."""
 
     databases: Databases
     folder: Path
     quick: bool
 
     def size(self, full: Any, quick: Any) -> Any:
-        """The one of the two that is asked for."""
+        """`full` or `quick`, as requested."""
         return quick if self.quick else full
 
 
@@ -45,7 +45,7 @@ Measure = Callable[[Task], Answer]
 
 
 def main() -> None:
-    """Measure, and write the answer to a file."""
+    """Measure, and write the result to a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=QUESTIONS)
     parser.add_argument("--quick", action="store_true")

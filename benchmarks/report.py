@@ -1,4 +1,4 @@
-"""RESULTS.md and its charts, made of answers."""
+"""Writes RESULTS.md and its charts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +16,12 @@ the first time. Figures are medians of rounds in turn, after a warm-up; the "mid
 rounds lies between the two figures that are given. The last section is written by
 `make several-hosts`.
 """
-#: The heading of a section that `make bench` leaves as it is.
+#: The heading of a section that `make bench` does not change.
 SEVERAL_HOSTS = "## Several hosts"
 
 
 def write(folder: Path, machine: Sequence[tuple[str, str]], answers: Sequence[Answer]) -> Path:
-    """Write RESULTS.md and the charts into `folder`; where RESULTS.md is."""
+    """Write RESULTS.md and the charts into `folder`, and return the path of RESULTS.md."""
     folder.mkdir(exist_ok=True)
     for answer in answers:
         for table in answer.tables:
@@ -35,7 +35,7 @@ def write(folder: Path, machine: Sequence[tuple[str, str]], answers: Sequence[An
 
 
 def several_hosts(results: str) -> str:
-    """The section of RESULTS.md about several hosts; empty if there is none."""
+    """The section of RESULTS.md about several hosts; empty if it is missing."""
     _, heading, section = results.partition(f"\n{SEVERAL_HOSTS}\n")
     return heading + section
 

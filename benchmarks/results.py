@@ -1,4 +1,4 @@
-"""An answer as data: tables, charts, and whether the aims are met."""
+"""The result of a question as data: tables, charts, and whether the aims are met."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a chart; `ours` is drawn in the colour of this app."""
+    """One bar of a chart; if `ours`, it has the colour of this app."""
 
     label: str
     value: float
@@ -17,7 +17,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """A bar chart; its file is called `name`.svg."""
+    """A bar chart, written to `name`.svg."""
 
     name: str
     title: str
@@ -27,7 +27,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a head, and the chart that shows the same."""
+    """Rows of text with headings, and the chart with the same data."""
 
     head: list[str]
     rows: list[list[str]]
@@ -37,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Aim:
-    """What was to be reached, and what was."""
+    """A goal, and what was reached."""
 
     text: str
     reached: str
@@ -46,7 +46,7 @@ class Aim:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one question came to. `in_short` is one sentence with its figures, for the README."""
+    """The result of one question. `in_short` is one sentence with its figures, for the README."""
 
     question: str
     how: str

@@ -1,4 +1,4 @@
-"""Whether requests notice that a token is being renewed, while it is still good."""
+"""Whether requests are slower while a token is refreshed before it expires."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ from benchmarks.token_endpoint import login, pair
 THREADS, CALLS_PER_SECOND = 8, 400
 ENDPOINT_SECONDS = 0.1
 LIFE_SECONDS = 4
-NOTICED_SECONDS = ENDPOINT_SECONDS / 2  # who takes longer has waited for the renewal
+NOTICED_SECONDS = ENDPOINT_SECONDS / 2  # a slower call has waited for the refresh
 USER = 1
 ENGINES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 HEAD = ["", "calls", "p50", "p99", "longest"]
@@ -26,18 +26,18 @@ CALM, BESIDE, RENEWING = "nothing is renewed", "beside a renewal", "the one that
 
 @dataclass(frozen=True)
 class Call:
-    """One call: when, and how long it took, in seconds."""
+    """One call: its start and its duration, in seconds."""
 
     began: float
     took: float
 
     def meets(self, other: "Call") -> bool:
-        """Whether both were under way at one moment."""
+        """Whether both calls overlap in time."""
         return self.began < other.began + other.took and other.began < self.began + self.took
 
 
 def measure(task: Task) -> Answer:
-    """The latency of calls when nothing is renewed, beside a renewal, and of the renewer."""
+    """The latency of calls without a refresh, during a refresh, and of the refreshing call."""
     seconds, engines = task.size((20, list(ENGINES)), (5, ["postgresql"]))
     found = {engine: _measure(task, engine, seconds) for engine in engines}
     longest = max(call.took for kinds in found.values() for call in kinds[BESIDE])

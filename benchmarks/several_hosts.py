@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def write(output: str, at: datetime) -> None:
-    """Put the table and the count of ended grants in `output` in place of the last section."""
+    """Replace the last section by the table and the count of ended grants in `output`."""
     lines = output.splitlines()
     table = [line for line in lines if line.startswith("| ")]
     ended = next(line for line in lines if line.startswith("grants ended"))

@@ -1,4 +1,4 @@
-"""How long what needs no Katana takes while Katana's API or token endpoint is in trouble."""
+"""How long paths without Katana take while its API or token endpoint is slow or fails."""
 
 import http.client
 import threading
@@ -33,32 +33,32 @@ PATHS = ("/healthz", "/sign-in")
 HOUR_SECONDS = 3600.0
 AIM_SECONDS = 1.0
 PATIENCE_SECONDS = 60
-READS_SECONDS = 1.0  # a user, before the next load
+READS_SECONDS = 1.0  # between two loads by one user
 
 
 TOKENS = b'{"access_token": "a", "refresh_token": "r", "token_type": "Bearer", "expires_in": 3600}'
 
 
 def hang(peer: Peer) -> None:
-    """Say nothing."""
+    """Never respond."""
     peer.hear()
     peer.wait()
 
 
 def drip(peer: Peer) -> None:
-    """Begin a response that never ends."""
+    """Start a response that never ends."""
     peer.hear()
     peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
     peer.drip(b" " * 100_000, 0.1)
 
 
 def refuse(peer: Peer) -> None:
-    """End the connection."""
+    """Close the connection."""
     peer.reset()
 
 
 def answer(peer: Peer) -> None:
-    """Answer at once, as either part of Katana would."""
+    """Respond at once, as the API or the token endpoint."""
     heard = peer.hear()
     body = TOKENS if heard.method == "POST" else b'{"data": []}'
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
@@ -76,7 +76,7 @@ Latencies = dict[str, list[float]]
 
 
 def measure(task: Task) -> Answer:
-    """Seconds of each path, by the part of Katana, its trouble, and the number of users."""
+    """Seconds of each path, by the endpoint of Katana, its fault, and the number of users."""
     numbers, seconds = task.size(((8, 40, 200), 4.0), ((40,), 2.0))
     found = {}
     for n, (part, trouble, users) in enumerate(product(PARTS, TROUBLES, numbers)):
@@ -91,7 +91,7 @@ def measure(task: Task) -> Answer:
 def _app(
     task: Task, name: str, part: str, users: int
 ) -> Iterator[tuple[Flask, Wire, dict[str, str]]]:
-    """The app with so many connected users, whose `part` of Katana is the server that is given."""
+    """The app with so many connected users. The given server replaces this `part` of Katana."""
     with wire(refuse) as katana:
         environ = databases.environ(task.databases.create("postgresql", name))
         environ[PARTS[part]] = f"{katana.url}/v1"
@@ -126,7 +126,7 @@ def _cookies(app: Flask) -> list[str]:
 def _latencies(
     environ: Mapping[str, str], cookies: list[str], katana: Wire, seconds: float
 ) -> Latencies:
-    """How long each path took while every user loads the dashboard again and again."""
+    """The latency of each path while every user keeps loading the dashboard."""
     over = threading.Event()
     with ExitStack() as stack:
         listener = stack.enter_context(listening())
@@ -135,7 +135,7 @@ def _latencies(
             threading.Thread(target=_look_again_and_again, args=(app.url, cookie, over))
             for cookie in cookies
         ]
-        # In a process of its own: in this one it would wait for the users' threads as well.
+        # A separate process: here it would also wait for the users' threads.
         with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
             elsewhere.submit(_is_ready).result()
             for user in users:
@@ -150,11 +150,11 @@ def _latencies(
 
 
 def _is_ready() -> None:
-    """Nothing: what answers it has begun."""
+    """Nothing: its return shows that the process has started."""
 
 
 def _ask_in_turn(url: str, seconds: float) -> Latencies:
-    """How long each path took, for so many seconds."""
+    """The latency of each path, measured in turn for `seconds`."""
     took: dict[str, list[float]] = {path: [] for path in PATHS}
     began = time.perf_counter()
     for path in cycle(PATHS):

@@ -1,4 +1,4 @@
-"""What happens when everybody finds the token expired at the same moment."""
+"""What happens when many callers find the token expired at the same moment."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,24 +23,24 @@ FEW = f"this app, {PROCESSES * FEW_THREADS} callers"
 ENDPOINT_SECONDS = 0.1
 AIM_SECONDS = 1.5 * ENDPOINT_SECONDS + 0.05
 OTHERS = ("Authlib", "slack_sdk", "Flask-Dance")
-WARM_UP = 1_000_000  # a user whose token is good
+WARM_UP = 1_000_000  # a user whose token is valid
 LIFE_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
 class Storm:
-    """What came of one round."""
+    """The result of one round."""
 
     calls: int
     refreshes: int
     failed: int  # calls
-    working: int  # tokens in callers' hands
+    working: int  # tokens that callers got and that are valid
     connected: bool
     seconds: float
 
 
 def measure(task: Task) -> Answer:
-    """Refreshes, failures, the connection's fate, and the time of the last caller."""
+    """Refreshes, failures, the state of the connection, and the time of the last caller."""
     turns, storms, others = task.size((3, 3, OTHERS), (1, 2, OTHERS[:1]))
     keys = {"TOKEN_ENCRYPTION_KEYS": databases.environ("")["TOKEN_ENCRYPTION_KEYS"]}
     with task.databases.app("postgresql", "storm", keys) as app, ExitStack() as stack:
@@ -59,25 +59,25 @@ def measure(task: Task) -> Answer:
 
 
 class Users:
-    """Numbers of users whose tokens have expired, each for one storm."""
+    """Users with expired tokens, one for each storm."""
 
     def __init__(self, number: int) -> None:
         self.expired = {n: Pair(*pair(n, 0)) for n in range(1, number + 1)}
         self.good = {WARM_UP: Pair(*pair(WARM_UP, 0))}
         self._left = iter(self.expired)
-        # Everybody's users are in the app's own table.
+        # The users of all contenders are in the app's own table.
         ours = ThisApp.current()
         ours.store(self.expired, -60)
         ours.store(self.good, LIFE_SECONDS)
 
     def next(self) -> int:
-        """One who was in no storm yet."""
+        """A user who was in no storm yet."""
         return next(self._left)
 
 
 @dataclass(frozen=True)
 class Weather:
-    """What all contenders are asked in: one database, one login server."""
+    """The environment that all contenders share: one database, one login server."""
 
     database_url: str
     keys: Mapping[str, str]
@@ -86,7 +86,7 @@ class Weather:
 
     @contextmanager
     def stored(self, name: str) -> Iterator[Peer]:
-        """What a contender keeps, with all users in it."""
+        """A contender, with all users stored."""
         if name == "this app":
             yield ThisApp.current()
             return
@@ -99,9 +99,9 @@ class Weather:
         other.close()
 
     def storms(self, name: str, stored: Peer, number: int, threads: int = THREADS) -> list[Storm]:
-        """So many storms on one contender, by so many threads of each process."""
-        # One contender's processes at a time: together they would ask for more connections than
-        # PostgreSQL gives.
+        """Run `number` storms on one contender, with `threads` threads in each process."""
+        # The processes of one contender at a time: together they would exceed PostgreSQL's
+        # connection limit.
         with callers(
             name,
             self.database_url,

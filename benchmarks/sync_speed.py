@@ -1,4 +1,4 @@
-"""How fast the copy is: the first pass, one without changes, deliveries, changes, many accounts."""
+"""How fast the copy is: first pass, pass without changes, deliveries, changes, many accounts."""
 
 import hmac
 import time
@@ -46,7 +46,7 @@ class First:
 
 @dataclass(frozen=True)
 class Many:
-    """What the workers did to read every connection once."""
+    """The result of workers that read every connection once."""
 
     connections: int
     workers: int
@@ -66,12 +66,12 @@ class Bench:
     ada: Syncing
 
     def asked(self) -> int:
-        """Requests to Katana's API so far."""
+        """The number of requests to Katana's API so far."""
         return self.sandbox.ledger().totals["api"]
 
 
 def measure(task: Task) -> Answer:
-    """Each in turn, on one database."""
+    """Run all measurements in turn, on one database."""
     orders, clients_for, changes, connections, workers = task.size(
         (10_000, 5.0, 30, 1_000, 4), (1_000, 1.0, 5, 40, 2)
     )
@@ -142,7 +142,7 @@ def _has_read_all(bench: Bench) -> bool:
 
 
 def _unchanged(bench: Bench) -> dict[str, int]:
-    """Requests of a pass in which nothing has changed, by resource."""
+    """Requests of a pass without changes, by resource."""
     found = {}
     hints, connection_id = bench.ada.parts.hints, bench.ada.connected.id
     for name in bench.ada.parts.resources:
@@ -154,7 +154,7 @@ def _unchanged(bench: Bench) -> dict[str, int]:
 
 
 def _deliveries(bench: Bench, seconds: float) -> list[float]:
-    """The seconds of each signed delivery, posted by many clients as fast as they are answered."""
+    """The latency of each signed delivery. Many clients post the next one after each response."""
     with _workers(bench):
         until(bench.sandbox.webhooks)
     with bench.app.app_context():
@@ -183,7 +183,7 @@ def _deliveries(bench: Bench, seconds: float) -> list[float]:
 
 
 def _seen(bench: Bench, times: int) -> list[float]:
-    """The seconds from a new order at Katana until the list of orders shows it."""
+    """The seconds from a new order at Katana until it is in the list of orders."""
     bench.maker.sign_in()
     found = []
     with _workers(bench):
@@ -197,7 +197,7 @@ def _seen(bench: Bench, times: int) -> list[float]:
 
 
 def _many(bench: Bench, connections: int, workers: int) -> Many:
-    """The seconds in which so many workers read every connection once, from nothing."""
+    """The seconds in which `workers` workers read every connection for the first time."""
     bench.sandbox.rules(webhooks="plan")
     for number in range(connections):
         Connected(bench.app, bench.sandbox, dict(bench.environ), f"maker{number}", factory=SMALL)

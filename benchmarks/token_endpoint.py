@@ -32,7 +32,7 @@ LIFE_SECONDS = 12 * 3600
 
 @dataclass
 class Family:
-    """All tokens that came of one consent."""
+    """All tokens of one consent."""
 
     generation: int = 0
     alive: bool = True
@@ -41,12 +41,12 @@ class Family:
 
 @dataclass
 class Ledger:
-    """Every family, by name."""
+    """All families, by name."""
 
     families: dict[str, Family] = field(default_factory=dict)
 
     def refresh(self, refresh_token: str) -> tuple[str, str] | None:
-        """The next access and refresh token; None where this one is not taken."""
+        """The next access and refresh token; None if this one is refused."""
         _, name, generation, _ = refresh_token.split("-", 3)
         family = self.families.setdefault(name, Family())
         family.sent += 1
@@ -59,7 +59,7 @@ class Ledger:
 
 
 def pair(name: object, generation: int) -> tuple[str, str]:
-    """The access and the refresh token of a family's generation."""
+    """The access and the refresh token of one generation of a family."""
     return tuple(token(f"{kind}-{name}-{generation}") for kind in ("access", "refresh"))  # type: ignore[return-value]
 
 
@@ -70,15 +70,15 @@ class Login:
     url: str
 
     def family(self, name: object) -> Family:
-        """What has become of it."""
+        """The state of a family."""
         return Family(**self._ledger().get(str(name), {}))
 
     def sent(self) -> int:
-        """How many refresh requests have come in."""
+        """The number of refresh requests so far."""
         return sum(family["sent"] for family in self._ledger().values())
 
     def alive(self) -> int:
-        """How many families live."""
+        """The number of families that are not revoked."""
         return sum(family["alive"] for family in self._ledger().values())
 
     def _ledger(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Login:
 def login(
     seconds: float, *, life: float = LIFE_SECONDS, api_seconds: float = 0, api: Path | None = None
 ) -> Iterator[Login]:
-    """A login server that answers after so many seconds, in a process of its own."""
+    """A login server with a fixed response time, in its own process."""
     command = [sys.executable, "-m", "benchmarks.token_endpoint", str(seconds), str(life)]
     if api:
         command += [str(api_seconds), str(api)]

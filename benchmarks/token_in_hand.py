@@ -1,4 +1,4 @@
-"""How long it takes to have a stored token in hand, among a thousand rows and among a million."""
+"""How long it takes to read a stored token, among a thousand rows and among a million."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,7 +15,7 @@ from benchmarks.peers.this_app import ThisApp
 from benchmarks.question import Task
 from benchmarks.results import Aim, Answer, Bar, Chart, Table
 
-READ = 200  # tokens, each with a text of its own, that are read again and again among all the rows
+READ = 200  # tokens, all different, that are read again and again
 LIFE_SECONDS = 24 * 3600
 FLOOR = "one bare SELECT"
 BAREST = "the same, without a transaction"
@@ -65,7 +65,7 @@ def _measure(task: Task, engine: str, sizes: tuple[int, ...]) -> Found:
 def _filled(
     task: Task, engine: str, rows: int, tokens: Mapping[int, str]
 ) -> Iterator[dict[str, Callable[[int], str]]]:
-    """All contenders on a database of their own with so many rows."""
+    """All contenders, on their own database with so many rows."""
     pairs = {
         number: Pair(access, databases.token(f"refresh-{number}"))
         for number, access in tokens.items()
@@ -130,7 +130,7 @@ def _table(engine: str, few: int, many: int, found: Found) -> Table:
 
 def _aims(few: int, many: int, found: Mapping[str, Found]) -> list[Aim]:
     def times(engine: str, name: str) -> float:
-        """How many times as long as this app another takes, where that is least."""
+        """The smallest ratio of the time of another contender to that of this app."""
         here = found[engine]
         return min(here[name, n].median / here["this app", n].median for n in (few, many))
 

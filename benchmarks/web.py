@@ -1,4 +1,4 @@
-"""Load on a served page: many clients that ask as fast as they are answered."""
+"""Load on a served page: many clients, each sends the next request after a response."""
 
 import http.client
 import os
@@ -23,7 +23,7 @@ WORKERS, THREADS = 2, 8
 
 @dataclass(frozen=True)
 class Load:
-    """What clients saw in one round."""
+    """The results of the clients in one round."""
 
     per_second: float
     p50: float  # seconds
@@ -36,10 +36,10 @@ class Served:
 
     url: str
     process: subprocess.Popen[bytes]
-    started_in: float  # seconds until the first answer
+    started_in: float  # seconds until the first response
 
     def worker_memory(self) -> int:
-        """The bytes that one worker has to itself or shares: its resident set."""
+        """The resident set of one worker in bytes, shared memory included."""
         workers = psutil.Process(self.process.pid).children()
         return max(worker.memory_info().rss for worker in workers)
 
@@ -53,7 +53,7 @@ def served(
     *,
     workers: int = WORKERS,
 ) -> Iterator[Served]:
-    """`target` under gunicorn with this repository's settings, once `path` has answered."""
+    """`target` under gunicorn with this repository's settings, once `path` has responded."""
     url = f"http://localhost:{listener.getsockname()[1]}"
     serve = {
         "GUNICORN_BIND": f"fd://{listener.fileno()}",
@@ -71,7 +71,7 @@ def served(
         stderr=subprocess.DEVNULL,
     )
     try:
-        # The kernel keeps the request until a worker is there to take it.
+        # The kernel keeps the request until a worker accepts it.
         ask(url, path, timeout=START_SECONDS)
         yield Served(url, process, time.perf_counter() - began)
     finally:
@@ -92,7 +92,7 @@ def ask(url: str, path: str, cookie: str = "", timeout: float = 30) -> bytes:
 def load(
     url: str, path: str, *, seconds: float, clients: int, holds: bytes, cookie: str = ""
 ) -> Load:
-    """Let clients ask for `path` for so many seconds; each answer must hold these bytes."""
+    """Request `path` for `seconds` with many clients; each response must contain these bytes."""
     took: list[float] = []
     start = time.perf_counter()
 

@@ -1,7 +1,7 @@
-"""Authlib's Flask client, which renews by itself, with an `update_token` hook.
+"""Authlib's Flask client, which refreshes by itself, with an `update_token` hook.
 
-As its pages show: docs.authlib.org/en/latest/client/frameworks.html (`fetch_token`, "Auto Update
-Token" and the model for it) and client/flask.html.
+As documented on docs.authlib.org/en/latest/client/frameworks.html (`fetch_token`, "Auto Update
+Token" and its model) and client/flask.html.
 """
 
 import time
@@ -20,7 +20,7 @@ db: Any = SQLAlchemy()
 
 
 class OAuth2Token(db.Model):  # type: ignore[misc]
-    """Its model, as on its page, with an index where it is looked up."""
+    """The model as documented, with an index on the columns of the look-up."""
 
     __tablename__ = "oauth2_tokens"
     id = db.Column(db.Integer, primary_key=True)
@@ -32,7 +32,7 @@ class OAuth2Token(db.Model):  # type: ignore[misc]
     user_id = db.Column(db.Integer, index=True)
 
     def to_token(self) -> dict[str, Any]:
-        """As Authlib wants it."""
+        """In Authlib's format."""
         return {
             "access_token": self.access_token,
             "token_type": self.token_type,
@@ -42,7 +42,7 @@ class OAuth2Token(db.Model):  # type: ignore[misc]
 
 
 def fetch_token(name: str) -> dict[str, Any]:
-    """The current user's."""
+    """The current user's token."""
     item = OAuth2Token.query.filter_by(name=name, user_id=g.user_id).first()
     return dict(item.to_token())
 
@@ -53,7 +53,7 @@ def update_token(
     refresh_token: str | None = None,
     access_token: str | None = None,
 ) -> None:
-    """Store what Authlib has renewed."""
+    """Store the tokens of a refresh."""
     if refresh_token:
         item = OAuth2Token.query.filter_by(name=name, refresh_token=refresh_token).first()
     else:

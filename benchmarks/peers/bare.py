@@ -1,4 +1,4 @@
-"""The least that serves a page: Flask alone, and with SQLAlchemy and Authlib, as in a starter."""
+"""The smallest apps with a page: Flask only; Flask with SQLAlchemy and Authlib, as in a starter."""
 
 import os
 
@@ -10,14 +10,14 @@ PAGE = "<!doctype html><title>Bare</title><p>Hello</p>"
 
 
 def page() -> Flask:
-    """One page, and nothing else."""
+    """One page and nothing else."""
     app = Flask(__name__)
     app.add_url_rule("/", view_func=lambda: PAGE)
     return app
 
 
 def starter() -> Flask:
-    """The same page, with a database and a registered OAuth client beside it."""
+    """The same page, with a database and a registered OAuth client."""
     app = page()
     app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE_URL"]
     app.secret_key = os.environ["SECRET_KEY"]

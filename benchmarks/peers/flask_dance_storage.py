@@ -1,10 +1,10 @@
 """Flask-Dance: OAuth2ConsumerBlueprint with SQLAlchemyStorage and automatic refresh.
 
-As its pages show: flask-dance.readthedocs.io/en/latest/storages.html and multi-user.html (the model
+As documented on flask-dance.readthedocs.io/en/latest/storages.html and multi-user.html (the model
 and the storage), and /en/latest/api.html (`auto_refresh_url`, `auto_refresh_kwargs`).
 
-Its model has no index on `user_id`, and neither has the one on its page: among a million rows each
-read would scan them all. It gets one here.
+Its model has no index on `user_id`, nor has the documented one. Each read would scan a million
+rows, so an index is added here.
 """
 
 import os
@@ -23,20 +23,20 @@ from benchmarks import databases
 from benchmarks.peers import API_URL, CLIENT_ID, Pair
 from benchmarks.peers.on_the_spot import answer_on_the_spot
 
-os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # for a login on loopback, as its pages say
+os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # for a login on loopback, as documented
 
 Base: Any = declarative_base()
 
 
 class User(Base):
-    """The app's own table, as far as it is needed here."""
+    """The app's own table, reduced to what is needed here."""
 
     __tablename__ = "users"
     id = Column(Integer, primary_key=True)
 
 
 class OAuth(OAuthConsumerMixin, Base):
-    """Its model, as on its page."""
+    """The model as documented."""
 
     user_id = Column(Integer, ForeignKey(User.id))
     user = relationship(User)
@@ -46,12 +46,12 @@ INDEX = Index("ix_flask_dance_oauth_user_id", OAuth.user_id)
 
 
 class FlaskDance:
-    """One blueprint, as there is one provider."""
+    """One blueprint for one provider."""
 
     def __init__(self, database_url: str, login_url: str) -> None:
         self.engine = create_engine(databases.with_driver(database_url))
         self.session = scoped_session(sessionmaker(self.engine))
-        self.current = threading.local()  # what Flask-Login's current_user is in an app
+        self.current = threading.local()  # stands for Flask-Login's current_user
         self.blueprint = OAuth2ConsumerBlueprint(
             "katana",
             __name__,

@@ -1,7 +1,7 @@
-"""The sync that samples show: a webhook's handler stores its order, a nightly poll the rest.
+"""The usual sample of a sync: the webhook's handler stores the order, a nightly poll the rest.
 
-It does well what is often done badly: it checks the signature over the raw body, reads the order
-anew where the delivery may be old, and reads whole lists in pages.
+It avoids common mistakes: it checks the signature of the raw body, reads the order again if the
+delivery may be old, and reads whole lists page by page.
 """
 
 import hmac
@@ -21,7 +21,7 @@ db: Any = SQLAlchemy()
 
 
 class Order(db.Model):  # type: ignore[misc]
-    """An order as Katana gave it."""
+    """An order as Katana returned it."""
 
     __tablename__ = "orders"
     id = db.Column(db.Integer, primary_key=True)
@@ -29,7 +29,7 @@ class Order(db.Model):  # type: ignore[misc]
 
 
 class Polled(db.Model):  # type: ignore[misc]
-    """When the last poll began."""
+    """The start of the last poll."""
 
     __tablename__ = "polled"
     id = db.Column(db.Integer, primary_key=True)
@@ -49,7 +49,7 @@ def create() -> Flask:
 
 
 def receive() -> Response:
-    """Store what a delivery names."""
+    """Store the order of a delivery."""
     signature = hmac.new(os.environ["WEBHOOK_TOKEN"].encode(), request.get_data(), sha256)
     if not hmac.compare_digest(signature.hexdigest(), request.headers.get("x-sha2-signature", "")):
         return Response(status=401)
@@ -65,7 +65,7 @@ def receive() -> Response:
 
 
 def poll() -> Response:
-    """Store what has changed since the last poll began."""
+    """Store all orders that have changed since the last poll."""
     began_at = datetime.now(UTC).isoformat()
     last = db.session.get(Polled, 1)
     query: dict[str, object] = {"limit": PAGE_SIZE}
@@ -82,7 +82,7 @@ def poll() -> Response:
 
 
 def orders() -> Response:
-    """Every order that it has, for the comparison."""
+    """All stored orders, for the comparison."""
     return jsonify([order.body for order in db.session.scalars(db.select(Order))])
 
 

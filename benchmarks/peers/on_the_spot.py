@@ -1,6 +1,6 @@
-"""The API, answered in this process: what comes back is the access token that a call was made with.
+"""The API in this process: it responds with the access token of the request.
 
-So a peer is called as its documentation shows, and no second server takes part in what is measured.
+So each peer is called as documented, and no second server influences the measurement.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from benchmarks.peers import API_URL
 
 
 class OnTheSpot(BaseAdapter):
-    """Answers every request with its own bearer token."""
+    """Responds to every request with its own bearer token."""
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
         response = Response()
@@ -27,5 +27,5 @@ class OnTheSpot(BaseAdapter):
 
 
 def answer_on_the_spot(session: Session) -> None:
-    """Let `session` reach the API."""
+    """Mount the API in `session`."""
     session.mount(API_URL, OnTheSpot())

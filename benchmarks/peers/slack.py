@@ -1,8 +1,8 @@
 """slack_sdk: SQLAlchemyInstallationStore and TokenRotator.
 
-As its pages show: docs.slack.dev/tools/python-slack-sdk/oauth (the store), and the notes of its
-release 3.8.0 (`rotate_tokens`, called before every request is handled). Slack's login answers in
-words of its own, which the login server here knows at /slack/: the same tokens in another dress.
+As documented on docs.slack.dev/tools/python-slack-sdk/oauth (the store), and in the notes of
+release 3.8.0 (`rotate_tokens`, called before every request is handled). Slack's login has its own
+response format. The login server supports it at /slack/, with the same tokens.
 """
 
 import time
@@ -20,7 +20,7 @@ from benchmarks.peers import CLIENT_ID, Pair
 
 
 class SlackSdk:
-    """A user is a team."""
+    """One team for each user."""
 
     def __init__(self, database_url: str, login_url: str) -> None:
         self.engine = create_engine(databases.with_driver(database_url))

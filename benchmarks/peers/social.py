@@ -1,7 +1,7 @@
-"""social-core with its SQLAlchemy storage for Flask: reading the token that it keeps.
+"""social-core with its SQLAlchemy storage for Flask: reads a stored token.
 
-As its pages show, at python-social-auth.readthedocs.io/en/latest/: configuration/flask.html (the
-models) and use_cases.html (`user.social_auth`, `access_token`). It has an index on `user_id`.
+As documented on python-social-auth.readthedocs.io/en/latest/: configuration/flask.html (the models)
+and use_cases.html (`user.social_auth`, `access_token`). It has an index on `user_id`.
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ Base: Any = declarative_base()
 
 
 class User(Base):
-    """The app's own table, as far as it is needed here."""
+    """The app's own table, reduced to what is needed here."""
 
     __tablename__ = "users"
     id = Column(Integer, primary_key=True)
 
 
 class SocialCore:
-    """Keeps tokens in `extra_data`, a JSON text."""
+    """Stores tokens in `extra_data`, a JSON text."""
 
     def __init__(self, database_url: str, login_url: str) -> None:
         self.engine = create_engine(databases.with_driver(database_url))
@@ -63,7 +63,7 @@ class SocialCore:
 
     def token(self, number: int) -> str:
         user = SimpleNamespace(id=number)
-        UserSocialAuth._set_session(self.session)  # its models know one database at a time
+        UserSocialAuth._set_session(self.session)  # its models support one database at a time
         social = UserSocialAuth.get_social_auth_for_user(user, provider="katana").one()
         token = str(social.access_token)
         self.session.remove()  # as at the end of a request

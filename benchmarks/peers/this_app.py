@@ -14,12 +14,12 @@ from benchmarks.peers import Pair
 
 
 class ThisApp:
-    """Its connections, without its pages."""
+    """Uses its connections without its pages."""
 
     def __init__(self, database_url: str, login_url: str) -> None:
         settings = databases.environ(database_url)
         settings["KATANA_ACCESS_TOKEN_URL"] = f"{login_url}/oauth/token"
-        # All processes must have the same keys, which come by the environment.
+        # All processes need the same keys, from the environment.
         settings["TOKEN_ENCRYPTION_KEYS"] = os.environ["TOKEN_ENCRYPTION_KEYS"]
         app = create_app(settings)
         app.app_context().push()
@@ -27,7 +27,7 @@ class ThisApp:
 
     @classmethod
     def current(cls) -> "ThisApp":
-        """The app whose context is there already."""
+        """The app of the current context."""
         made = cls.__new__(cls)
         made._begin()
         return made
@@ -37,7 +37,7 @@ class ThisApp:
         self._parts = connections.current()
 
     def create(self) -> None:
-        """The tables are there: the app's own migrations have made them."""
+        """Nothing: the app's migrations have created the tables."""
 
     def store(self, pairs: Mapping[int, Pair], life: float) -> None:
         tokens = {number: (pair.access, pair.refresh) for number, pair in pairs.items()}
@@ -47,7 +47,7 @@ class ThisApp:
         databases.fill(self.engine, first, last)
 
     def count(self) -> int:
-        """How many connections there are."""
+        """The number of connections."""
         return self._parts.sealed_tokens.count()
 
     def token(self, number: int) -> str:

@@ -1,25 +1,25 @@
-"""What the tests stand on: servers, actors, clocks, and ways to look at what came of a test.
+"""Shared code of the tests: servers, users, clocks, and ways to inspect the result.
 
-actors.py      who uses the app: makers, in this process or over the network
-pages.py       a page as they see it
-sandbox.py     Katana as they see it, and what Katana has seen
+actors.py      users of the app, in this process or over the network
+pages.py       an HTML page as a user sees it
+sandbox.py     drives the sandbox, and reads its records
 wire.py        a server that misbehaves as a test tells it
-partner.py     an app in a test's hands, and a sandbox whose clock stands still
-receivers.py   where a webhook's deliveries arrive
+partner.py     an app and a sandbox whose clock stands still
+receivers.py   a receiver of webhook deliveries
 servers.py     real servers on real sockets
-rig.py         app and Katana shared by a module's tests, which sweep them for secrets
+rig.py         app and Katana for the tests of a module, swept for secrets
 connected.py   a connected user without a browser
-syncing.py     sync by hand, and the copy beside Katana's truth
-leaving.py     what is left of a user who has left
-mutants.py     a guard taken out, to see a test notice
-patterns.py    a guard found in the code, whatever its layout and names are
-stage.py       what most tests of a process share, one after the other
-locks.py       a database that somebody else is writing to
-routes.py      the pages that there are
+syncing.py     sync step by step, and the copy compared with Katana's data
+leaving.py     the rows that are left after a user has left
+mutants.py     removes a guard, to see a test fail
+patterns.py    finds a guard in the code, after a change of layout or names too
+stage.py       the servers that the tests of a process share
+locks.py       a database that another connection is writing to
+routes.py      the routes of the app
 tree.py        the files of the repository, and what they import
-statements.py  what the database is asked
+statements.py  the statements that are sent to a database
 clocks.py      clocks that a test moves
-until.py       waiting for what happens elsewhere
+until.py       waits for an event in another thread or process
 postgres.py    a real PostgreSQL
 browsers.py    Chromium
 """

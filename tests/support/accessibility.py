@@ -1,4 +1,4 @@
-"""What holds for how every page looks: axe finds nothing, and nothing is wider than the window."""
+"""Checks of every page: axe reports nothing, and nothing is wider than the window."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ SIDEWAYS = "document.documentElement.scrollWidth > innerWidth"
 
 
 def is_accessible(page: Page) -> None:
-    """axe finds nothing, in either colour scheme."""
+    """axe reports nothing, in either colour scheme."""
     for width, scheme in (PHONE, DESK):
         page.set_viewport_size({"width": width, "height": 800})
         page.emulate_media(color_scheme=scheme)

@@ -1,4 +1,4 @@
-"""Who uses the app: makers with a browser, who fill in forms and follow links."""
+"""Users of the app: makers with a browser, who fill in forms and follow links."""
 
 import re
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ from flask.testing import FlaskClient
 from tests.support.pages import Page
 from tests.support.sandbox import TIMEOUT, Callback, Sandbox
 
-#: What a dashboard shows that has read from the sandbox. A fork's own shows something else.
+#: An order on a dashboard that has read from the sandbox. A fork may show something else.
 LIVE = "SO-64"
-#: The marks of tests that are left out, since a fork has another `dashboard`, other `accounts`, or
-#: does without the `sandbox`.
+#: The marks of tests that a fork leaves out, because it has replaced `dashboard` or `accounts`, or
+#: deleted the `sandbox`.
 REPLACED: frozenset[str] = frozenset()
 
 
 class Browser(Protocol):
-    """Sends one request with its cookies, and follows nothing by itself."""
+    """Sends one request with its cookies, and follows no redirect."""
 
     def send(self, method: str, url: str, form: Mapping[str, str] | None = None) -> Page:
-        """What came back."""
+        """The response."""
 
 
 class ClientBrowser:
@@ -48,9 +48,9 @@ class WireBrowser:
         self._url = url
         self._http = requests.Session()
         if authority:
-            self._http.trust_env = False  # else what the environment trusts would win
+            self._http.trust_env = False  # else the environment's settings would win
             self._http.verify = str(authority)
-            self._http.headers["Origin"] = url  # by https a form must show where it came from
+            self._http.headers["Origin"] = url  # needed by the CSRF check over https
 
     def send(self, method: str, url: str, form: Mapping[str, str] | None = None) -> Page:
         answer = self._http.request(
@@ -60,11 +60,11 @@ class WireBrowser:
         return Page(answer.status_code, answer.text, location, dict(answer.headers))
 
     def cookies(self) -> dict[str, str]:
-        """What it has kept, by name."""
+        """Its cookies, by name."""
         return self._http.cookies.get_dict()
 
     def close(self) -> None:
-        """Let go of the sockets."""
+        """Close the sockets."""
         self._http.close()
 
 
@@ -78,16 +78,16 @@ class Maker:
         self.password = f"{name} builds chairs from oak"
 
     def get(self, url: str) -> Page:
-        """One page, redirects of the app's own followed."""
+        """Get one page, following redirects within the app."""
         return self._follow(self.browser.send("GET", url))
 
     def submit(self, page: Page, action: str, **typed: str) -> Page:
-        """Send the form of `page` that goes to `action`; the answer as it came."""
+        """Send the form of `page` with this action; the response, redirects not followed."""
         form = page.form(action)
         return self.browser.send(form.method.upper(), action, form.fields | typed)
 
     def sign_up(self) -> Page:
-        """Make an account, and be signed in."""
+        """Create an account, which also signs in."""
         return self._sign("/sign-up")
 
     def sign_in(self) -> Page:
@@ -99,23 +99,23 @@ class Maker:
         return self._follow(self.submit(self.dashboard(), "/sign-out"))
 
     def dashboard(self) -> Page:
-        """The dashboard, with live data once connected."""
+        """The dashboard, with live data if connected."""
         return self.get("/dashboard")
 
     def begin(self) -> str:
-        """Press Connect to Katana; returns the address at Katana that this leads to."""
+        """Press Connect to Katana, and return the URL at Katana."""
         page = self.submit(self.dashboard(), "/katana/connect")
         assert page.status == 303, f"the button answers {page.status}: {page.text}"
         assert page.location, "the button leads nowhere"
         return page.location
 
     def return_with(self, callback: Callback) -> Page:
-        """Come back from Katana, and see where that ends."""
+        """Follow Katana's redirect to the callback; the final page."""
         method = "GET" if callback.form is None else "POST"
         return self._follow(self.browser.send(method, callback.url, callback.form))
 
     def connect(self, *, factory: str | None = None, decision: str = "approve") -> Page:
-        """The whole way: the button, Katana's consent page, and back."""
+        """Connect: press the button, decide on Katana's consent page, and come back."""
         return self.return_with(
             self.sandbox.approve(self.begin(), factory=factory, decision=decision)
         )

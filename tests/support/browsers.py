@@ -1,4 +1,4 @@
-"""The system's own Chromium, driven by Playwright."""
+"""The installed Chromium, driven by Playwright."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ NAMES = (
     "google-chrome",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
-# Chromium's own errands on the internet have no place in a test.
+# Chromium's background requests to the internet are switched off.
 ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -23,18 +23,18 @@ ARGUMENTS = (
 )
 
 
-# What a page shall show, it shows at once where nothing else runs; a busy machine needs longer.
+# A page shows its content at once on an idle machine; a busy one needs longer.
 expect.set_options(timeout=30_000)
 
 
 def find_chromium() -> str | None:
-    """Where Chromium or Chrome is on this machine, None if nowhere."""
+    """The path of Chromium or Chrome on this machine; None if there is none."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager
 def running_chromium(executable: str) -> Iterator[Browser]:
-    """A headless browser; each test takes a context of its own from it."""
+    """A headless browser. Each test uses a new context of it."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
         try:

@@ -1,10 +1,10 @@
-"""The way back from Katana, as a URL."""
+"""Builds and parses the URL of a callback."""
 
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 
 def query(url: str) -> dict[str, str]:
-    """The query of a URL in which every name stands once."""
+    """The query of a URL in which no name is repeated."""
     return dict(parse_qsl(urlsplit(url).query, strict_parsing=True))
 
 

@@ -1,4 +1,4 @@
-"""Clocks that a test holds in its hand."""
+"""Clocks that a test controls."""
 
 from datetime import UTC, datetime, timedelta
 from threading import Event
@@ -13,22 +13,22 @@ from app.database.columns import Timestamp
 
 
 class HeldClock:
-    """Stands still until it is moved; sleeping moves it. `slept` tells how long was waited."""
+    """Stands still until it is moved. Sleeping moves it; `slept` is the total."""
 
     def __init__(self) -> None:
         self.start_again()
 
     def start_again(self) -> None:
-        """Stand at the present moment."""
+        """Set it to the current time."""
         self.moment = datetime.now(UTC).replace(microsecond=0)
-        self.elapsed = monotonic()  # the transport looks at the real clock
+        self.elapsed = monotonic()  # the transport uses the real clock
         self.slept: list[float] = []
 
     def database_time(self, plus: Seconds = 0) -> ColumnElement[Any]:
         if isinstance(plus, BindParameter):
             return _Later(self.database_time(), plus)
 
-        # Asked when a statement runs: some are built once and run at many moments.
+        # Evaluated when the statement runs: some statements are built once and run again later.
         return bindparam(
             None, type_=Timestamp, callable_=lambda: self.moment + timedelta(seconds=plus)
         )
@@ -45,14 +45,14 @@ class HeldClock:
             self.sleep(seconds)
 
     def move(self, seconds: float) -> None:
-        """Let time pass."""
-        # In whole milliseconds, as SQLite computes: else a comparison would depend on rounding.
+        """Move the clock forward."""
+        # Whole milliseconds, as SQLite computes. Otherwise a comparison would depend on rounding.
         self.moment += timedelta(milliseconds=round(seconds * 1000))
         self.elapsed += seconds
 
 
 class LaterClock(SystemClock):
-    """Real time, with the database's clock read as so many seconds later."""
+    """The real time, but the database's clock is so many seconds ahead."""
 
     def __init__(self, later: float) -> None:
         self.later = later
@@ -68,7 +68,7 @@ class LaterClock(SystemClock):
 
 
 class _Later(GenericFunction[Any]):
-    """A moment plus seconds that are given when the statement runs."""
+    """A time plus seconds that are given when the statement runs."""
 
     type = Timestamp()
     inherit_cache = True

@@ -1,4 +1,4 @@
-"""A copy of the repository as somebody has just cloned it, and the launcher in it."""
+"""A copy of the repository as after `git clone`, and its launcher."""
 
 import os
 import re
@@ -19,11 +19,11 @@ from app.settings import config
 PARTS = ("app", "sandbox", "migrations", "templates")
 FILES = (".env.example", "Makefile", "gunicorn.conf.py", "wsgi.py")
 LOCKS = ("requirements.txt", "requirements-dev.txt")
-#: Of this machine, and no part of the repository.
+#: Local files that are not part of the repository.
 LEFT_OUT = shutil.ignore_patterns(
     *(".git", ".venv*", ".env", "instance", "__pycache__", ".*_cache", ".hypothesis")
 )
-SECONDS = 60  # after which a start that hangs is ended, so that the test fails
+SECONDS = 60  # time limit of a start, so that a test fails if it hangs
 
 
 class Clone:
@@ -50,7 +50,7 @@ class Clone:
         self.env.write_text(text)
 
     def start(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """A start that ends by itself."""
+        """Run the launcher until it ends by itself."""
         return subprocess.run(
             self._command(arguments),
             cwd=self.path,
@@ -62,7 +62,7 @@ class Clone:
 
     @contextmanager
     def running(self, **environ: str) -> Iterator["Run"]:
-        """A start that goes on until it is told to end."""
+        """Run the launcher until it is stopped."""
         process = subprocess.Popen(
             self._command(()),
             cwd=self.path,
@@ -91,7 +91,7 @@ class Clone:
 
 
 class Run:
-    """A launcher that is up and has said where."""
+    """A launcher that has printed the address of the app."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout
@@ -104,12 +104,12 @@ class Run:
         pytest.fail(f"it did not start:\n{self.said}")
 
     def children(self) -> dict[str, psutil.Process]:
-        """The servers that it has started, by the module they run."""
+        """The servers that it has started, by their module."""
         children = psutil.Process(self.process.pid).children()
         return {child.cmdline()[2]: child for child in children}
 
     def end(self, number: signal.Signals) -> int:
-        """Send a signal, and return the exit status."""
+        """Send a signal, wait for the end, and return the exit status."""
         self.process.send_signal(number)
         return self.wait()
 

@@ -1,4 +1,4 @@
-"""Runs flask commands: in this process, or as an operator does."""
+"""Runs flask commands: in this process, or in a separate one."""
 
 import os
 import pty
@@ -20,16 +20,16 @@ END_SECONDS = 60
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command said, and its exit status."""
+    """The output of a command, and its exit status."""
 
     status: int
     output: str
-    #: Of the output, what is neither log nor amiss; known for a command in this process.
+    #: Standard output only, without log and errors; known for a command in this process.
     stdout: str = ""
 
 
 def run(app: Flask, *arguments: str) -> Ended:
-    """The end of `flask <arguments>` for this app; what no user should see is raised."""
+    """The result of `flask <arguments>` for this app; an unexpected error is raised."""
     result = app.test_cli_runner().invoke(args=arguments)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -43,13 +43,13 @@ def flask(
     folder: Path = ROOT,
     output: IO[str] | int = subprocess.PIPE,
 ) -> "subprocess.Popen[str]":
-    """`flask <arguments>` in a process of its own; both its outputs are one."""
+    """`flask <arguments>` in a separate process; standard error goes to its standard output."""
     return module(environ, "flask", *arguments, folder=folder, output=output)
 
 
 @contextmanager
 def worker(environ: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """`flask worker`, in a process of its own."""
+    """`flask worker` in a separate process."""
     process = flask(environ, "worker")
     try:
         yield process
@@ -68,7 +68,7 @@ def module(
     own_session: bool = False,
     output: IO[str] | int = subprocess.PIPE,
 ) -> "subprocess.Popen[str]":
-    """`python -m <name> <arguments>`, likewise; in a session of its own it is killed as a whole."""
+    """`python -m <name> <arguments>` likewise. In its own session, it can be killed as a group."""
     return subprocess.Popen(
         (sys.executable, "-m", name, *arguments),
         cwd=folder,
@@ -82,13 +82,13 @@ def module(
 
 
 def ended(process: "subprocess.Popen[str]") -> Ended:
-    """What it says until it ends by itself."""
+    """Wait until it ends by itself, and return its output."""
     output, _ = process.communicate(timeout=END_SECONDS)
     return Ended(process.returncode, output)
 
 
 def on_a_terminal(environ: Mapping[str, str], *arguments: str) -> str:
-    """What `flask <arguments>` shows on a terminal."""
+    """The output of `flask <arguments>` on a terminal."""
     ours, its = pty.openpty()
     process = subprocess.Popen(
         (sys.executable, "-m", "flask", *arguments),
@@ -99,7 +99,7 @@ def on_a_terminal(environ: Mapping[str, str], *arguments: str) -> str:
     )
     os.close(its)
     shown = bytearray()
-    with suppress(OSError):  # what Linux says at the end of a terminal
+    with suppress(OSError):  # Linux raises it at the end of a terminal
         while piece := os.read(ours, 4096):
             shown += piece
     os.close(ours)

@@ -1,7 +1,7 @@
-"""compose.yaml without containers: the same processes, commands, settings and order on loopback.
+"""Runs compose.yaml without containers: the same processes, commands, settings and order.
 
-The app, the worker and nginx share one network namespace there, which is this machine's here. The
-folders and ports of the containers are replaced by a test's own.
+The app, the worker and nginx share one network namespace there; here they share the loopback
+interface. The folders and ports of the containers are replaced by those of a test.
 """
 
 import json
@@ -29,14 +29,14 @@ FOLDERS = ("certificate", "database-password", "etc/nginx", "run/nginx")
 PORTS = ("8000", "8001", "8002", "8025", "8081", "8443")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 NGINX = ROOT / "deploy" / "nginx"
-#: Of a service, what a test brings itself: a real PostgreSQL, and this machine's network.
+#: Parts of a service that a test replaces: by a real PostgreSQL, and by this machine's network.
 BROUGHT = {"database", "network"}
 
 Service = Mapping[str, Any]
 
 
 def services(*files: str) -> dict[str, Service]:
-    """The services of these files; the later ones change the earlier ones."""
+    """The services of these files. Later files override earlier ones."""
     found: dict[str, dict[str, Any]] = {}
     for file in files:
         for name, changed in yaml.safe_load((ROOT / file).read_text())["services"].items():
@@ -51,7 +51,7 @@ def services(*files: str) -> dict[str, Service]:
 
 
 def exec_form(instruction: str) -> list[str]:
-    """What an instruction of the Dockerfile runs, which is written as a list."""
+    """The command of an instruction of the Dockerfile in exec form."""
     (words,) = re.findall(rf"(?m)^{instruction}(?: --\S+)*(?: CMD)? (\[.*\])$", DOCKERFILE)
     listed: list[str] = json.loads(words)
     return listed
@@ -59,44 +59,44 @@ def exec_form(instruction: str) -> list[str]:
 
 @dataclass
 class Composition:
-    """The services of some files, run in a clone."""
+    """The services of some compose files, run in a clone."""
 
     clone: Clone
     folder: Path
     services: Mapping[str, Service]
-    #: What stands in the environment of `docker compose`.
+    #: The environment of `docker compose`.
     given: Mapping[str, str]
-    #: What a test sets otherwise in each process.
+    #: Variables that a test changes in each process.
     changed: Mapping[str, str]
     ports: Mapping[str, str]
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
-        """The address that users have."""
+        """The address for users."""
         return f"https://localhost:{self.ports['8443']}"
 
     @property
     def certificate(self) -> Path:
-        """Of nginx, signed by itself."""
+        """The self-signed certificate of nginx."""
         return self.folder / "certificate" / "certificate.pem"
 
     @property
     def password(self) -> Path:
-        """Of the database."""
+        """The password of the database."""
         return self.folder / "database-password" / "password"
 
     def said(self, name: str) -> str:
-        """All that a service has written."""
+        """The output of a service."""
         return (self.folder / f"{name}.log").read_text()
 
     def up(self) -> None:
-        """Start every service when those that it depends on are as it wants them."""
+        """Start every service when the conditions on its dependencies are true."""
         for name in self.services:
             self.start(name)
 
     def start(self, name: str) -> None:
-        """Start one service after those that it depends on."""
+        """Start one service after its dependencies."""
         if name in self.running:
             return
         for other, wanted in self.services[name].get("depends_on", {}).items():
@@ -110,7 +110,7 @@ class Composition:
             assert self._is_up(name), self.said(name)
 
     def popen(self, name: str) -> "subprocess.Popen[bytes]":
-        """The process of a service; nobody waits for anything."""
+        """Start the process of a service, without waiting."""
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 self._command(name),
@@ -128,7 +128,7 @@ class Composition:
         return process.wait(STOP_SECONDS)
 
     def placed(self, text: str) -> str:
-        """A text of the containers, with this machine's folders and ports in it."""
+        """A text of the containers, with the folders and ports of this machine."""
         text = re.sub(rf"\b({'|'.join(PORTS)})\b", lambda port: self.ports[port[0]], text)
         for folder in FOLDERS:
             text = re.sub(rf"(?<![\w./])/{folder}\b", f"{self.folder}/{folder}", text)
@@ -167,7 +167,7 @@ class Composition:
         words = service.get("entrypoint") or service.get("command") or exec_form("CMD")
         command = [self.placed(word) for word in words]
         if command[0] == "nginx":
-            user = " user root;" if os.geteuid() == 0 else ""  # its workers must read the folder
+            user = " user root;" if os.geteuid() == 0 else ""  # workers must read the folder
             return [find_nginx() or "nginx", *command[1:-1], command[-1] + user]
         return command
 
@@ -189,7 +189,7 @@ def composed(
     given: Mapping[str, str] | None = None,
     changed: Mapping[str, str] | None = None,
 ) -> Iterator[Composition]:
-    """These files in a clone; whatever runs at the end is ended."""
+    """These compose files in a clone. All processes are stopped at the end."""
     with ExitStack() as stack:
         ports = {port: str(stack.enter_context(reserved_port())) for port in PORTS}
         one = Composition(clone, folder, services(*files), given or {}, changed or {}, ports)
@@ -203,7 +203,7 @@ def composed(
 
 
 def _lay_volumes(one: Composition) -> None:
-    """What the Dockerfile and the volumes put where the services look for it."""
+    """Put the files of the Dockerfile and the volumes at the places that the services use."""
     for name in (*FOLDERS, "etc/nginx/sites"):
         (one.folder / name).mkdir(parents=True, exist_ok=True)
     instance = one.clone.path / "instance"

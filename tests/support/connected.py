@@ -28,7 +28,7 @@ from tests.support.sandbox import Family, Sandbox
 
 @dataclass(frozen=True)
 class Parts:
-    """What a refresh is made of; a test puts others in their places."""
+    """The parts of a refresh. A test may replace some."""
 
     leases: Leases
     refusal_breaker: RefusalBreaker
@@ -38,7 +38,7 @@ class Parts:
 
 
 class Connected:
-    """Somebody whose Katana is connected, and everything that can be looked up about it."""
+    """A user with a connection, and access to everything that is stored about it."""
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class Connected:
         self.family_id = max(family.id for family in sandbox.ledger().families)
 
     def reconnect(self, factory: str | None = None) -> None:
-        """Connect once more, to a factory by its key."""
+        """Connect again, to the factory with this key."""
         self.connect(factory, state=f"state-{len(self.sandbox.ledger().families)}")
         self.family_id = max(family.id for family in self.sandbox.ledger().families)
 
     def connect(self, factory: str | None = None, state: str = "state") -> UUID:
-        """Go through the consent page, exchange the code, store the grant."""
+        """Approve on the consent page, exchange the code, store the grant."""
         login = KatanaLogin(self.settings.katana)
         verifier = new_code_verifier()
         callback = self.sandbox.approve(login.authorization_url("state", verifier), factory=factory)
@@ -74,7 +74,7 @@ class Connected:
         return stored.connection_id
 
     def disconnect(self) -> None:
-        """Disconnect, as the user can."""
+        """Disconnect, as a user does."""
         with self.app.app_context():
             login = KatanaLogin(self.settings.katana)
             Lifecycle(login, self.vault, self.clock).disconnect(self.user_id)
@@ -96,7 +96,7 @@ class Connected:
             )
 
     def row(self) -> Connection:
-        """The connection as it is stored."""
+        """The stored connection."""
         with self.app.app_context():
             row = db.session.get(Connection, self.id)
             assert row, "the connection is gone"
@@ -104,7 +104,7 @@ class Connected:
             return row
 
     def change(self, **columns: Any) -> None:
-        """Set columns of the row, by the database's clock where a value is seconds from now."""
+        """Set columns of the row. A number for a time is seconds from the database's now."""
         values = {
             name: self.clock.database_time(value) if isinstance(value, int | float) else value
             for name, value in columns.items()
@@ -114,7 +114,7 @@ class Connected:
             db.session.commit()
 
     def expire(self) -> None:
-        """Let the access token's life be over, here and at Katana."""
+        """Let the access token expire, here and at Katana."""
         self.change(expires_at=-1, renew_at=-1)
         self.sandbox.expire(self.family_id)
 
@@ -129,17 +129,17 @@ class Connected:
         return self.vault.open(self.row().sealed_access_token, place)
 
     def stored_fingerprint(self) -> str:
-        """The stored refresh token as the sandbox's ledger names it."""
+        """The fingerprint of the stored refresh token in the sandbox's ledger."""
         return fingerprint(self.stored_refresh_token())
 
     def holds_the_living_token(self) -> bool:
-        """Whether the stored refresh token is the newest that Katana has given and would take."""
+        """Whether the stored refresh token is the newest one, and Katana would accept it."""
         stored = self.stored_fingerprint()
         current = [t.fingerprint for t in self.family().refresh_tokens if t.state == "current"]
         return current[-1:] == [stored]
 
     def history(self) -> list[tuple[EventKind, str | None]]:
-        """What happened, oldest first."""
+        """The events, oldest first."""
         with self.app.app_context():
             events = db.session.scalars(
                 select(ConnectionEvent)
@@ -154,7 +154,7 @@ class Connected:
         return family
 
     def refreshes(self) -> int:
-        """How many refresh requests the sandbox has seen, whoever sent them."""
+        """The number of refresh requests in the sandbox's record."""
         return len(self.sandbox.ledger().of("refresh"))
 
     def _sign_up(self, name: str) -> int:
@@ -171,10 +171,10 @@ MakeConnected = Callable[..., Connected]
 
 
 def fingerprint(token: str) -> str:
-    """A token as the sandbox's ledger names it."""
+    """The fingerprint of a token in the sandbox's ledger."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
 def refresh(parts: Parts) -> Refresh:
-    """Refreshing with these parts."""
+    """A Refresh with these parts."""
     return Refresh(parts.leases, parts.refusal_breaker, parts.login, parts.vault, parts.clock)

@@ -1,4 +1,4 @@
-"""What anybody can read in a cookie of this app: it is signed, not sealed."""
+"""Reads a cookie of this app as anybody can: it is signed, not encrypted."""
 
 from typing import Any
 
@@ -6,6 +6,6 @@ from itsdangerous import URLSafeTimedSerializer
 
 
 def opened(cookie: str) -> Any:
-    """What it holds, whoever signed it; None where it is no cookie of ours."""
+    """The content, without a check of the signature; None if it is not a cookie of this app."""
     _, held = URLSafeTimedSerializer("nobody's").loads_unsafe(cookie)
     return held

@@ -1,4 +1,4 @@
-"""Does what a worker does, by hand, for an app in this process."""
+"""Does a worker's sync in this process."""
 
 from flask import Flask
 
@@ -6,7 +6,7 @@ from app import sync
 
 
 def work(app: Flask, resource: str | None = None, chunks: int = 30) -> None:
-    """Do what a worker does, of one resource or of all, until nothing is due, or so many chunks."""
+    """Read one resource or all, as a worker does, until nothing is due, or for at most `chunks`."""
     parts: sync.Sync = app.extensions["sync"]
     with app.app_context():
         for _ in range(chunks):

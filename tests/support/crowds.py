@@ -1,4 +1,4 @@
-"""Many connections at once, whose tokens Katana does not know."""
+"""Many connections with tokens that Katana does not know."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -16,7 +16,7 @@ LONG_AGO = timedelta(days=30)
 
 
 def crowd(app: Flask, vault: Vault, number: int) -> list[UUID]:
-    """The ids of so many connections, last renewed a month ago, each a second after the other."""
+    """Store `number` connections, refreshed a month ago, one second apart; their ids."""
     now = datetime.now(UTC)
     users = [
         {"id": n, "email": f"maker{n:06}@workshop.example", "password_hash": "", "created_at": now}

@@ -1,7 +1,7 @@
-"""Firefox and WebKit, as Debian packages them, each driven by its own protocol.
+"""Firefox and WebKit from Debian's packages, each driven by its own protocol.
 
-Playwright drives Chromium alone: its Firefox and WebKit are builds of its own. Firefox listens to
-Marionette, and WebKitGTK's small browser to WebDriver.
+Playwright cannot drive these: it supports only its own builds of Firefox and WebKit. Firefox uses
+Marionette, and WebKitGTK's MiniBrowser uses WebDriver.
 """
 
 import os
@@ -18,11 +18,11 @@ MINI_BROWSER = "webkit2gtk-*/MiniBrowser"
 
 
 class Window:
-    """One window of a browser. Each step waits until it can be done."""
+    """One window of a browser. Each step waits until it is possible."""
 
     def __init__(self, driver: Any, go: Callable[[str], object], not_yet: type[Exception]) -> None:
         self._driver = driver
-        self._not_yet = not_yet  # what an element raises that is not there yet, or not any more
+        self._not_yet = not_yet  # errors of an element that is missing or was replaced
         self.go = go
 
     def press(self, name: str) -> None:
@@ -30,7 +30,7 @@ class Window:
         self._do(f"//button[normalize-space()='{name}']", lambda element: element.click())
 
     def fill(self, name: str, text: str) -> None:
-        """Write into the field of a form."""
+        """Fill in the field of a form."""
         self._do(f"//input[@name='{name}']", lambda element: element.send_keys(text))
 
     def shows(self, text: str) -> None:
@@ -38,7 +38,7 @@ class Window:
         until(lambda: text in self.text(), lambda: f"no {text!r} in:\n{self.text()}")
 
     def text(self) -> str:
-        """What can be read on the page."""
+        """The visible text of the page."""
         with suppress(self._not_yet):
             return str(self._driver.execute_script("return document.body.innerText"))
         return ""
@@ -51,7 +51,7 @@ class Window:
     def _do(self, path: str, step: Callable[[Any], object]) -> None:
         def is_done() -> bool:
             with suppress(self._not_yet):
-                # A press while the page still loads is lost in Firefox.
+                # Firefox ignores a click while the page still loads.
                 if self._driver.execute_script("return document.readyState") != "complete":
                     return False
                 step(self._driver.find_element("xpath", path))
@@ -62,21 +62,21 @@ class Window:
 
 
 def find(engine: str) -> str | None:
-    """What is missing of an engine on this machine; None if nothing is."""
+    """What this machine lacks to run an engine; None if nothing."""
     needed = {"firefox": ("firefox-esr",), "webkit": ("WebKitWebDriver", "Xvfb")}
     return next((name for name in needed[engine] if shutil.which(name) is None), None)
 
 
 @contextmanager
 def running(engine: str, folder: Path) -> Iterator[Window]:
-    """A window of its own, without cookies or history."""
+    """A new window, without cookies or history."""
     with {"firefox": _firefox, "webkit": _webkit}[engine](folder) as window:
         yield window
 
 
 @contextmanager
 def _firefox(folder: Path) -> Iterator[Window]:
-    # Here, since importing them takes a second, which every run of the tests would pay.
+    # Imported here, because the import takes a second in every run of the tests.
     from marionette_driver.errors import MarionetteException
     from marionette_driver.marionette import Marionette
 

@@ -1,4 +1,4 @@
-"""What flask doctor reports."""
+"""Runs flask doctor in a test."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ CALLBACK = "/katana/callback"
 
 
 class Report:
-    """What doctor says of an app."""
+    """The report of doctor about an app."""
 
     def __init__(self, app: Flask) -> None:
         told = run(app, "doctor", "--json")
@@ -21,16 +21,16 @@ class Report:
         self.findings: list[dict[str, str]] = json.loads(told.stdout)["findings"]
 
     def amiss(self) -> list[tuple[str, str]]:
-        """The checks that found something, and how bad it is."""
+        """The checks with a finding, and its severity."""
         return [(f["check"], f["level"]) for f in self.findings if f["level"] != "ok"]
 
     def says(self, check: str) -> str:
-        """All that a check says."""
+        """All findings of a check."""
         return " ".join(f["says"] for f in self.findings if f["check"] == check)
 
 
 def execute(app: Flask, *statements: Any) -> None:
-    """Change the database behind everybody's back."""
+    """Execute statements directly on the database."""
     with app.app_context(), db.engine.begin() as connection:
         for statement in statements:
             connection.execute(statement)

@@ -1,8 +1,8 @@
-"""Callers of the real refresh code that go one step at a time, as a test tells them.
+"""Callers of the real refresh code that run one step at a time, under control of a test.
 
-A step ends right before each statement to the database, before the request to Katana, after its
-answer, and before a wait. Between steps a caller can be left asleep, or killed: from inside the
-code that looks like a crash, since nothing of it runs any more.
+A step ends before each statement to the database, before the request to Katana, after its response,
+and before a wait. Between steps a caller can be left asleep, or killed. For the code this is like a
+crash, because nothing after that point runs.
 """
 
 import threading
@@ -22,7 +22,7 @@ STEP_SECONDS = 30
 
 
 class Killed(BaseException):
-    """Ends a caller where it stands; no `except` of the app catches it."""
+    """Ends a caller at its current step. No `except` of the app catches it."""
 
 
 class Holder:
@@ -34,7 +34,7 @@ class Holder:
         self.error: ConnectError | None = None
         self.wakes: float = 0
         self.refused = refused
-        #: For whoever moves it: how much it has seen of the world, and whether it missed some.
+        #: For the test: how many changes it has seen, and whether it slept through some.
         self.changes = 0
         self.overslept = False
         self._connected = connected
@@ -46,11 +46,11 @@ class Holder:
 
     @property
     def done(self) -> bool:
-        """Whether it has nothing more to do."""
+        """Whether it has ended."""
         return self.at == "done"
 
     def step(self) -> None:
-        """Let it run to its next step."""
+        """Let it run to the end of its next step."""
         if self.at == "asleep":
             clock = self._clock
             clock.move(max(0, self.wakes - clock.monotonic()))
@@ -58,7 +58,7 @@ class Holder:
         assert self._back.acquire(timeout=STEP_SECONDS), f"stuck at {self.at}"
 
     def kill(self) -> None:
-        """Let it run no further."""
+        """Stop it for ever."""
         self._killed = True
         self._go.release()
         self._thread.join(STEP_SECONDS)
@@ -66,7 +66,7 @@ class Holder:
         self.at = "done"
 
     def pause(self, at: str) -> None:
-        """Called by the code that runs: a step is over."""
+        """Called by the running code: a step has ended."""
         self.at = at
         self._back.release()
         self._go.acquire()
@@ -104,7 +104,7 @@ class Holder:
 
 
 class SteppingLeases(Leases):
-    """The real statements, a step before each that matters."""
+    """The real statements. A step ends before each important one."""
 
     pause: Callable[[str], None]
 
@@ -130,7 +130,7 @@ class SteppingLeases(Leases):
 
 
 class SteppingLogin(KatanaLogin):
-    """The real login, a step before it is asked and one after it has answered."""
+    """The real login. A step ends before each request and after each response."""
 
     pause: Callable[[str], None]
 
@@ -142,7 +142,7 @@ class SteppingLogin(KatanaLogin):
 
 
 class SteppingClock:
-    """The held clock of all, on which a wait is a step."""
+    """The held clock that all share. A wait is a step."""
 
     def __init__(self, holder: Holder, clock: HeldClock) -> None:
         self._holder = holder

@@ -1,4 +1,4 @@
-"""A Katana that answers what a test wants, and what is looked up after it."""
+"""A Katana whose responses a test chooses, and checks of the result."""
 
 import json
 from datetime import timedelta
@@ -28,7 +28,7 @@ GOOD = {
     "expires_in": 86400,
     "token_type": "Bearer",
 }
-#: A record that is an order, a customer, a product and its stock at once.
+#: A record that is valid as an order, a customer, a product and its stock.
 RECORD: dict[str, object] = {
     "id": 1,
     "order_no": "SO-1",
@@ -49,25 +49,25 @@ LOST = "Katana&#39;s answer did not arrive"
 
 
 def as_json(body: object, status: int = 200, **headers: str) -> Script:
-    """Answers with this, once; bytes as they are."""
+    """Respond with this JSON, once; bytes are sent unchanged."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda peer: peer.send(answer(data, status, named))
 
 
 def grant(**changed: object) -> Script:
-    """A good grant after this change; None leaves a field out."""
+    """A valid grant after this change; None removes a field."""
     return as_json({n: value for n, value in (GOOD | changed).items() if value is not None})
 
 
 class Katana:
-    """A Katana that answers as a test tells it, at each place its way."""
+    """A Katana that a test controls, with a script for each endpoint."""
 
     def __init__(self) -> None:
         self.start_again()
 
     def start_again(self) -> None:
-        """Be well behaved."""
+        """Reset it to correct behaviour."""
         self.login = grant()
         self.api = as_json([])
         self.factory = as_json({"display_name": NAME})
@@ -107,13 +107,13 @@ sys.addaudithook(record)
 
 
 def connect(maker: Maker, code: str = "c") -> Page:
-    """The way to Katana and back, as it came: Katana's consent page is left out."""
+    """Connect without Katana's consent page; the final page."""
     state = query(maker.begin())["state"]
     return maker.browser.send("GET", callback(code=code, state=state))
 
 
 def row(rig: Rig) -> Connection | None:
-    """The connection as it is stored."""
+    """The stored connection."""
     with rig.app.app_context():
         found = db.session.scalars(select(Connection)).one_or_none()
         db.session.expunge_all()
@@ -121,7 +121,7 @@ def row(rig: Rig) -> Connection | None:
 
 
 def change(rig: Rig, **columns: Any) -> None:
-    """Set columns of the one connection; seconds are from now."""
+    """Set columns of the only connection. A number for a time is seconds from now."""
     clock = SystemClock()
     values = {
         name: clock.database_time(value) if isinstance(value, int) else value
@@ -133,9 +133,9 @@ def change(rig: Rig, **columns: Any) -> None:
 
 
 def make_due(rig: Rig) -> None:
-    """Let whoever comes by renew the connection, whose token is still good."""
+    """Make a refresh of the connection due, while its token is still valid."""
     change(rig, renew_at=-1, next_attempt_at=None, sent_at=None, doubtful_since=None)
-    budgets = db.metadata.tables.get("sync_accounts")  # a fork may do without sync
+    budgets = db.metadata.tables.get("sync_accounts")  # a fork may have deleted sync
     if budgets is not None:
         with rig.app.app_context():
             db.session.execute(update(budgets).values(budget_left=60))
@@ -143,7 +143,7 @@ def make_due(rig: Rig) -> None:
 
 
 def last_event(rig: Rig) -> tuple[str, str | None]:
-    """The newest line of the history."""
+    """The newest event."""
     with rig.app.app_context():
         newest = select(ConnectionEvent).order_by(ConnectionEvent.id.desc()).limit(1)
         event = db.session.scalars(newest).one()
@@ -151,23 +151,23 @@ def last_event(rig: Rig) -> tuple[str, str | None]:
 
 
 def hangs(peer: Peer) -> None:
-    """Say nothing."""
+    """Never respond."""
     peer.wait()
 
 
 def drips_headers(peer: Peer) -> None:
-    """Never come to the end of the headers."""
+    """Never end the headers."""
     peer.drip(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"." * 10_000, seconds=0.2)
 
 
 def drips_body(peer: Peer) -> None:
-    """Never come to the end of the body."""
+    """Never end the body."""
     peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
     peer.drip(b"." * 10_000, seconds=0.2)
 
 
 def goes_on(peer: Peer) -> None:
-    """Say for ever that the answer is still to come."""
+    """Send informational responses for ever."""
     while True:
         peer.drip(b"HTTP/1.1 100 Continue\r\n\r\n", seconds=0.2)
 
@@ -214,7 +214,7 @@ changed = st.sampled_from([*FIELDS]).flatmap(lambda name: st.tuples(st.just(name
 
 
 def assert_sound(rig: Rig, connection: Connection) -> None:
-    """The row is what the rest of the app takes for granted."""
+    """Check what the rest of the app assumes about the row."""
     with rig.app.app_context():
         opened = connections.current().vault.open
     place = (connection.id, connection.user_id)
@@ -233,14 +233,14 @@ def assert_sound(rig: Rig, connection: Connection) -> None:
 
 
 def most_memory(rig: Rig) -> int:
-    """The most that a worker has ever held, in bytes."""
+    """The peak memory of a worker, in bytes."""
     workers = psutil.Process(rig.served.process.pid).children()
     return max(peak(worker) for worker in workers)
 
 
 def peak(process: psutil.Process) -> int:
     status = Path(f"/proc/{process.pid}/status")
-    if not status.exists():  # only Linux keeps the peak
+    if not status.exists():  # only Linux records the peak
         return int(process.memory_info().rss)
 
     (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]

@@ -1,4 +1,4 @@
-"""What a user does in a browser, step by step."""
+"""The steps of a user in a browser."""
 
 from playwright.sync_api import Page, expect
 
@@ -7,7 +7,7 @@ EMAIL, PASSWORD = "ada@workshop.example", "walnut drawers slide well"
 
 
 def shows(page: Page, headline: str) -> None:
-    """The page's one headline is this."""
+    """The page has this headline."""
     expect(page.get_by_role("heading", level=1)).to_have_text(headline)
 
 
@@ -23,7 +23,7 @@ def fill_in(page: Page, email: str, password: str) -> None:
 
 
 def sign_up(page: Page) -> None:
-    """Make an account, as a user does."""
+    """Create an account."""
     page.goto("/sign-up")
     fill_in(page, EMAIL, PASSWORD)
     press(page, "Create the account")
@@ -31,7 +31,7 @@ def sign_up(page: Page) -> None:
 
 
 def connect(page: Page) -> None:
-    """From the button to the data."""
+    """Connect to Katana, until the data is shown."""
     press(page, "Connect to Katana")
     press(page, "Approve")
     shows(page, ALDER)

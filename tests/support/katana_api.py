@@ -1,4 +1,4 @@
-"""Reads Katana's API in each way there is, with tokens in a test's hands."""
+"""Calls each function of Katana's API, with tokens that a test controls."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ FIRST, RENEWED = "canary-access-81", "canary-access-82"
 
 
 class Tokens:
-    """Gives the first token, and another for the one that is refused; keeps what it was asked."""
+    """Returns a first token, and another one after a refusal; records the calls."""
 
     def __init__(self, first: str = FIRST, renewed: str = RENEWED) -> None:
         self.asked: list[str | None] = []
@@ -25,14 +25,14 @@ class Tokens:
 
 
 def says(katana: Wire, *bodies: object, status: int = 200, **headers: str) -> None:
-    """Let Katana answer these in turn: bytes as they are, anything else as JSON."""
+    """Let Katana send these responses in turn: bytes unchanged, anything else as JSON."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     data = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in bodies]
     katana.script = answering(*(answer(body, status, named) for body in data))
 
 
 def refuses(*statuses: int) -> Callable[[Peer], object]:
-    """Answers with these statuses in turn."""
+    """Respond with these statuses in turn."""
     return answering(*(answer(b"{}", status) for status in statuses))
 
 

@@ -1,4 +1,4 @@
-"""Leaves the app, and counts what is left."""
+"""Deletes an account, and counts the rows that are left."""
 
 from flask import Flask
 from sqlalchemy import func, select
@@ -10,7 +10,7 @@ from tests.support.connected import Connected
 
 
 def counts(app: Flask) -> dict[str, int]:
-    """How many rows each table has, of those that have any."""
+    """The number of rows of each table that is not empty."""
     with app.app_context():
         found = {
             table.name: db.session.scalar(select(func.count()).select_from(table)) or 0
@@ -21,7 +21,7 @@ def counts(app: Flask) -> dict[str, int]:
 
 
 def leave(whose: Connected) -> Revocation | None:
-    """What the form does."""
+    """Do the same as the form."""
     with whose.app.app_context():
         built = whose.app.extensions["connections"]
         ended: Revocation | None = built.lifecycle.leave(whose.user_id, personal_data.erase)

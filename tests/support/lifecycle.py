@@ -1,4 +1,4 @@
-"""Connects and disconnects, with a stop before or after each statement."""
+"""Connects and disconnects, with a hook before or after a step."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ GRANT = Grant("canary-access-91", "canary-refresh-91", 3600, "offline_access")
 
 
 class Interrupted(Vault):
-    """The real vault; something happens right before it seals for the first time."""
+    """The real vault; calls a function before it seals for the first time."""
 
     def __init__(self, connected: Connected, before: Callable[[], object]) -> None:
         super().__init__(connected.settings.token_keys)
@@ -26,7 +26,7 @@ class Interrupted(Vault):
 
 
 class Asked(KatanaLogin):
-    """The real login; something happens while it is asked to revoke."""
+    """The real login; calls a function while it revokes."""
 
     def __init__(self, login: KatanaLogin, meanwhile: Callable[[], object]) -> None:
         super().__init__(login.settings)
@@ -74,5 +74,5 @@ def is_connected(connected: Connected) -> bool:
 
 
 def changes(connected: Connected) -> list[EventKind]:
-    """What has happened to this user's connection, oldest first."""
+    """The events of this user's connection, oldest first."""
     return [kind for kind, _ in connected.history()]

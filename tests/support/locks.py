@@ -1,4 +1,4 @@
-"""A database that somebody else is writing to."""
+"""A database that another connection is writing to."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 
 @contextmanager
 def locked(database_url: str) -> Iterator[sqlite3.Connection]:
-    """Meanwhile nobody but the connection that this gives can write to the SQLite file."""
+    """Within the context only the connection that is returned can write to the SQLite file."""
     file = make_url(database_url).database or ""
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""Asks Katana's login in each way there is, with values that a test can look for."""
+"""Calls each function of Katana's login, with values that a test can search for."""
 
 import json
 import re
@@ -29,7 +29,7 @@ CANARY = re.compile("canary-[a-z]+-7")
 
 
 def settings(katana: Wire) -> KatanaSettings:
-    """This app as it is registered there."""
+    """The registered client."""
     environ = {
         "KATANA_CLIENT_ID": "workshop",
         "KATANA_CLIENT_SECRET": CLIENT_SECRET,
@@ -44,14 +44,14 @@ def settings(katana: Wire) -> KatanaSettings:
 
 
 def says(katana: Wire, body: object, status: int = 200, **headers: str) -> None:
-    """Let Katana answer this from now on: bytes as they are, anything else as JSON."""
+    """Let Katana respond with this from now on: bytes unchanged, anything else as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     katana.script = answering(answer(data, status, named))
 
 
 def only(katana: Wire) -> Heard:
-    """The one request that Katana was sent."""
+    """The only request that Katana received."""
     (heard,) = katana.heard
     return heard
 
@@ -68,6 +68,6 @@ asks_for_a_grant = pytest.mark.parametrize(
 
 
 def as_json(**changed: object) -> bytes:
-    """A good answer after this change; None leaves a field out."""
+    """A valid response after this change; None removes a field."""
     kept = {name: value for name, value in (GOOD | changed).items() if value is not None}
     return json.dumps(kept).encode()

@@ -1,4 +1,4 @@
-"""A real mail server on loopback, which fails as it is told to."""
+"""A real mail server on loopback, with faults."""
 
 import asyncio
 import ssl
@@ -21,7 +21,7 @@ USER, PASSWORD = "app", "p@ss/word:very+private"
 
 @dataclass(frozen=True)
 class Received:
-    """One mail that was taken, or at least read to its end."""
+    """One mail that was accepted, or at least read to its end."""
 
     sender: str
     to: tuple[str, ...]
@@ -37,26 +37,26 @@ class Received:
 
 
 class MailServer:
-    """What it has received, and how it answers."""
+    """The received mails, and the responses to send."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.received: list[Received] = []
-        #: The answer to each sender, recipient and text.
+        #: The response to each sender, recipient and text.
         self.to_sender = "250 OK"
         self.to_recipient = "250 OK"
         self.to_text = "250 OK"
-        #: Instead of an answer to a text it hangs up.
+        #: Whether it closes the connection instead of responding to a text.
         self.drops = False
-        #: Called when a recipient was named, and when a text was read.
+        #: Called after a recipient, and after a text.
         self.at_recipient: Callable[[], object] = lambda: None
         self.at_text: Callable[[], object] = lambda: None
-        #: Set to let go of what waits in `hold`.
+        #: Set it to end the wait in `hold`.
         self.go = threading.Event()
         self.held = threading.Event()
 
     def hold(self) -> None:
-        """Wait, as `at_recipient` or `at_text`, until the test sets `go`."""
+        """As `at_recipient` or `at_text`: wait until the test sets `go`."""
         self.held.set()
         self.go.wait(60)
 
@@ -87,13 +87,13 @@ class MailServer:
         return self.to_text
 
     def authenticate(self, _server: Any, _s: Any, _e: Any, _m: str, auth: LoginPassword) -> Any:
-        """Whether these are the user and the password."""
+        """Check user and password."""
         right = (auth.login, auth.password) == (USER.encode(), PASSWORD.encode())
         return AuthResult(success=right, handled=False, auth_data=auth)
 
     @contextmanager
     def listening(self, **options: Any) -> Iterator[None]:
-        """It listens within the context."""
+        """Listen within the context."""
         controller = Controller(self, hostname="127.0.0.1", port=self.port, **options)
         controller.start()
         try:
@@ -105,13 +105,13 @@ class MailServer:
 
 @contextmanager
 def mail_server() -> Iterator[MailServer]:
-    """A mail server with a reserved port, not started yet."""
+    """A mail server with a reserved port, not started."""
     with reserved_port() as port:
         yield MailServer(port)
 
 
 def starttls(context: ssl.SSLContext, server: MailServer) -> dict[str, Any]:
-    """The options of a server that asks for STARTTLS, then for a password."""
+    """The options of a server that requires STARTTLS, then a password."""
     return {
         "tls_context": context,
         "require_starttls": True,

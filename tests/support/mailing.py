@@ -1,4 +1,4 @@
-"""Ends a connection, sends what is due, and reads the stored mails."""
+"""Ends a connection, sends mail that is due, and reads the stored mails."""
 
 import pytest
 from sqlalchemy import select
@@ -15,7 +15,7 @@ ADA = "ada@workshop.example"
 
 
 def end(whose: Connected) -> None:
-    """Katana has taken back the grant, and a request finds out."""
+    """Katana revokes the grant, and a refresh finds out."""
     whose.sandbox.kill(whose.family_id)
     whose.change(expires_at=-1, renew_at=-1)
     with whose.app.app_context(), pytest.raises(ReconnectNeeded):
@@ -23,7 +23,7 @@ def end(whose: Connected) -> None:
 
 
 def work(whose: Connected, seconds: float = 0) -> None:
-    """What a worker does, so many seconds later."""
+    """Do a worker's mail jobs, so many seconds later."""
     if seconds:
         assert isinstance(whose.clock, HeldClock)
         whose.clock.move(seconds)
@@ -33,7 +33,7 @@ def work(whose: Connected, seconds: float = 0) -> None:
 
 
 def stored(whose: Connected) -> list[Mail]:
-    """The rows."""
+    """The stored mails."""
     with whose.app.app_context():
         rows = list(db.session.scalars(select(Mail).order_by(Mail.created_at)))
         db.session.expunge_all()
@@ -41,5 +41,5 @@ def stored(whose: Connected) -> list[Mail]:
 
 
 def states(whose: Connected) -> list[str]:
-    """What became of the mails."""
+    """The states of the mails."""
     return [row.state for row in stored(whose)]

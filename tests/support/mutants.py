@@ -1,4 +1,4 @@
-"""Weakens one guard in a copy of the repository, and sees whether its tests notice."""
+"""Removes one guard in a copy of the repository, and checks that its tests fail."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ from tests.support.patterns import Place, find, replaced
 
 @dataclass(frozen=True)
 class Change:
-    """`old` becomes `new` in `where`: a file or a folder, with `::function` if need be.
+    """Replace `old` by `new` in `where`: a file or a folder, with `::function` if needed.
 
     Python code is found by its syntax tree (`patterns.py`), any other text as it is written.
     """
@@ -34,10 +34,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Mutant:
-    """`old` becomes `new` in `where`; each of `tests` must fail, or one test of a whole file.
+    """Replace `old` by `new` in `where`. Each of `tests` must then fail; of a file, one test.
 
-    Where something is guarded twice, the second guard is taken out by `also`. Where `by_sweep` is
-    set, the tests pass, and it is the sweep after them that must fail.
+    If a second guard protects the same, `also` removes it. If `by_sweep` is set, the tests pass,
+    and the sweep for secrets after them must fail.
     """
 
     guard: str
@@ -50,17 +50,17 @@ class Mutant:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """All that is changed."""
+        """All changes."""
         return (Change(self.where, self.old, self.new), *self.also)
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The tests, however many."""
+        """All tests, as a tuple."""
         return (self.tests,) if isinstance(self.tests, str) else self.tests
 
 
 def place_test(mutants: Sequence[Mutant]) -> Callable[[Mutant], None]:
-    """A test that each guard stands in the code exactly once, so that the list stays true."""
+    """A test that each guard is in the code exactly once, so that the list stays correct."""
 
     @pytest.mark.parametrize("mutant", mutants, ids=lambda mutant: mutant.guard)
     def check(mutant: Mutant) -> None:
@@ -81,7 +81,7 @@ def notice_test(mutants: Sequence[Mutant]) -> Callable[[Mutant, Path], None]:
 
 
 def assert_in_place(mutant: Mutant) -> None:
-    """Fail where the guard is not in the code, or more than once."""
+    """Fail if the guard is not in the code, or more than once."""
     for change in mutant.changes:
         found = _found(ROOT, change)
         unknown = found.unknown(change.new) if isinstance(found, Place) else set()
@@ -91,7 +91,7 @@ def assert_in_place(mutant: Mutant) -> None:
 
 
 def _found(root: Path, change: Change) -> Place | Path:
-    """Where the change is to be made: a place in Python code, or a file of other text."""
+    """The place of the change: in Python code, or a file of other text."""
     file = root / change.path
     if file.is_dir() or file.suffix == ".py":
         return find(root, change.where, change.old, change.new)
@@ -109,9 +109,10 @@ def _make(root: Path, change: Change) -> None:
 
 
 def assert_noticed(mutant: Mutant, tree: Path) -> None:
-    """Fail where a test passes in a copy, made at `tree`, that lacks the guard.
+    """Fail if a test passes in a copy, made at `tree`, without the guard.
 
-    A test that could not begin has noticed nothing; one with parameters notices by any of them.
+    An error before the test does not count as a failure. Of a test with parameters, one failing
+    case is enough.
     """
     shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
     assert_in_place(mutant)
@@ -140,7 +141,7 @@ def _failed(report: Path) -> set[str]:
 
 
 def _swept(report: Path) -> set[str]:
-    """The tests that passed, and after which a sweep failed."""
+    """The tests that passed, and after which the sweep failed."""
     return {
         _name(case)
         for case in _cases(report)

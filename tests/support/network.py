@@ -1,7 +1,7 @@
-"""Hosts on one Linux machine: network namespaces on one bridge, for root only.
+"""Hosts on one Linux machine: network namespaces on one bridge. Needs root.
 
-A process that starts while a host is entered belongs to that host, and so does a socket that is
-made, and a thread with all that it starts.
+What starts while a host is entered belongs to that host: a process, a socket, and a thread with all
+that it starts.
 """
 
 import ctypes
@@ -21,12 +21,12 @@ from tests.conftest import cannot_run, program
 from tests.support.until import until
 
 CLONE_NEWNET = 0x40000000
-#: Of the addresses that are set aside for tests of networks (RFC 2544).
+#: From the addresses for network benchmarks (RFC 2544).
 NET = "198.18.0"
 
-#: Adds the number in the file WRONG_BY, in seconds, to the machine's clock. CLOCK_MONOTONIC and
-#: CLOCK_BOOTTIME stay right, as they do where an administrator sets a clock. libfaketime 0.9.10
-#: makes `time.sleep` of Python fail or never end (it changes clock_nanosleep).
+#: Adds the number of seconds in the file WRONG_BY to the machine's clock. CLOCK_MONOTONIC and
+#: CLOCK_BOOTTIME stay correct, as when an administrator sets the clock. libfaketime 0.9.10 cannot
+#: be used: it changes clock_nanosleep, so that Python's `time.sleep` fails or never ends.
 WRONG_CLOCK = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -87,7 +87,7 @@ class Host:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Meanwhile this thread is on this host."""
+        """Within the context this thread is on this host."""
         with open("/proc/thread-self/ns/net") as before:
             with open(f"/run/netns/{self._namespace}") as namespace:
                 _enter(namespace.fileno())
@@ -97,9 +97,9 @@ class Host:
                 _enter(before.fileno())
 
     def forward(self, port: int, to: "Host") -> None:
-        """Let this host's own 127.0.0.1:`port` lead to `to`.
+        """Forward this host's 127.0.0.1:`port` to `to`.
 
-        Plain http is allowed for loopback addresses only, by the app and by the sandbox.
+        The app and the sandbox allow plain http for loopback addresses only.
         """
         with self.entered():
             Path("/proc/sys/net/ipv4/conf/all/route_localnet").write_text("1")
@@ -110,7 +110,7 @@ class Host:
 
     @contextmanager
     def cut_off(self) -> Iterator[None]:
-        """Meanwhile its cable is pulled out at the switch."""
+        """Within the context the host is disconnected from the network."""
         ip("-n", self._lan.switch, "link", "set", self._port, "down")
         try:
             yield
@@ -124,20 +124,20 @@ class Host:
                 os.kill(pid, number)
 
     def kill(self) -> None:
-        """End every process of this host at once, as a power cut does."""
+        """Kill every process of this host at once, as a power cut does."""
         seen: set[int] = set()
 
         def is_empty() -> bool:
             seen.update(self._pids())
-            self.send(signal.SIGKILL)  # again: a process may have started another one meanwhile
-            # One that is ending leaves its namespace before it closes its sockets.
+            self.send(signal.SIGKILL)  # again: a process may have started another one before
+            # A process that is ending leaves its namespace before it closes its sockets.
             return not self._pids() and not any(map(_runs, seen))
 
         until(is_empty, lambda: f"{self.name} still runs {self._pids()}")
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Meanwhile every process of it stands still."""
+        """Within the context every process of this host is stopped."""
         self.send(signal.SIGSTOP)
         try:
             yield
@@ -145,7 +145,7 @@ class Host:
             self.send(signal.SIGCONT)
 
     def remove(self) -> None:
-        """End what still runs on it, and remove it."""
+        """Kill its processes, and remove it."""
         self.kill()
         ip("netns", "del", self._namespace)
 
@@ -155,27 +155,27 @@ class Host:
 
 
 class Lan:
-    """A switch, and the hosts on it."""
+    """A switch with its hosts."""
 
     def __init__(self) -> None:
         self.prefix = f"connect-{secrets.token_hex(3)}"
-        # A namespace of its own: no rule of this machine's firewall is for it.
+        # Its own namespace, so that the machine's firewall rules do not apply to it.
         self.switch = f"{self.prefix}-switch"
         self.hosts: dict[str, Host] = {}
 
     def start(self) -> None:
-        """Make the switch."""
+        """Create the switch."""
         ip("netns", "add", self.switch)
         ip("-n", self.switch, "link", "add", "br0", "type", "bridge")
         ip("-n", self.switch, "link", "set", "br0", "up")
 
     def add(self, name: str) -> Host:
-        """Put a new host on it."""
+        """Connect a new host to it."""
         self.hosts[name] = Host(self, name, len(self.hosts) + 1)
         return self.hosts[name]
 
     def remove(self) -> None:
-        """Remove all of it, and end whatever runs there."""
+        """Remove all of it, and kill its processes."""
         for host in self.hosts.values():
             with suppress(subprocess.CalledProcessError, AssertionError):
                 host.remove()
@@ -185,7 +185,7 @@ class Lan:
 
 @contextmanager
 def lan() -> Iterator[Lan]:
-    """A switch without hosts; all of it is removed at the end."""
+    """A switch without hosts, removed at the end."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("network namespaces need root on Linux")
     program("ip")
@@ -225,7 +225,7 @@ def ip(*arguments: str) -> None:
 
 
 def run(*command: str) -> str:
-    """What a command says; it must end well."""
+    """The output of a command, which must succeed."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

@@ -38,36 +38,36 @@ http {{
 
 @dataclass(frozen=True)
 class Nginx:
-    """Where it will be, or is."""
+    """The folder and port of nginx, before and while it runs."""
 
     port: int
     folder: Path
-    #: Where it listens.
+    #: The address on which it listens.
     address: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        """The address that users have."""
+        """The address for users."""
         return f"https://localhost:{self.port}"
 
     @property
     def authority(self) -> Path:
-        """Who has signed its certificate, for those who shall believe it."""
+        """The certificate authority that clients must trust."""
         return self.folder / "authority.pem"
 
     def logs(self) -> str:
-        """All that it has written."""
+        """Its access and error log."""
         return "".join(path.read_text() for path in self.folder.glob("*.log"))
 
 
 def find_nginx() -> str | None:
-    """Where nginx is on this machine, None if nowhere."""
+    """The path of nginx on this machine; None if there is none."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
 @contextmanager
 def placed(folder: Path) -> Iterator[Nginx]:
-    """A place for it, with its certificate; it does not run yet."""
+    """A place for nginx, with its certificate, before it runs."""
     folder.mkdir()
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")
@@ -80,8 +80,8 @@ def placed(folder: Path) -> Iterator[Nginx]:
 
 @contextmanager
 def running(executable: str, nginx: Nginx, servers: Sequence[str]) -> Iterator[None]:
-    """It runs in front of these servers, each host:port."""
-    # Started by root, its workers would be of an account that may not read the folder.
+    """Run it in front of these servers, each host:port."""
+    # If root starts it, its workers would use an account that may not read the folder.
     user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
     config = nginx.folder / "nginx.conf"
     readme = _from_docs(nginx, servers)
@@ -98,7 +98,7 @@ def running(executable: str, nginx: Nginx, servers: Sequence[str]) -> Iterator[N
 
 
 def _from_docs(nginx: Nginx, servers: Sequence[str]) -> str:
-    """The block of docs/running.md, with this machine's paths in place of its own."""
+    """The block of docs/running.md, with the paths of this machine."""
     (block,) = re.findall(r"(?s)```nginx\n(.*?)```", (ROOT / "docs" / "running.md").read_text())
     for theirs, ours in {
         "listen 443 ssl;": f"listen {nginx.address}:{nginx.port} ssl;",

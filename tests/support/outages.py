@@ -1,4 +1,4 @@
-"""A database that can be taken away for a while, and a server of PostgreSQL of one's own for it."""
+"""A database that can fail for a while, and its own PostgreSQL server."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,12 +10,12 @@ import pytest
 from tests.support.locks import locked
 from tests.support.postgres import Postgres
 
-#: Keeps the database from taking anything for as long as it is entered.
+#: A context in which the database fails.
 Outage = Callable[[], AbstractContextManager[object]]
 
 
 def own_database(request: pytest.FixtureRequest, folder: Path) -> str:
-    """A migrated database; on PostgreSQL one of the fixture `server`, which no other test uses."""
+    """A migrated database; on PostgreSQL on the fixture `server`, which no other test uses."""
     if request.param == "sqlite":
         path = shutil.copy(request.getfixturevalue("migrated_sqlite"), folder / "app.db")
         return f"sqlite:///{path}"
@@ -27,7 +27,7 @@ def own_database(request: pytest.FixtureRequest, folder: Path) -> str:
 
 
 def outage_of(request: pytest.FixtureRequest, database_url: str) -> Outage:
-    """How to take away what `own_database` has made."""
+    """The outage for a database of `own_database`."""
     if database_url.startswith("sqlite"):
         return lambda: locked(database_url)
 

@@ -1,4 +1,4 @@
-"""An HTML page as a person without JavaScript uses it: its text, and its forms."""
+"""An HTML page without JavaScript: its text, and its forms."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 @dataclass(frozen=True)
 class Form:
-    """A form, and what it sends if nothing more is typed."""
+    """A form, with the values that it sends if nothing is typed."""
 
     action: str
     method: str
@@ -17,7 +17,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Page:
-    """What came back for one request; `location` is where it sends the browser, if anywhere."""
+    """The response to one request; `location` is the target of its redirect."""
 
     status: int
     text: str
@@ -31,7 +31,7 @@ class Page:
         return reader.forms
 
     def form(self, action: str) -> Form:
-        """The form that goes to `action`; AssertionError names those there are."""
+        """The form with this action. If there is none, AssertionError lists the others."""
         found = [form for form in self.forms() if form.action == action]
         there = [form.action for form in self.forms()]
         assert found, f"no form goes to {action}; status {self.status}, forms go to {there}"
@@ -39,7 +39,7 @@ class Page:
 
 
 def rows(page: Page, caption: str) -> list[list[str]]:
-    """The cells of a table's rows, as text."""
+    """The rows of a table as text."""
     table = re.split(rf"<caption[^>]*>{caption}</caption>", page.text)[1].split("</table>")[0]
     body = table.split("<tbody>")[1]
     found = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
@@ -50,7 +50,7 @@ def rows(page: Page, caption: str) -> list[list[str]]:
 
 
 def as_text(html: str) -> str:
-    """What stands on the page: no tags, no entities."""
+    """The text of the page: no tags, no entities."""
     return unescape(re.sub(r"<[^>]+>", "", html))
 
 

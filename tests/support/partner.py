@@ -1,4 +1,4 @@
-"""An app that has a client secret, and the sandbox it talks to, served for one test."""
+"""An app with a client secret, and its sandbox, served for one test."""
 
 import re
 import threading
@@ -23,7 +23,7 @@ CHALLENGE = urlsafe_b64encode(sha256(VERIFIER.encode()).digest()).rstrip(b"=").d
 
 
 class HandClock:
-    """Stands still until it is moved; waiting moves it."""
+    """Stands still until it is moved. Waiting moves it."""
 
     def __init__(self) -> None:
         self.time = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -36,7 +36,7 @@ class HandClock:
 
 
 class Partner:
-    """An app that knows its client secret, talking to one sandbox over a real socket."""
+    """An app with a client secret that talks to one sandbox over a real socket."""
 
     def __init__(self, url: str, clock: HandClock) -> None:
         self.url = url
@@ -49,7 +49,7 @@ class Partner:
         return requests.get(self.url + path, allow_redirects=False, timeout=10, **how)
 
     def ask(self, **changes) -> requests.Response:
-        """Send an authorization request; a change to None leaves a parameter out."""
+        """Send an authorization request. A change to None removes a parameter."""
         params = {
             "client_id": CLIENT_ID,
             "redirect_uri": REDIRECT_URI,
@@ -106,7 +106,7 @@ class Partner:
 
 @contextmanager
 def partner_of_a_sandbox() -> Iterator[Partner]:
-    """A partner of a fresh sandbox on a free port, whose clock stands still until it is moved."""
+    """A partner of a new sandbox on a free port. Its clock stands still until it is moved."""
     clock = HandClock()
     app = create_sandbox(
         client_id=CLIENT_ID, client_secret=CLIENT_SECRET, redirect_uri=REDIRECT_URI, clock=clock
@@ -123,7 +123,7 @@ def partner_of_a_sandbox() -> Iterator[Partner]:
 
 
 def answer_in(location: str) -> dict[str, str]:
-    """Return the answer that a redirect carries back to the app."""
+    """Return the parameters that a redirect carries back to the app."""
     assert location.startswith(REDIRECT_URI + "?")
 
     return {name: value for name, [value] in parse_qs(urlsplit(location).query).items()}

@@ -2,8 +2,8 @@
 
 A piece is one or more statements, an expression, the header of a block (`if seen.late:`), an
 `except` clause, a decorator, a keyword argument or an item of a dictionary. Layout and comments do
-not count. A name that has changed since is recognised where the old name is gone: a local variable
-from its function, any other name from the file.
+not matter. A renamed piece is found if the old name no longer exists: a local variable in its
+function, any other name in the file.
 """
 
 import ast
@@ -17,11 +17,11 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-#: Variables that nobody gives another name.
+#: Names that are never renamed.
 FIXED = {"self", *dir(builtins)}
-#: The parts of a statement that a header leaves as they are.
+#: The parts of a statement that do not belong to its header.
 BLOCKS = ("body", "handlers", "orelse", "finalbody", "decorator_list")
-#: The ways to read a piece: a frame that makes a module of it, and the way to its nodes in there.
+#: The ways to parse a piece: a frame that turns it into a module, and the path to its nodes.
 READINGS = {
     "statements": ("{}", ("body",)),
     "expression": ("({}\n)", ("body", "value")),
@@ -30,9 +30,9 @@ READINGS = {
     "handlers": ("try: ...\n{}", ("body", "handlers")),
     "decorators": ("{}\ndef _(): ...", ("body", "decorator_list")),
 }
-#: Nodes side by side in a tree. An item of a dictionary is a pair of two.
+#: Adjacent nodes of a tree. An item of a dictionary is a pair of two nodes.
 Nodes = list[Any]
-#: What each name of a piece is called in the code, by its kind: "variable" or "attribute".
+#: The name in the code for each name of a piece, by its kind: "variable" or "attribute".
 Names = dict[tuple[str, str], str]
 
 _parsed = lru_cache(maxsize=512)(ast.parse)
@@ -40,7 +40,7 @@ _parsed = lru_cache(maxsize=512)(ast.parse)
 
 @dataclass(frozen=True)
 class Spot:
-    """A member of a field of `parent`, in a class or function, and in the code of its variables."""
+    """A member of a field of `parent`, its class or function, and the scope of its variables."""
 
     parent: ast.AST
     field: str
@@ -49,13 +49,13 @@ class Spot:
     local: ast.AST
 
     def is_in(self, function: str) -> bool:
-        """Whether it is in the function or class of this name."""
+        """Whether it is in the function or class with this name."""
         return not function or f".{function}." in f"{self.function}."
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a piece was found, how it was read, and what its names are there."""
+    """A place where a piece was found, how the piece was parsed, and its names there."""
 
     file: Path
     tree: ast.Module
@@ -66,13 +66,13 @@ class Place:
 
     @property
     def renamed(self) -> Names:
-        """The names that differ."""
+        """The names that are different."""
         return {old: new for old, new in self.names.items() if old[1] != new}
 
     def is_likely(self) -> bool:
-        """Whether it is the same code with local variables and at most one other name renamed.
+        """Whether it is the same code, with local variables and at most one other name renamed.
 
-        Then nothing has the old names any more.
+        The old names must no longer exist.
         """
         if any(
             kind == "variable" and FIXED & {old, new} for (kind, old), new in self.renamed.items()
@@ -88,14 +88,14 @@ class Place:
         )
 
     def unknown(self, new: str) -> set[str]:
-        """The variables that `new` uses and nothing in the file defines."""
+        """The variables in `new` that nothing in the file defines."""
         there = _translated(_read(new, self.reading), self.names)
         used = {name for name in _names_in(there) if name[0] == "variable"} - _bound_in(there)
         return {name for _, name in used - _names_in(self.tree)} - FIXED
 
 
 def find(root: Path, where: str, old: str, new: str = "") -> Place:
-    """The one place of `old`. `where` is a file or a folder, with `::function` if need be."""
+    """The only place of `old`. `where` is a file or a folder, with `::function` if needed."""
     path, _, function = where.partition("::")
     files = [root / path] if (root / path).is_file() else sorted((root / path).rglob("*.py"))
     readings = [name for name in READINGS if _read(old, name) and (not new or _read(new, name))]
@@ -104,7 +104,7 @@ def find(root: Path, where: str, old: str, new: str = "") -> Place:
     trees = [(file, _parsed(file.read_text())) for file in files]
     found = [place for tree in trees for name in readings for place in _places(*tree, old, name)]
     if not any(_has(tree, function) for _, tree in trees):
-        function = ""  # it has another name
+        function = ""  # it was renamed
     inside = [place for place in found if place.spot.is_in(function)]
     best = [place for place in inside if not place.renamed]
     if not best:
@@ -126,7 +126,7 @@ def find(root: Path, where: str, old: str, new: str = "") -> Place:
 
 
 def replaced(place: Place, new: str) -> str:
-    """The text of the file with `new` in this place, in the names that the file has now."""
+    """The text of the file with `new` in this place, with the current names of the file."""
     nodes = _translated(_read(new, place.reading), place.names)
     copies: dict[int, Any] = {}
     tree = copy.deepcopy(place.tree, copies)
@@ -145,7 +145,7 @@ def replaced(place: Place, new: str) -> str:
 
 @cache
 def _read(piece: str, reading: str) -> Nodes:
-    """The nodes of a piece that is read in one way; none if it cannot be."""
+    """The nodes of a piece that is parsed in one way; empty if that is impossible."""
     frame, way = READINGS[reading]
     text = textwrap.dedent(piece).strip().removesuffix(",")
     try:
@@ -160,7 +160,7 @@ def _read(piece: str, reading: str) -> Nodes:
 
 
 def _nodes(parent: ast.AST, field: str) -> Nodes:
-    """What a field holds, as a list."""
+    """The content of a field, as a list."""
     if isinstance(parent, ast.Dict) and field == "items":
         return list(zip(parent.keys, parent.values, strict=True))
     value = getattr(parent, field, [])
@@ -178,14 +178,14 @@ def _set_nodes(parent: ast.AST, field: str, nodes: Nodes) -> None:
 
 
 def _is_header(node: object) -> bool:
-    """Whether the block of a statement is left open: it is only `...`."""
+    """Whether the block of a statement is only `...`, so that any block matches."""
     body = getattr(node, "body", None)
     return isinstance(body, list) and [ast.unparse(line) for line in body] == ["..."]
 
 
 @cache
 def _spots(tree: ast.Module) -> dict[type, list[Spot]]:
-    """Every spot of a tree, by the type of what is there."""
+    """Every spot of a tree, by the type of its node."""
     spots = defaultdict(list)
 
     def visit(parent: ast.AST, function: str, local: ast.AST) -> None:
@@ -204,18 +204,18 @@ def _spots(tree: ast.Module) -> dict[type, list[Spot]]:
 
 
 def _has(tree: ast.Module, function: str) -> bool:
-    """Whether there is a function or class of this name."""
+    """Whether there is a function or class with this name."""
     return any(spot.is_in(function) for spots in _spots(tree).values() for spot in spots)
 
 
 def _places(file: Path, tree: ast.Module, old: str, reading: str) -> Iterator[Place]:
-    """Where a piece is, whatever its names are there."""
+    """The places of a piece, with any names."""
     piece = _read(old, reading)
     for spot in _spots(tree)[type(piece[0])]:
         there = _nodes(spot.parent, spot.field)[spot.start :][: len(piece)]
         names: Names = {}
         is_decorator = spot.field == "decorator_list"
-        is_statement = isinstance(spot.parent, ast.Expr)  # and was read as one too
+        is_statement = isinstance(spot.parent, ast.Expr)  # and was parsed as one
         if is_decorator != (reading == "decorators") or (is_statement and reading == "expression"):
             continue
         if not _fits(piece, there, names):
@@ -225,7 +225,7 @@ def _places(file: Path, tree: ast.Module, old: str, reading: str) -> Iterator[Pl
 
 
 def _fits(piece: object, there: object, names: Names, kind: str = "") -> bool:
-    """Whether code is the same but for its names, which are noted."""
+    """Whether code is the same except for its names, which are recorded."""
     if type(piece) is not type(there):
         return False
     if isinstance(piece, list | tuple) and isinstance(there, list | tuple):
@@ -244,7 +244,7 @@ def _fits(piece: object, there: object, names: Names, kind: str = "") -> bool:
 
 
 def _kind(node: ast.AST, field: str) -> str:
-    """What kind of name a text in this field is; none for one that is a value."""
+    """The kind of the name in this field; empty if it is a value."""
     if isinstance(node, ast.Constant):
         return ""
     return "attribute" if field == "attr" or isinstance(node, ast.keyword) else "variable"
@@ -263,7 +263,7 @@ def _names(code: ast.AST | Nodes) -> Iterator[tuple[ast.AST, str, tuple[str, str
 
 
 def _translated(piece: Nodes, names: Names) -> Nodes:
-    """A copy of these nodes, with the names that the code has now."""
+    """A copy of these nodes, with the current names of the code."""
     nodes = copy.deepcopy(piece)
     for node, field, name in _names(nodes):
         setattr(node, field, names.get(name, name[1]))

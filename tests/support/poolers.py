@@ -30,7 +30,7 @@ IGNORES = "ignore_startup_parameters = options\n"
 
 @contextmanager
 def pooled(database_url: str, settings: str = "") -> Iterator[str]:
-    """The URL of the database through pgbouncer with these further settings."""
+    """The URL of the database through pgbouncer, with these additional settings."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         cannot_run("pgbouncer is not installed")
@@ -40,7 +40,7 @@ def pooled(database_url: str, settings: str = "") -> Iterator[str]:
     host = unquote(str(url.query["host"]))
     file.write_text(SETTINGS.format(name=url.database, host=host, port=port) + settings)
     folder.chmod(0o755)
-    # It does not run as root, and must get into the folder of the server's socket.
+    # It refuses to run as root, and needs access to the folder of the server's socket.
     as_user = ("--user", Path(host).owner()) if os.geteuid() == 0 else ()
     process = subprocess.Popen((program, "--quiet", *as_user, str(file)))
     try:

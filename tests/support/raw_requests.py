@@ -1,4 +1,4 @@
-"""Requests to the served app as bytes."""
+"""Sends raw bytes to the served app."""
 
 import re
 import socket
@@ -12,12 +12,12 @@ from tests.support.sandbox import TIMEOUT
 
 
 def token_of(maker: Maker) -> dict[str, str]:
-    """What the forms of this browser carry."""
+    """The CSRF token of this browser's forms, as a field."""
     return maker.dashboard().form("/sign-out").fields
 
 
 def ask(rig: Rig, method: str, where: str, **asked: object) -> requests.Response:
-    """The answer to a stranger, as it came."""
+    """The response to a client without cookies, redirects not followed."""
     asked = {"allow_redirects": False, "timeout": TIMEOUT, **asked}
     return requests.request(method, rig.served.url + where, **asked)  # type: ignore[arg-type]
 
@@ -30,7 +30,7 @@ def connected(rig: Rig) -> socket.socket:
 
 
 def raw(rig: Rig, sent: bytes) -> bytes:
-    """All that comes back for these bytes, after which nothing more is sent."""
+    """The response to these bytes, after which the client sends nothing more."""
     received = b""
     with connected(rig) as sock:
         sock.sendall(sent)

@@ -1,4 +1,4 @@
-"""An app's end of a webhook, for one test: a real server that keeps what is posted to it."""
+"""A receiver of webhook deliveries for one test: a real server that records each request."""
 
 import threading
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.until import until
 
 @dataclass(frozen=True)
 class Post:
-    """One delivery as it arrived; names of headers are in lower case."""
+    """One delivery as it arrived, with header names in lower case."""
 
     body: bytes
     headers: dict[str, str]
@@ -22,9 +22,9 @@ class Post:
 
 @dataclass
 class Receiver:
-    """Answers `status` to all that is posted to `url`, at once unless `hold` is cleared.
+    """Responds with `status` to each request to `url`, at once unless `hold` is cleared.
 
-    A redirect leads to `location`.
+    A redirect has the target `location`.
     """
 
     url: str = ""
@@ -35,7 +35,7 @@ class Receiver:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def wait_for(self, many: int) -> list[Post]:
-        """The posts, once there are so many."""
+        """Wait until so many requests have arrived, and return them."""
         until(lambda: len(self.posts) >= many, lambda: f"{len(self.posts)} of {many} were posted")
         return list(self.posts)
 

@@ -13,7 +13,7 @@ from tests.support.until import until
 
 @contextmanager
 def redis(port: int, folder: Path) -> Iterator[None]:
-    """A Redis at this port, which keeps nothing on disk."""
+    """A Redis server at this port, without files on disk."""
     program = shutil.which("redis-server")
     if program is None:
         cannot_run("redis-server is not installed")
@@ -28,6 +28,6 @@ def redis(port: int, folder: Path) -> Iterator[None]:
 
 
 def listens(port: int) -> bool:
-    """Whether a server listens there."""
+    """Whether a server listens at this port."""
     with socket.socket() as sock:
         return sock.connect_ex(("127.0.0.1", port)) == 0

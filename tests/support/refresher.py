@@ -1,9 +1,9 @@
-"""A process that asks for fresh access tokens: many at once, or one that is struck at a step.
+"""A process that requests fresh access tokens: many at once, or one that a signal hits.
 
-Started as `python -m tests.refresher` with the app's settings in its environment and a task, as
-JSON, on its standard input. It says "ready" when it is. Each further line begins a round: all its
-threads ask at once, each prints a token or a failure as a line of JSON, then it says "done". A
-round may name the token that Katana's API has refused.
+Started as `python -m tests.support.refresher` with the app's settings in its environment and a
+task, as JSON, on its standard input. It prints "ready" when it is. Each further line starts a
+round: all its threads request a token at once, each prints the token or a failure as a line of
+JSON, then it prints "done". A round may name the access token that Katana's API has refused.
 """
 
 import json
@@ -26,7 +26,7 @@ from app.errors import AnswerLost, ConnectError
 from app.katana.oauth import Grant, KatanaLogin
 from app.settings.config import load
 
-#: Where a process can be struck, in the order of a refresh.
+#: Where a signal can hit a process, in the order of a refresh.
 STEPS = (
     "after_claim",
     "before_send",
@@ -38,18 +38,18 @@ STEPS = (
 
 
 class Strike:
-    """Sends this process a signal when it comes to a step, once."""
+    """Sends this process a signal when it reaches a step, once."""
 
     def __init__(self, step: str | None, signal_number: int) -> None:
         self.step = step
         self.signal_number = signal_number
 
     def at(self, step: str) -> None:
-        """Strike, if this is the step."""
+        """Send the signal, if this is the step."""
         if step == self.step:
             self.step = None
             say({"struck": step})
-            # To this very thread, which then does not run a step further.
+            # To this thread, so that it cannot run beyond the step.
             signal.pthread_kill(threading.get_ident(), self.signal_number)
 
 
@@ -72,10 +72,10 @@ class StruckLeases(Leases):
 
 
 class StruckLogin(KatanaLogin):
-    """The real login, with steps before and after it is asked.
+    """The real login, with steps before and after each request.
 
-    "after_send" is where Katana has done its work and the answer is lost on the way: the sandbox is
-    told to lose it.
+    At "after_send" Katana has processed the request and the response is lost: the sandbox is told
+    to lose it.
     """
 
     strike: Strike
@@ -92,7 +92,7 @@ class StruckLogin(KatanaLogin):
 
 
 def main() -> None:
-    """Do the task."""
+    """Run the task."""
     task = json.loads(sys.stdin.readline())
     refresh = _refresh(task)
     say({"ready": True})
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def say(said: dict[str, Any]) -> None:
-    """Print a line; in one piece, whoever else prints."""
+    """Print a line in one write, because other threads print too."""
     sys.stdout.write(json.dumps(said) + "\n")
     sys.stdout.flush()
 

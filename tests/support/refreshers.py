@@ -1,4 +1,4 @@
-"""Starts refreshing processes, and reads what they say."""
+"""Starts refresher processes, and reads their output."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ class Refresher:
         self.process = process
 
     def said(self) -> dict[str, Any]:
-        """The next thing that it says; waits for it."""
+        """Wait for the next line of its output."""
         assert self.process.stdout
         line = self.process.stdout.readline()
         assert line, f"the process ended with {self.process.wait(END_SECONDS)}"
@@ -28,13 +28,13 @@ class Refresher:
         return said
 
     def start(self, refused: str | None = None) -> None:
-        """Let it ask, now that it is ready."""
+        """Start a round."""
         assert self.process.stdin
         self.process.stdin.write(json.dumps({"refused": refused}) + "\n")
         self.process.stdin.flush()
 
     def results(self) -> list[dict[str, Any]]:
-        """All that it says until the round is over."""
+        """All output until the end of the round."""
         said = []
         while (one := self.said()) != {"done": True}:
             said.append(one)
@@ -72,7 +72,7 @@ class Crowd:
         self._refreshers = refreshers
 
     def ask_at_once(self, refused: str | None = None) -> list[dict[str, Any]]:
-        """What all of them get, started at once."""
+        """Start all of them at once; their results."""
         for refresher in self._refreshers:
             refresher.start(refused)
         return [said for refresher in self._refreshers for said in refresher.results()]
@@ -82,7 +82,7 @@ class Crowd:
 def crowd(
     environ: Mapping[str, str], connection_id: UUID, *, processes: int, threads: int
 ) -> Iterator[Crowd]:
-    """Many who want the token of one connection, ready to start."""
+    """Processes that all need the token of one connection, ready to start."""
     with ExitStack() as stack:
         refreshers = [
             stack.enter_context(refreshing(environ, connection_id, threads=threads))

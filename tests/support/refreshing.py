@@ -1,4 +1,4 @@
-"""The parts of a refresh, with a stop where a test needs one."""
+"""The parts of a refresh, with hooks for a test."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,11 @@ from app.connections.leases import Lease, Leases, Snapshot
 from app.katana.oauth import Grant, KatanaLogin
 from tests.support.connected import Connected, Parts
 
-LONG_SECONDS = 3 * 3600  # longer than every pause
+LONG_SECONDS = 3 * 3600  # longer than every back-off
 
 
 class Interrupted(KatanaLogin):
-    """The real login; things happen right before and right after it is asked."""
+    """The real login; calls functions before and after a request."""
 
     def __init__(
         self,
@@ -30,14 +30,14 @@ class Interrupted(KatanaLogin):
 
 
 def look(parts: Parts, connected: Connected) -> Snapshot:
-    """The connection as it is now."""
+    """A snapshot of the connection."""
     seen = parts.leases.read(connected.id)
     assert seen
     return seen
 
 
 class Overtaken(Leases):
-    """The real statements; while the first lease is being claimed, something else goes on."""
+    """The real statements; calls a function while the first lease is claimed."""
 
     meanwhile: Callable[[], object]
     claims = 0

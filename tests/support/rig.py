@@ -1,8 +1,8 @@
-"""The rig of the security tests: the app under gunicorn, Katana on another site, jars of cookies.
+"""The rig of the security tests: the app under gunicorn, Katana on another site, cookie jars.
 
-It is shared by many tests; each finds it as if it were new. Every secret is noted as it
-passes by, whether in a form, a cookie, an address or at Katana's token endpoint. In the end none of
-them may stand in the log, which is at DEBUG, or in what a browser was shown.
+Many tests share it, and it is reset for each. Every secret is recorded when it is sent in a form, a
+cookie, a URL or a request to Katana's token endpoint. At the end none of them may be in the log,
+which is at DEBUG, or in a response to a browser.
 """
 
 import re
@@ -27,34 +27,34 @@ from tests.support.servers import Served, gunicorn
 
 SECRET_PARAMETERS = {"code", "state", "password", "csrf_token"}
 FORM = "application/x-www-form-urlencoded"
-FEWEST_CHARACTERS = 16  # what is shorter stands in a page by chance
+FEWEST_CHARACTERS = 16  # a shorter value may be in a page by chance
 CSRF_TOKEN = re.compile(r'name="csrf_token" value="([^"]*)"')
-#: Where a secret belongs, and where a second says nothing.
+#: Headers that may contain a secret, and Date, which is always different.
 UNSWEPT_HEADERS = {"Location", "Set-Cookie", "Date"}
 
 
 class Noted:
-    """The secrets that passed by, and what browsers were shown."""
+    """The secrets that were sent, and the responses that browsers got."""
 
     def __init__(self) -> None:
         self.secrets: set[str] = set()
         self.shown: set[str] = set()
 
     def secret(self, *values: str) -> None:
-        """From now on these must not show up anywhere."""
+        """Record secrets, which must not appear anywhere."""
         self.secrets.update(value for value in values if len(value) >= FEWEST_CHARACTERS)
 
     def address(self, url: str) -> None:
-        """What is secret in an address that a browser goes to."""
+        """Record the secrets in a URL that a browser opens."""
         self.form(urlsplit(url).query)
 
     def form(self, form: Mapping[str, str] | str) -> None:
-        """What is secret in what a browser sends."""
+        """Record the secrets in a form that a browser sends."""
         sent = parse_qsl(form, errors="replace") if isinstance(form, str) else form.items()
         self.secret(*(value for name, value in sent if name in SECRET_PARAMETERS))
 
     def page(self, page: Page) -> None:
-        """What came back; a form's own token is the one secret that a page may hold."""
+        """Record a response. A form's own CSRF token is the only secret that a page may contain."""
         self.address(page.location or "")
         self.secret(*CSRF_TOKEN.findall(page.text))
         headers = [f"{n}: {v}" for n, v in page.headers.items() if n not in UNSWEPT_HEADERS]
@@ -62,28 +62,28 @@ class Noted:
 
 
 def inside(cookie: str) -> dict[str, object]:
-    """What is secret in a session cookie."""
+    """The secrets in a session cookie."""
     held = opened(cookie) or {}
     return {name: held[name] for name in ("_user_id", "csrf_token") if name in held}
 
 
 class Jar:
-    """A browser over the network, with its own cookies; it follows nothing by itself."""
+    """A browser over the network, with its own cookies; it follows no redirect."""
 
     def __init__(self, url: str, noted: Noted) -> None:
         self._url = url
         self._noted = noted
         self._http = requests.Session()
-        # Each request a connection of its own, so that either worker may get it.
+        # A new connection for each request, so that any worker may get it.
         self._http.headers["Connection"] = "close"
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies that it sends."""
+        """Its cookies, by name."""
         return self._http.cookies.get_dict()
 
     def keep(self, cookies: Mapping[str, str]) -> None:
-        """Have these cookies, and no others."""
+        """Replace all its cookies."""
         self._http.cookies.clear()
         for name, value in cookies.items():
             self._http.cookies.set(name, value, domain="localhost.local", path="/")
@@ -95,7 +95,7 @@ class Jar:
         form: Mapping[str, str] | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Page:
-        """What came back for one request. A form that is text is sent as it is."""
+        """The response to one request. A form that is text is sent unchanged."""
         kind = {"Content-Type": FORM} if isinstance(form, str) else {}
         self._noted.form(form or {})
         self._noted.address(url)
@@ -116,12 +116,12 @@ class Jar:
         return page
 
     def close(self) -> None:
-        """Let go of the sockets."""
+        """Close the sockets."""
         self._http.close()
 
 
 class Rig:
-    """The served app and its sandbox. `app` is one of the same settings in this process."""
+    """The served app and its sandbox. `app` has the same settings, in this process."""
 
     def __init__(
         self, served: Served, sandbox: Sandbox, environ: dict[str, str], app: Flask
@@ -136,7 +136,7 @@ class Rig:
         self._log_swept = 0  # in bytes
 
     def start_again(self) -> None:
-        """Nobody has an account, nothing was tried too often, and Katana has seen nothing."""
+        """Reset it: no accounts, no counted tries, no requests at Katana."""
         self._close_jars()
         self._log_at_start = self.served.log_file.stat().st_size
         self.sandbox.reset()
@@ -146,45 +146,45 @@ class Rig:
         self.allow_more_tries()
 
     def allow_more_tries(self) -> None:
-        """Let every limit on tries begin anew."""
+        """Reset every rate limit."""
         with self.app.app_context():
             db.session.execute(delete(RateLimit))
             db.session.commit()
 
     def jar(self) -> Jar:
-        """A browser that nobody has used yet."""
+        """A new browser."""
         self._jars.append(Jar(self.served.url, self._noted))
         return self._jars[-1]
 
     def maker(self, name: str = "ada") -> Maker:
-        """A user who has no account yet, or the same one at another browser."""
+        """A user without an account yet, or the same user in another browser."""
         return Maker(self.jar(), self.sandbox, name)
 
     def copy_of(self, jar: Jar) -> Jar:
-        """A browser of somebody who got hold of all its cookies."""
+        """The browser of an attacker who has copied all cookies."""
         copy = self.jar()
         copy.keep(jar.cookies)
         return copy
 
     def log(self) -> str:
-        """What was logged since the test began."""
+        """The log since the start of the test."""
         return self._log_from(self._log_at_start)
 
     def secret(self, *values: str) -> None:
-        """Sweep for these as well."""
+        """Include these in the sweep."""
         self._noted.secret(*values)
 
     def secrets(self) -> set[str]:
-        """Those that passed by since the last sweep, and those in the settings."""
+        """The secrets since the last sweep, and those in the settings."""
         self.secret(*(value for name, value in self.environ.items() if "SECRET" in name))
         self.secret(self.environ["TOKEN_ENCRYPTION_KEYS"].partition(":")[2])
         self.secret(*self.sandbox.secrets)
         return self._noted.secrets
 
     def sweep(self) -> None:
-        """Fail where a secret stands in the log, in a page or in a header not meant for it.
+        """Fail if a secret is in the log, in a page, or in a header that must not contain it.
 
-        What was swept is forgotten.
+        Then forget what was swept.
         """
         secrets = self.secrets()
         noted, log = self._noted, self._log_from(self._log_swept)
@@ -195,7 +195,7 @@ class Rig:
             assert secret not in shown, f"a browser was shown {_around(secret, shown)}"
 
     def close(self) -> None:
-        """Let go of the sockets."""
+        """Close the sockets."""
         self._close_jars()
         with self.app.app_context():
             db.engine.dispose()

@@ -1,4 +1,4 @@
-"""What the database holds, as a test looks at it."""
+"""Reads stored rows."""
 
 from flask import Flask
 from sqlalchemy import func, select
@@ -8,19 +8,19 @@ from app.database.db import db
 
 
 def attempts(app: Flask) -> int:
-    """How many attempts to connect are under way."""
+    """The number of stored attempts."""
     with app.app_context():
         return db.session.scalar(select(func.count()).select_from(ConnectAttempt)) or 0
 
 
 def generation(app: Flask) -> int | None:
-    """How often the one connection's grant has changed; None where there is none."""
+    """The generation of the only connection; None if there is none."""
     with app.app_context():
         return db.session.scalar(select(Connection.generation))
 
 
 def connection(app: Flask) -> tuple[object, ...] | None:
-    """Of the one connection what only connecting may change; None where there is none."""
+    """The columns of the only connection that only a connect changes; None if there is none."""
     with app.app_context():
         row = db.session.scalar(select(Connection))
         return row and (row.id, row.generation, row.factory_name, row.sealed_refresh_token)

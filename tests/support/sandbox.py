@@ -1,4 +1,4 @@
-"""Drives the sandbox over HTTP: its consent page as a user, its rules and faults as the weather."""
+"""Drives the sandbox over HTTP: the consent page, its rules and its faults."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ SECRET_FIELDS = {
 
 @dataclass(frozen=True)
 class Request:
-    """One request as the sandbox saw it: names of fields and headers, no values."""
+    """One request as the sandbox recorded it: names of fields and headers, no values."""
 
     n: int
     at: str
@@ -50,7 +50,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Token:
-    """A token by its fingerprint; `presented` counts how often a refresh token was sent."""
+    """A token by its fingerprint; `presented` is how often a refresh token was sent."""
 
     fingerprint: str
     state: str
@@ -59,7 +59,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Family:
-    """All tokens that came of one consent."""
+    """All tokens of one consent."""
 
     id: int
     factory: str
@@ -71,7 +71,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Everything the sandbox has seen since it began."""
+    """Everything that the sandbox has recorded since its start."""
 
     families: list[Family]
     requests: list[Request]
@@ -84,14 +84,14 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Callback:
-    """Where Katana sends the user back to; `form` is what is posted there, None for a GET."""
+    """Katana's redirect back to the app; `form` is the body of a POST, None for a GET."""
 
     url: str
     form: dict[str, str] | None = None
 
 
 class Patience:
-    """The sandbox's clock: real time, but a wait is over once `no_more` is set."""
+    """The sandbox's clock: real time, but a wait ends when `no_more` is set."""
 
     def __init__(self) -> None:
         self.no_more = Event()
@@ -104,7 +104,7 @@ class Patience:
 
 
 class Sandbox:
-    """A running sandbox. `secrets` are the codes, verifiers and tokens that it was sent or gave."""
+    """A running sandbox. `secrets` are the codes, verifiers and tokens that it got or sent."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Sandbox:
         self._http = requests.Session()
 
     def settings(self) -> dict[str, str]:
-        """The app's settings that make this sandbox its Katana."""
+        """The app's settings for this sandbox."""
         return {
             "KATANA_CLIENT_ID": self.client_id,
             "KATANA_CLIENT_SECRET": self.client_secret,
@@ -133,13 +133,13 @@ class Sandbox:
         }
 
     def close(self) -> None:
-        """Let go of the sockets."""
+        """Close the sockets."""
         self._http.close()
 
     def approve(
         self, authorize_url: str, *, factory: str | None = None, decision: str = "approve"
     ) -> Callback:
-        """Answer the consent page that `authorize_url` leads to, and say what comes of it."""
+        """Submit the consent page at `authorize_url`, and return its redirect."""
         form = self._page("GET", authorize_url).form("/authorize/decision")
         answers = form.fields | {"decision": decision} | ({"factory": factory} if factory else {})
         page = self._page("POST", urljoin(self.url, form.action), data=answers)
@@ -150,7 +150,7 @@ class Sandbox:
         return Callback(form.action, form.fields)
 
     def ledger(self) -> Ledger:
-        """What the sandbox has seen until now."""
+        """The sandbox's record."""
         seen = self._read("/ledger")
         return Ledger(
             families=[_family(family) for family in seen["families"]],
@@ -163,40 +163,41 @@ class Sandbox:
         self._control("/rules", **changed)
 
     def fault(self, on: str, fault: str, **details: object) -> None:
-        """Let the next request of kind `on` meet `fault`; `times=0` lets all of them."""
+        """Inject `fault` into the next request of kind `on`; with `times=0` into all of them."""
         self._patience.no_more.clear()
         self._control("/faults", on=on, fault=fault, **details)
 
     def wait_until_asked(self, kind: str) -> None:
-        """Return once the first request of this kind is there, answered or not."""
+        """Wait until the first request of this kind has arrived."""
         until(lambda: self.ledger().of(kind), lambda: f"nobody has asked for {kind}")
 
     def let_go(self) -> None:
-        """Answer now whatever a slow answer was held back from; none is slow until a next fault."""
+        """Send every delayed response now. No response is delayed until the next fault."""
         self._patience.no_more.set()
 
     def clear_faults(self) -> None:
-        """Let everything go well again."""
+        """Remove all faults."""
         self._http.delete(f"{self.url}/faults", timeout=TIMEOUT).raise_for_status()
 
     def expire(self, family: int | None = None) -> None:
-        """End the life of the access tokens of one family, or of all."""
+        """Expire the access tokens of one family, or of all."""
         self._control("/expire", family=family)
 
     def kill(self, family: int | None = None) -> None:
-        """Take back one grant, or all, as a user can at Katana."""
+        """Revoke one grant, or all, as a user can at Katana."""
         self._control("/kill", family=family)
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Delete the record."""
         self._patience.no_more.clear()
         self._control("/reset")
 
     def happen(self, what: str, **details: Any) -> list[dict[str, Any]]:
-        """Let something happen in a factory (that of the newest connection), and say what did.
+        """Let an event happen in the factory of the newest connection, and return it.
 
-        `what` and `details` are those of `Wish`, such as `record=12, fields={...}, late=3`; with
-        `after_lists` it happens after so many requests for the list `resource`, and [] is said.
+        `what` and `details` are those of `Wish`, such as `record=12, fields={...}, late=3`. With
+        `after_lists` it happens after so many requests for the list `resource`, and the result is
+        [].
         """
         happened: list[dict[str, Any]] = self._control("/happen", what=what, **details).get(
             "happened", []
@@ -204,7 +205,7 @@ class Sandbox:
         return happened
 
     def grow(self, resource: str, count: int, *, days: int = 0, **details: Any) -> None:
-        """Add many `sales_orders` or `customers`, written evenly over the last days."""
+        """Add `count` records of `sales_orders` or `customers`, spread over the last days."""
         self._control("/grow", resource=resource, count=count, days=days, **details)
 
     def webhooks(self) -> list[dict[str, Any]]:
@@ -217,7 +218,7 @@ class Sandbox:
         self._control("/webhooks", do=do, webhook=webhook)
 
     def add_foreign_webhook(self, factory: str, url: str = "") -> int:
-        """Register a webhook of another app at a factory, and say its id."""
+        """Register a webhook of another app at a factory, and return its id."""
         webhook: int = self._control("/webhooks/foreign", factory=factory, url=url)["id"]
         return webhook
 
@@ -231,18 +232,18 @@ class Sandbox:
         return seen
 
     def hurry_deliveries(self) -> None:
-        """Let each delivery that waits for its time, such as a retry's, be posted now."""
+        """Post every delivery that is not due yet, such as a retry, now."""
         self._control("/deliveries/hurry")
 
     def wait_until_delivered(self) -> None:
-        """Return once no delivery waits to be posted; retries that are not due yet do wait."""
+        """Wait until no due delivery is left; retries may be left."""
         until(
             lambda: self._read("/deliveries?latest=0")["totals"]["waiting"] == 0,
             lambda: f"deliveries wait: {self.deliveries()[-3:]}",
         )
 
     def wait_until_settled(self) -> None:
-        """Return once each delivery has arrived, or failed in all its attempts."""
+        """Wait until each delivery has arrived, or failed in all its attempts."""
 
         def is_settled() -> bool:
             self.hurry_deliveries()
@@ -274,7 +275,7 @@ class Sandbox:
 
 @contextmanager
 def running_sandbox(redirect_uri: str, clock: "Clock | None" = None) -> Iterator[Sandbox]:
-    """A sandbox of its own on a free port, with one client whose callback is `redirect_uri`."""
+    """A new sandbox on a free port, with one client whose callback is `redirect_uri`."""
     from sandbox import create_sandbox
 
     client_id, client_secret = f"client-{token_hex(4)}", token_hex(32)
@@ -315,5 +316,5 @@ def _family(seen: dict[str, Any]) -> Family:
 
 
 def _only_known(kind: Any, seen: dict[str, Any]) -> Any:
-    # The ledger may tell more than the tests ask for.
+    # The ledger may contain more than the tests need.
     return kind(**{name: seen[name] for name in kind.__dataclass_fields__ if name in seen})

@@ -1,4 +1,4 @@
-"""On which databases a test runs, and which of its cases run by default."""
+"""Selects the databases of a test, and the cases that run by default."""
 
 import os
 from collections import Counter
@@ -7,21 +7,21 @@ import pytest
 
 from tests.support.actors import REPLACED
 
-# What a test has its database from, and how many tests share that.
+# The fixtures with a database, and the scope in which each is shared.
 DATABASES = {"database_url": "function", "shared_rig": "module"}
 
-# What a test has the sandbox from.
+# The fixtures with a sandbox.
 CONNECTED = {"sandbox", "shared_rig"}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: a third of the time a test waits for a server."""
+    """One process more than there are cores: tests wait for servers a third of the time."""
     return (os.cpu_count() or 1) + 1
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Let each test that has a database run on SQLite and, among the slow ones, on PostgreSQL.
+    """Run each test with a database on SQLite and, as a slow test, on PostgreSQL.
 
     With the mark `both_databases` it runs on PostgreSQL by default too.
     """
@@ -38,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of what a fork has replaced, or does without."""
+    """Deselect the tests of parts that a fork has replaced or deleted."""
     _shorten(items)
     for item in items:
         if CONNECTED.intersection(getattr(item, "fixturenames", ())):
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _shorten(items: list[pytest.Item]) -> None:
-    """Let the cases of a test with the mark `short_form` be slow, but for the first ones."""
+    """Mark the cases of a test with the mark `short_form` as slow, except the first ones."""
     quick: Counter[tuple[str, str]] = Counter()
     for item in items:
         mark = item.get_closest_marker("short_form")

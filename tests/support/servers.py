@@ -1,4 +1,4 @@
-"""Real servers on real loopback sockets: an app in a thread, or under gunicorn as in production."""
+"""Real servers on loopback: an app in a thread, or under gunicorn as in production."""
 
 import os
 import signal
@@ -31,9 +31,9 @@ class _Quiet(WSGIRequestHandler):
 
 @contextmanager
 def serving(app: Flask, address: str = "127.0.0.1") -> Iterator[str]:
-    """The URL at which `app` is served on this host, by threads of this process."""
+    """Serve `app` in threads of this process; its URL."""
     server = make_server(address, 0, app, threaded=True, request_handler=_Quiet)
-    # The interval is how long ending it may take, which every test would pay.
+    # The poll interval is the longest time that a stop takes, in every test.
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -46,10 +46,11 @@ def serving(app: Flask, address: str = "127.0.0.1") -> Iterator[str]:
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """A free port at which nobody listens, kept for whoever is told of it.
+    """A free port that nothing listens on, reserved for one server.
 
-    It is bound and never listens: on Linux a server that is given the number may listen beside it,
-    and whoever asks for any port gets another. Elsewhere it is let go, and is free until taken.
+    It is bound but does not listen. On Linux a server that binds this port may listen beside it,
+    and a request for any free port gets another one. On other systems it is released, and stays
+    free until another process takes it.
     """
     with socket.socket() as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -62,7 +63,7 @@ def reserved_port() -> Iterator[int]:
 
 @contextmanager
 def listening() -> Iterator[socket.socket]:
-    """A socket on a port of its own that is already listening; closed, it leaves the port kept."""
+    """A listening socket on a reserved port. If it is closed, the port stays reserved."""
     with (
         reserved_port() as port,
         socket.create_server(("127.0.0.1", port), backlog=128) as listener,
@@ -78,32 +79,32 @@ class Served:
     url: str
     process: subprocess.Popen[bytes]
     log_file: Path
-    log_from: int = 0  # where its log begins, in bytes
+    log_from: int = 0  # the start of its log for this test, in bytes
 
     def master(self) -> psutil.Process:
-        """Gunicorn's own process, which a command may have started."""
+        """The master process of gunicorn, which a command may have started."""
         process = psutil.Process(self.process.pid)
         return process if "wsgi:app" in process.cmdline() else process.children()[0]
 
     def log(self) -> str:
-        """All that it has written, access log included."""
+        """Its output, access log included."""
         return self.log_file.read_bytes()[self.log_from :].decode()
 
     def wait_until_said(self, words: str, times: int = 1) -> None:
-        """Return once its log has these words, so many times."""
+        """Wait until its log contains these words, so many times."""
         until(
             lambda: self.log().count(words) >= times,
             lambda: f"it does not say {words!r}:\n{self.log()}",
         )
 
     def stop(self) -> int:
-        """Ask it to end and return its exit status, once requests under way are done."""
+        """Stop it gracefully, and return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_SECONDS)
 
 
 GUNICORN = (sys.executable, "-m", "gunicorn", "wsgi:app")
-#: The production command, with the virtual environment that the tests run in, as it is.
+#: The production command, in the existing virtual environment of the tests.
 MAKE_SERVE = (
     *("make", "serve", f"VENV={sys.prefix}"),
     *(f"--old-file={sys.prefix}/{made}" for made in (".run", "bin/python")),
@@ -121,9 +122,9 @@ def gunicorn(
     folder: Path = ROOT,
     by_name: bool = False,
 ) -> Iterator[Served]:
-    """The app under gunicorn with the repository's own settings, answering on `listener`.
+    """The app under gunicorn with the repository's own settings, listening on `listener`.
 
-    With `by_name` it takes over the port and not the socket, which no successor can inherit.
+    With `by_name` it binds the port itself and gets no socket: a successor cannot inherit that.
     """
     host, port = listener.getsockname()
     passed = () if by_name else (listener.fileno(),)
@@ -152,7 +153,7 @@ def gunicorn(
 
 
 def _wait_until_up(served: Served) -> None:
-    # A socket of ours keeps the request until a worker is there to take it: no need to ask again.
+    # Our listening socket keeps the request until a worker accepts it, so no retry is needed.
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:

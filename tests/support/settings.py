@@ -1,4 +1,4 @@
-"""Settings that are sound, and what is said of others."""
+"""Valid settings, and the messages about invalid ones."""
 
 import base64
 
@@ -6,7 +6,7 @@ from app.credentials import KEY_BYTES
 from app.errors import ConfigurationError
 from app.settings.config import load
 
-CANARY = "canary"  # part of every wrong value below: no message may repeat one
+CANARY = "canary"  # in every wrong value below: no message may repeat one
 KEY = bytes(range(KEY_BYTES))
 SOUND = {
     "KATANA_CLIENT_ID": "workshop",
@@ -18,7 +18,7 @@ SOUND = {
 
 
 def faults(**changed: str) -> tuple[str, ...]:
-    """What is wrong with sound settings after this change."""
+    """The faults of valid settings after this change."""
     try:
         load(SOUND | changed)
     except ConfigurationError as error:
@@ -27,5 +27,5 @@ def faults(**changed: str) -> tuple[str, ...]:
 
 
 def token_key(kid: str, key: bytes) -> str:
-    """A key as it stands in TOKEN_ENCRYPTION_KEYS."""
+    """A key in the format of TOKEN_ENCRYPTION_KEYS."""
     return f"{kid}:{base64.urlsafe_b64encode(key).decode()}"

@@ -1,4 +1,4 @@
-"""Hosts, their proxies, pools and users on one database, and the troubles that meet them."""
+"""Hosts, their proxies, poolers and users on one database, and the faults that hit them."""
 
 import hashlib
 import itertools
@@ -55,7 +55,7 @@ WORKERS = ("worker1", "worker2")
 PORT = 8000
 TOKEN_SECONDS = 5
 POOL, SLOTS = 12, 30
-#: Not `synchronous_commit = off`: a server that ends at once would forget tokens that were saved.
+#: Not `synchronous_commit = off`: a server that is killed would lose saved tokens.
 POSTGRES = ("fsync = off", "max_connections = 30")
 POOLER = f"""{IGNORES}
 listen_addr = 0.0.0.0
@@ -68,7 +68,7 @@ END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = 'app' AND application_name <> 'test' AND pid <> pg_backend_pid()
 """
-#: A page of a fork's own, which asks Katana itself: the app's pages read the copy.
+#: A fork's page that sends requests to Katana; the app's pages read the copy.
 LIVE_PAGE = """
 
 from flask_login import current_user, login_required
@@ -86,19 +86,19 @@ ENDED = "Katana must be connected again"
 EXPLANATIONS = {DATABASE_AWAY.title} | {
     told.title for told in FAILURES.values() if told.status == 503
 }
-#: What the app logs whole by itself: a failure of the database that it goes on after.
+#: An error of the database that the app logs with a traceback, and continues after.
 LOGGED = re.compile(r'"logger": "app\.(sync\.reading|connections\.saving)".*sqlalche\.me/e/')
-#: What a page of the copy says after a reconnect, until a worker has read it.
+#: The text on a page of the copy after a reconnect, until a worker has read it.
 NOT_READ = re.compile("have not been read yet|None has been read yet")
-PATIENT, IMPATIENT = 60, 8  # seconds that a user waits for a page
+PATIENT, IMPATIENT = 60, 8  # how long a user waits for a page, in seconds
 
 
 @dataclass
 class Weather:
-    """What is going wrong, and what users have seen."""
+    """The current fault, and the pages that users got."""
 
     name: str = "quiet"
-    #: A host does not answer, so that the proxy or nobody may answer in its place.
+    #: Whether a host is down, so that a proxy's error page or no response is allowed.
     host_away: bool = False
     seen: Counter[tuple[str, str]] = field(default_factory=Counter)
     slowest: dict[str, float] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class Weather:
     lock: Lock = field(default_factory=Lock)
 
     def note(self, name: str, kind: str, seconds: float, what: str) -> None:
-        """One page."""
+        """Record one page."""
         with self.lock:
             self.seen[name, kind] += 1
             self.slowest[name] = max(self.slowest.get(name, 0), seconds)
@@ -117,7 +117,7 @@ class Weather:
 
 
 class Patience(WireBrowser):
-    """A browser whose user gives up sooner while a host is away."""
+    """A browser that waits less long while a host is down."""
 
     def __init__(self, url: str, authority: Path, weather: Weather) -> None:
         super().__init__(url, authority)
@@ -132,13 +132,13 @@ class Patience(WireBrowser):
 
 
 class Person(Thread):
-    """A user who loads pages all the time, and connects again when told to."""
+    """A user who keeps loading pages, and connects again when told to."""
 
     def __init__(self, maker: Maker, factory: str, weather: Weather) -> None:
         super().__init__(name=maker.email)
         self.maker, self.factory, self._weather = maker, factory, weather
         self.stopping = Event()
-        #: Right pages in a row.
+        #: Correct pages in a row.
         self.served = 0
         self.reconnects = 0
 
@@ -149,7 +149,7 @@ class Person(Thread):
             self.look(path)
 
     def look(self, path: str) -> str:
-        """Load one page, and note what it was."""
+        """Load one page, and record the result."""
         weather = self._weather
         name, away, began = weather.name, weather.host_away, time.monotonic()
         page: Page | None = None
@@ -186,18 +186,18 @@ class Person(Thread):
         return bool(re.search(r"SO-\d+", text)) and not any(name in text for name in others)
 
     def _reconnect(self) -> None:
-        # It may meet the same trouble as any page; the next page then says the same again.
+        # The fault may hit this request too. The next page then tells the user again to connect.
         with suppress(AssertionError, requests.RequestException):
             self.reconnects += 1
             self.maker.connect(factory=self.factory)
 
 
 class Trade(Thread):
-    """Orders come in at each factory, of which webhooks tell, so that workers have work."""
+    """Creates orders in each factory, so that webhooks are sent and workers are busy."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__()
-        # Two threads do not share a session of `requests`.
+        # A session of `requests` must not be shared by two threads.
         self._sandbox = Sandbox(sandbox.url, sandbox.client_id, sandbox.client_secret)
         self.stopping = Event()
 
@@ -211,16 +211,16 @@ class Trade(Thread):
 
 @dataclass
 class Sent:
-    """One refresh, as it came to the sandbox."""
+    """One refresh request as the sandbox received it."""
 
     address: str
     fingerprint: str
-    #: When its answer left; None while it is under way.
+    #: When its response was sent; None before.
     answered: float | None = None
 
 
 class Gate:
-    """Sees each refresh, and holds back the answer to the next one of a chosen host."""
+    """Records each refresh, and delays the response to the next one of a chosen host."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
@@ -228,13 +228,13 @@ class Gate:
         self._chosen: str | None = None
 
     def watch(self, app: Flask) -> None:
-        """See every answer of a sandbox, before anybody else does."""
+        """Record every request and response of a sandbox."""
         app.before_request(self._arrive)
         app.after_request(self._leave)
 
     @contextmanager
     def holding(self, host: Host) -> Iterator[Sent]:
-        """Meanwhile an answer to this host is held back; the token is spent by then."""
+        """Within the context a response to this host is held back. The token is already spent."""
         self._held.clear()
         self._open.clear()
         self._chosen = host.address
@@ -249,7 +249,7 @@ class Gate:
             self._open.set()
 
     def may_be_lost(self, host: Host) -> set[str]:
-        """The refresh tokens of this host whose answers it has not, or has only just got."""
+        """The refresh tokens of this host whose responses were not sent, or only just now."""
         since = time.monotonic() - 2
         mine = [one for one in self.sent if one.address == host.address]
         return {one.fingerprint for one in mine if not one.answered or one.answered > since}
@@ -285,7 +285,7 @@ class Theirs:
 
     @property
     def row(self) -> Connection:
-        """As it is stored."""
+        """The stored row."""
         with self.app.app_context():
             found = select(Connection).join(User, User.id == Connection.user_id)
             row = db.session.scalars(found.where(User.email == self.email)).one()
@@ -294,16 +294,16 @@ class Theirs:
 
     @property
     def id(self) -> UUID:
-        """Its key."""
+        """The id of the row."""
         return self.row.id
 
     @property
     def clock(self) -> Clock:
-        """The system's."""
+        """The system's clock."""
         return SystemClock()
 
     def family(self) -> Family:
-        """The grant whose newest token is stored."""
+        """The grant of the stored refresh token."""
         row = self.row
         vault = Vault(load(self.app.config["TESTS_ENVIRON"]).token_keys)
         token = vault.open(
@@ -319,7 +319,7 @@ class Theirs:
 
 
 class Site:
-    """All the hosts, and what runs on them."""
+    """All hosts and their processes."""
 
     def __init__(self, stack: ExitStack, net: Lan, folder: Path, server: Postgres) -> None:
         self._stack, self._net, self._folder = stack, net, folder
@@ -334,7 +334,7 @@ class Site:
         self.trade: Trade
 
     def start(self, migrate: Callable[[str], None]) -> None:
-        """Start everything; users are not there yet."""
+        """Start everything except the users."""
         direct = self.server.create("app")
         migrate(direct)
         hosts = self.hosts
@@ -379,7 +379,7 @@ class Site:
         self._stack.callback(process.terminate)
 
     def populate(self) -> None:
-        """Users sign up, connect, and see their orders."""
+        """Users sign up, connect, and load their orders."""
         for name, factory in zip(USERS, itertools.cycle(FACTORIES), strict=False):
             browser = Patience(self.front.url, self.front.authority, self.weather)
             self._stack.callback(browser.close)
@@ -400,7 +400,7 @@ class Site:
         return person.look("/orders") == "right"
 
     def disperse(self) -> None:
-        """No user loads pages any more, and no order comes in."""
+        """Stop all users and all new orders."""
         busy: list[Person | Trade] = [*self.people, self.trade]
         for thread in busy:
             thread.stopping.set()
@@ -409,7 +409,7 @@ class Site:
 
     @contextmanager
     def trouble(self, name: str, *, host_away: bool = False) -> Iterator[None]:
-        """Something goes wrong; at the end everybody is served again."""
+        """A fault within the context. At the end, wait until all users get correct pages."""
         before, began = len(self.gate.sent), time.monotonic()
         self.weather.name, self.weather.host_away = name, host_away
         yield
@@ -420,7 +420,7 @@ class Site:
         self.weather.refreshes[name] = len(self.gate.sent) - before
 
     def until_served(self) -> None:
-        """Everybody has got right pages only, for a while."""
+        """Wait until all users have got only correct pages for a while."""
         for person in self.people:
             person.served = 0
         until(
@@ -429,7 +429,7 @@ class Site:
         )
 
     def ended(self) -> set[str]:
-        """The refresh tokens that came twice, and so ended their grants."""
+        """The refresh tokens that were sent twice, which ended their grants."""
         return {
             token.fingerprint
             for family in self.sandbox.ledger().families
@@ -438,7 +438,7 @@ class Site:
         }
 
     def until_ended(self, sent: Sent) -> None:
-        """A token whose answer was lost has come once more."""
+        """Wait until the token whose response was lost is sent again."""
         until(lambda: sent.fingerprint in self.ended(), lambda: "it was not taken over")
 
     def clock_error(self, name: str) -> float:
@@ -447,12 +447,12 @@ class Site:
         return (datetime.fromisoformat(said) - datetime.now(UTC)).total_seconds()
 
     def logs(self) -> Mapping[str, str]:
-        """What every host has written."""
+        """The logs of all hosts."""
         found = {path.stem: path.read_text() for path in self._folder.glob("*.log")}
         return found | {"nginx": self.front.logs()}
 
     def table(self) -> str:
-        """What users saw, one line for each trouble."""
+        """A table of what users saw, with one line for each fault."""
         weather = self.weather
         kinds = ("right", "explained", "ended", "read anew", "proxy", "no answer", "wrong")
         heads = (
@@ -486,7 +486,7 @@ class Site:
         )
         self.gate.watch(app)
         host = self.hosts["sandbox"]
-        with host.entered():  # its threads, which post to webhooks too, are of this host
+        with host.entered():  # its threads, which also post to webhooks, belong to this host
             url = self._stack.enter_context(serving(app, host.address))
         sandbox = Sandbox(url, client_id, client_secret)
         self._stack.callback(sandbox.close)
@@ -520,7 +520,7 @@ class Site:
 
 
 def _listener() -> socket.socket:
-    """A socket of this host; the kernel closes those of a killed process a moment later."""
+    """A listening socket of this host. The port of a killed process is free a moment later."""
     bound: list[socket.socket] = []
 
     def is_bound() -> bool:

@@ -1,8 +1,8 @@
-"""What most tests of a process share, one after the other: Katana, a SQLite file, apps, a server.
+"""Servers that most tests of a process share in turn: Katana, a SQLite file, apps, gunicorn.
 
-Each test finds it as if it were new. A test that stops, breaks or sets up a part of it has one of
-its own: it says so by the mark `own_stage`, or by asking for the `listener`. So does a test that
-reads the file of the database by itself: to close it drops the locks that SQLite has on it.
+Each test finds them as if they were new. A test that stops, breaks or configures one of them uses
+its own, by the mark `own_stage` or the fixture `listener`. So does a test that opens the database
+file itself: closing it releases the locks that SQLite holds on it in this process.
 """
 
 import socket
@@ -22,7 +22,7 @@ from tests.support.servers import Served, gunicorn
 
 
 class Stage:
-    """Everything is made when a test asks for it first."""
+    """Creates each part when a test first uses it."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class Stage:
         self._stack = ExitStack()
 
     def empty_database(self) -> str:
-        """Let each table hold what it holds after the migrations, and say where the database is.
+        """Reset each table to its state after the migrations, and return the database's URL.
 
-        By statements, since a server may have the file open: it must neither be replaced nor be
-        overwritten by SQLite's backup, which is not safe beside other processes.
+        Uses statements, because a server may have the file open. It must not be replaced, or
+        overwritten by SQLite's backup, which is not safe while other processes use it.
         """
         with self._database() as database:
             tables = _schema(database, "template")
@@ -57,7 +57,7 @@ class Stage:
         return self.environ["DATABASE_URL"]
 
     def assert_same_tables(self) -> None:
-        """Fail in the test that has changed them, and not in all that follow."""
+        """Fail in the test that has changed the tables, not in the following ones."""
         with self._database() as database:
             same = _schema(database, "main") == _schema(database, "template")
         assert same, "a test that changes the tables needs the mark own_stage"
@@ -71,20 +71,20 @@ class Stage:
             yield database
 
     def fresh_sandbox(self) -> Sandbox:
-        """Katana, which has seen nothing."""
+        """The sandbox, with nothing recorded."""
         self.sandbox.let_go()
         self.sandbox.reset()
         self.sandbox.secrets.clear()
         return self.sandbox
 
     def app(self, *, held: bool) -> Flask:
-        """The app in this process; `held` is on the clock of the stage."""
+        """The app in this process. If `held`, it uses the clock of the stage."""
         if held not in self._apps:
             self._apps[held] = create_app(self.environ, self.clock if held else None)
         return self._apps[held]
 
     def served(self) -> Served:
-        """The app under gunicorn; its log begins now."""
+        """The app under gunicorn, with a new log."""
         log_file = self._folder / "gunicorn.log"
         if self._served is None:
             server = gunicorn(self.environ, self.listener, log_file)
@@ -92,7 +92,7 @@ class Stage:
         return replace(self._served, log_from=log_file.stat().st_size)
 
     def close(self) -> None:
-        """End what was started."""
+        """Stop all servers."""
         self._stack.close()
         for app in self._apps.values():
             with app.app_context():
@@ -107,7 +107,7 @@ def running_stage(
     listener: socket.socket,
     sandbox: Sandbox,
 ) -> Iterator[Stage]:
-    """A stage, closed in the end. The database is `app.db` in the folder, a copy of `template`."""
+    """A stage, closed at the end. The database is `app.db` in the folder, a copy of `template`."""
     stage = Stage(folder, environ, template, listener, sandbox)
     try:
         yield stage
@@ -116,6 +116,6 @@ def running_stage(
 
 
 def _schema(database: sqlite3.Connection, name: str) -> dict[str, str]:
-    """The statements that made tables and indexes, but for what ANALYZE makes."""
+    """The statements that created tables and indexes, except those of ANALYZE."""
     made = database.execute(f"SELECT name, coalesce(sql, '') FROM {name}.sqlite_master")
     return {name: sql for name, sql in made if not name.startswith("sqlite_stat")}

@@ -1,4 +1,4 @@
-"""A process that is killed while it holds a token response that the database does not take."""
+"""A process that is killed while it holds a token response that the database refuses."""
 
 from pathlib import Path
 from typing import Any
@@ -16,28 +16,28 @@ from tests.support.holders import Killed
 
 
 class Away(Leases):
-    """The database takes no save."""
+    """The database refuses every save."""
 
     def save(self, lease: Lease, sealed: SealedGrant, **how: Any) -> bool:
         raise OperationalError("UPDATE", {}, Exception("the database is away"))
 
 
 class KilledWhileWaiting(HeldClock):
-    """The process is killed while it waits for the next save."""
+    """The process is killed while it waits before the next save."""
 
     def sleep(self, seconds: float) -> None:
         raise Killed
 
 
 def refresh(parts: Parts, staged: StagedResponses) -> Refresh:
-    """Refreshing with these parts, and with files."""
+    """A Refresh with these parts, and with files for staged responses."""
     return Refresh(
         parts.leases, parts.refusal_breaker, parts.login, parts.vault, parts.clock, staged
     )
 
 
 def die_with_a_response(connected: Connected, clock: HeldClock, staged: StagedResponses) -> Path:
-    """Katana has rotated the token, the database is away, and the process is killed."""
+    """Katana has rotated the token, the database is down, and the process is killed."""
     clock.move(61)
     dying = KilledWhileWaiting()
     dying.moment, dying.elapsed = clock.moment, clock.elapsed

@@ -1,4 +1,4 @@
-"""Drives sync in this process: passes by hand, and the copy beside the sandbox's own truth."""
+"""Drives sync in this process step by step, and compares the copy with the sandbox's data."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,20 +32,20 @@ SETTLE_SECONDS = 20
 
 @dataclass(frozen=True)
 class OnlyConnection:
-    """The one connection that there is, which a user of the served app has made."""
+    """The only connection in the database, made by a user of the served app."""
 
     app: Flask
     sandbox: Sandbox
 
     @property
     def id(self) -> UUID:
-        """The key of its row; another one after a disconnect and a connect."""
+        """The id of its row; another one after a disconnect and a connect."""
         with self.app.app_context():
             return db.session.scalars(select(Connection.id)).one()
 
     @property
     def clock(self) -> Clock:
-        """The system's, as that of every process."""
+        """The system's clock, as in every process."""
         return SystemClock()
 
     def family(self) -> Family:
@@ -59,7 +59,7 @@ class Syncing:
     def __init__(self, connected: Connected | OnlyConnection, app: Flask | None = None) -> None:
         self.connected = connected
         self.app = app or connected.app
-        #: The key of its factory, where the name alone does not tell.
+        #: The key of its factory, if the name is not enough.
         self.factory: str | None = None
 
     @property
@@ -69,12 +69,12 @@ class Syncing:
         return found
 
     def chunk(self, resource: str, stopped: Callable[[], bool] = lambda: False) -> bool:
-        """Read one chunk of one resource; whether it was due."""
+        """Read one chunk of a resource, and return whether it was due."""
         with self.app.app_context():
             return self.parts.reading.work(self.connected.id, resource, stopped)
 
     def run(self, *resources: str) -> int:
-        """Read all that is due, or these resources only, until nothing is; how many chunks."""
+        """Read everything or these resources until nothing is due; the number of chunks."""
         for chunks in range(MOST_CHUNKS):
             due = [name for owner, name in self.parts.cursors.due(99) if owner == self.connected.id]
             if not any(map(self.chunk, resources or due[:1])):
@@ -82,7 +82,7 @@ class Syncing:
         raise AssertionError("there is always more due")
 
     def hint(self, resource: str | None = None, *ids: int) -> None:
-        """As a webhook does, a moment before whoever reads."""
+        """Store a hint as a webhook does, before the next read."""
         self.parts.hints.hint(self.connected.id, resource, ids)
         self.pass_time(0.001)
 
@@ -93,13 +93,13 @@ class Syncing:
         clock.move(seconds)
 
     def again(self, *resources: str) -> None:
-        """Everything, or these resources, once more."""
+        """Make everything, or these resources, due again."""
         for name in resources or list(self.parts.resources):
             self.hint(name)
         self.run(*resources)
 
     def cursor(self, resource: str) -> SyncCursor:
-        """A cursor as it is stored."""
+        """The stored cursor of a resource."""
         with self.app.app_context():
             row = db.session.get(SyncCursor, (self.connected.id, resource))
             assert row, f"there is no cursor for {resource}"
@@ -115,7 +115,7 @@ class Syncing:
             db.session.commit()
 
     def rows(self, model: type[Model]) -> list[Any]:
-        """The rows of a table of the copy that this connection has, hidden ones included."""
+        """The rows of this connection in a table of the copy, hidden ones included."""
         owner = model.__table__.c.connection_id
         with self.app.app_context():
             rows = db.session.scalars(select(model).where(owner == self.connected.id)).all()
@@ -123,18 +123,18 @@ class Syncing:
             return list(rows)
 
     def rows_of_orders(self) -> int:
-        """How many orders are stored."""
+        """The number of stored orders."""
         return len(self.rows(Order))
 
     def shown(self, model: type[Copied]) -> list[Any]:
-        """What a page would show."""
+        """The rows that a page would show."""
         with self.app.app_context():
             rows = db.session.scalars(shown(model, self.connected.id)).all()
             db.session.expunge_all()
             return list(rows)
 
     def aside(self) -> dict[tuple[str, str], str]:
-        """The reasons of what is set aside, by resource and id."""
+        """The reasons of the records that are set aside, by resource and id."""
         return {(row.resource, row.record_id): row.reason for row in self.rows(SetAside)}
 
     def feed(self, after: int = 0) -> list[Change]:
@@ -145,7 +145,7 @@ class Syncing:
         return [change for change in found if change.connection_id == self.connected.id]
 
     def replayed(self) -> dict[str, set[tuple[int, int]]]:
-        """What exists by the feed alone, by resource."""
+        """The records that exist according to the feed alone, by resource."""
         there: dict[str, set[tuple[int, int]]] = {name: set() for name in self.parts.resources}
         for change in self.feed():
             key = (change.record_id, change.location_id)
@@ -160,7 +160,7 @@ class Syncing:
         return there
 
     def copy(self) -> dict[str, Any]:
-        """The copy as a page sees it, in the form of `truth`."""
+        """The copy as a page shows it, in the form of `truth`."""
         rows, variants = self.rows(OrderRow), self.rows(Variant)
         return {
             "sales_orders": {
@@ -196,7 +196,7 @@ class Syncing:
         }
 
     def truth(self) -> dict[str, Any]:
-        """What Katana has."""
+        """The data at Katana."""
         from sandbox.seed_factories import FACTORIES
 
         name = self.connected.family().factory
@@ -232,11 +232,11 @@ class Syncing:
         }
 
     def is_in_step(self) -> bool:
-        """Whether the copy equals the truth."""
+        """Whether the copy equals Katana's data."""
         return bool(self.copy() == self.truth())
 
     def assert_in_step(self) -> None:
-        """The copy equals Katana's truth, record for record, and so does the feed, replayed."""
+        """The copy equals Katana's data, record for record, and so does the replayed feed."""
         copy, truth, replayed = self.copy(), self.truth(), self.replayed()
         for name, records in truth.items():
             assert copy[name] == records, _differences(name, copy[name], records)
@@ -244,7 +244,7 @@ class Syncing:
             assert replayed[name] == keys, f"the feed of {name} gives another copy"
 
     def settle(self) -> None:
-        """Go on until the copy is in step: what is newest at Katana, several pages leave out."""
+        """Poll until the copy is in step: a list of several pages leaves out the newest changes."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while self.copy() != self.truth() and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -253,13 +253,13 @@ class Syncing:
         self.assert_in_step()
 
     def lists(self, path: str) -> int:
-        """How often Katana was asked for this list."""
+        """The number of requests for this list."""
         asked = self.connected.sandbox.ledger().of("api")
         return sum(request.path == f"/v1{path}" for request in asked)
 
 
 def wait_for_no_lock(app: Flask) -> None:
-    """From now on a statement that has to wait for a lock fails; PostgreSQL only."""
+    """Let each statement that waits for a lock fail from now on; PostgreSQL only."""
     with app.app_context():
         with db.engine.begin() as database:
             name = database.scalar(text("SELECT quote_ident(current_database())"))
@@ -269,9 +269,9 @@ def wait_for_no_lock(app: Flask) -> None:
 
 @contextmanager
 def while_katana_answers(syncing: Syncing, resource: str) -> Iterator[None]:
-    """Meanwhile a chunk of `resource` waits for Katana's answer, which was made before.
+    """Within the context a chunk of `resource` waits for a response that was already made.
 
-    Other requests are answered at once.
+    Responses to other requests are not delayed.
     """
     sandbox = syncing.connected.sandbox
     asked = len(sandbox.ledger().of("api"))

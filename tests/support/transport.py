@@ -1,4 +1,4 @@
-"""Requests with short limits, and servers that test them."""
+"""Requests with short time limits, and servers for them."""
 
 import ssl
 from pathlib import Path
@@ -10,15 +10,15 @@ from app.katana.transport import NeverSent, NoAnswer, harden
 from tests.support.wire import Peer
 
 SECRET = "canary-5d07e2"  # in the body of every request
-SECONDS = 0.4  # for everything, where the end of the time is what a test is about
-LONG = 30.0  # where it is not
+SECONDS = 0.4  # for everything, in tests about the end of the time
+LONG = 30.0  # in all other tests
 BODY_BYTES = 64 * 1024
 
 
 def ask(
     url: str, seconds: float = LONG, session: Session | None = None, ca: Path | None = None
 ) -> str:
-    """Post the secret to `url`, and say how that ended: an answer's text, or the error's name."""
+    """Post the secret to `url`; the text of the response, or the name of the error."""
     with session or new_session() as session:
         session.verify = str(ca) if ca else True
         try:
@@ -36,13 +36,13 @@ def new_session(send_before: float | None = None) -> Session:
 
 
 def never_answers(peer: Peer) -> None:
-    """Hear the request and say nothing."""
+    """Read the request, and never respond."""
     peer.hear()
     peer.wait()
 
 
 def served_with(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    """The server's side of TLS."""
+    """The TLS settings of a server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     return context

@@ -10,7 +10,7 @@ from app.settings.config import ROOT
 
 
 def tracked_files() -> list[Path]:
-    """Every file of the repository, as git has it; without git, all but what git ignores."""
+    """Every file that git does not ignore. Skips the test outside of a git checkout."""
     if not (ROOT / ".git").exists():
         pytest.skip("this is no git checkout, so there is no list of its files")
 
@@ -31,7 +31,7 @@ def modules(folder: str) -> list[Path]:
 
 
 def imported_names(path: Path) -> set[str]:
-    """The full names that the module at `path` imports, wherever in it."""
+    """The full names of all imports of the module at `path`, also inside functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.Import):

@@ -1,9 +1,9 @@
-"""Waiting for what happens in another thread or process."""
+"""Waits for an event in another thread or process."""
 
 import time
 from collections.abc import Callable
 
-SECONDS = 90  # far more than anything here takes, on a busy machine as well
+SECONDS = 90  # far more than any event needs, also on a busy machine
 _LOOK_SECONDS = 0.01
 
 
@@ -12,7 +12,7 @@ def until(
     else_say: Callable[[], str] = lambda: "it did not happen",
     seconds: float = SECONDS,
 ) -> None:
-    """Look again and again; fail where it has not happened by then."""
+    """Check again and again. Fail if it has not happened in time."""
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, else_say()

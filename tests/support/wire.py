@@ -1,4 +1,4 @@
-"""A server that answers as a test tells it, by the byte if need be, and keeps all it was sent."""
+"""A server that responds as a test tells it, byte by byte if needed, and records each request."""
 
 import select
 import socket
@@ -17,7 +17,7 @@ PIECE = 64 * 1024
 
 @dataclass(frozen=True)
 class Heard:
-    """One request, as it came; the names of headers are in lower case."""
+    """One request as it came, with header names in lower case."""
 
     method: str
     target: str
@@ -25,7 +25,7 @@ class Heard:
     body: bytes
 
     def form(self) -> dict[str, str]:
-        """The fields of a form in the body, none of them twice or empty."""
+        """The fields of a form in the body, none of them repeated or empty."""
         fields = parse_qsl(self.body.decode(), strict_parsing=True, keep_blank_values=True)
         assert len(dict(fields)) == len(fields), "a field stands twice"
         return dict(fields)
@@ -41,7 +41,7 @@ class Peer:
         self._heard = heard
 
     def hear(self) -> Heard:
-        """Read one request, and keep it. Raises ConnectionError where none comes any more."""
+        """Read one request, and record it. Raises ConnectionError if the other end has closed."""
         data = b""
         while b"\r\n\r\n" not in data:
             data += self._receive()
@@ -61,29 +61,29 @@ class Peer:
         self.sent += len(data)
 
     def drip(self, data: bytes, seconds: float = 0.02) -> None:
-        """Send byte after byte, `seconds` apart, for as long as the other end is there."""
+        """Send one byte after another, `seconds` apart, while the other end is connected."""
         for at in range(len(data)):
             self.send(data[at : at + 1])
             if select.select([self._sock], [], [], seconds)[0]:
                 return
 
     def wait(self) -> None:
-        """Say nothing until the other end has gone."""
+        """Send nothing until the other end has closed."""
         while True:
             self._receive()
 
     @contextmanager
     def speaking_tls(self, tls: ssl.SSLContext) -> Iterator[None]:
-        """Shake hands only now."""
+        """Start TLS only now."""
         with tls.wrap_socket(self._sock, True) as self._sock:
             yield
 
     def finish(self) -> None:
-        """Send nothing more; what comes is still read."""
+        """Send nothing more, but keep reading."""
         self._sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """End the connection as a machine that has crashed does."""
+        """Reset the connection, as after a crash."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._sock.close()
 
@@ -100,7 +100,7 @@ Script = Callable[[Peer], object]
 
 
 class Wire(socketserver.ThreadingTCPServer):
-    """A running server. What it kept is complete once it has stopped."""
+    """A running server. Its record is complete after it has stopped."""
 
     request_queue_size = 128
 
@@ -114,30 +114,30 @@ class Wire(socketserver.ThreadingTCPServer):
 
     @property
     def host(self) -> str:
-        """Where it listens, as host:port."""
+        """Its address, as host:port."""
         return f"127.0.0.1:{self.server_address[1]}"
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
         return f"{'https' if self._tls else 'http'}://{self.host}"
 
     def hang_up(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         for sock in self._sockets:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         sock, address = super().get_request()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # sent is on its way at once
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # send each write at once
         if self._tls:
             sock = self._tls.wrap_socket(sock, True, do_handshake_on_connect=False)
         self._sockets.append(sock)
         return sock, address
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        # A client that gives up in the middle is what many tests are about.
+        # In many tests the client gives up early.
         with suppress(OSError):
             if self._tls:
                 request.do_handshake()
@@ -148,7 +148,7 @@ class Wire(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def wire(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Wire]:
-    """A server that plays `script` on each connection; over TLS where a context is given."""
+    """A server that runs `script` on each connection, over TLS if a context is given."""
     with Wire(script, tls) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
@@ -173,7 +173,7 @@ def answer(
 
 
 def answering(*answers: bytes) -> Script:
-    """Gives these answers in turn, over all connections; the last of them again and again."""
+    """Send these responses in turn, over all connections; the last one again and again."""
     left = list(answers)
 
     def script(peer: Peer) -> None:
