@@ -1,7 +1,7 @@
-"""Browsers in which an account signed in lately: whoever guesses its password locks no owner out.
+"""Device cookies: a browser in which an account has signed in has its own sign-in limit.
 
-Such a browser holds a cookie, and has tries of its own. The cookie opens nothing: it is worth a try
-at the password. (OWASP: "Slow down online guessing attacks with device cookies".)
+So an attacker who guesses passwords cannot lock the owner out. The cookie signs nobody in: the
+password is still required. (OWASP: "Slow down online guessing attacks with device cookies".)
 """
 
 import secrets
@@ -12,20 +12,20 @@ from itsdangerous import BadData, URLSafeSerializer
 from werkzeug.wrappers import Response
 
 SECONDS = 30 * 24 * 3600
-ACCOUNTS = 8  # of one browser, as at an office's one computer: a cookie cannot grow for ever
+ACCOUNTS = 8  # the most accounts in one cookie, for a computer that many users share
 
-#: What an account is called in this browser, and since when (Unix seconds), the newest first.
+#: By account: its random name in this browser and when it was set (Unix seconds), newest first.
 Names = dict[str, tuple[str, int]]
 
 
 def remember(response: Response, account: str) -> None:
-    """Let `response` make this browser known to `account`, under a new name."""
+    """Add `account` to this browser's cookie, under a new name."""
     others = _without(account)
     _set(response, {account: (secrets.token_hex(8), int(time.time())), **others})
 
 
 def forget(response: Response, account: str) -> None:
-    """Let `response` take the name of `account` out of this browser's cookie."""
+    """Remove `account` from this browser's cookie."""
     if account in _names():
         _set(response, _without(account))
 
@@ -42,7 +42,7 @@ def _set(response: Response, names: Names) -> None:
 
 
 def name_for(account: str) -> str | None:
-    """This browser's name; None where `account` did not sign in here lately."""
+    """The browser's name for `account`; None if it has not signed in here within 30 days."""
     name, since = _names().get(account, (None, 0))
     return name if time.time() < since + SECONDS else None
 
@@ -65,4 +65,4 @@ def _cookie_name() -> str:
 
 def _signer() -> URLSafeSerializer:
     keys = [*current_app.config["SECRET_KEY_FALLBACKS"], current_app.config["SECRET_KEY"]]
-    return URLSafeSerializer(keys, salt="known browser's names")  # the last one signs
+    return URLSafeSerializer(keys, salt="known browser's names")  # the last key signs

@@ -9,7 +9,7 @@ from wtforms.validators import InputRequired, ValidationError
 from app.accounts import passwords
 from app.accounts.email_address import CHARACTERS, normal_email
 
-# Something, an @, something with a dot: whether mail arrives there, only sending some would tell.
+# Something, an @, something with a dot. Only sending a mail would show whether it arrives.
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s.\x00-\x1f\x7f]+(\.[^@\s.\x00-\x1f\x7f]+)+")
 
 
@@ -31,18 +31,18 @@ class AccountForm(Form):
             raise ValidationError("Enter an e-mail address like name@example.com.")
 
     def refuse(self, field: Field, sentence: str) -> None:
-        """Say next to `field` why the form was not taken."""
+        """Show `sentence` as an error of `field`."""
         field.errors = (*field.errors, sentence)
 
 
 class SignInForm(AccountForm):
-    """For somebody who has an account. Its password is not judged, only compared."""
+    """Sign in. The strength of the password is not checked."""
 
     template = "sign_in.html"
 
 
 class SignUpForm(AccountForm):
-    """For somebody who has none yet."""
+    """Create an account."""
 
     template = "sign_up.html"
 
@@ -53,10 +53,10 @@ class SignUpForm(AccountForm):
 
 
 class DeleteForm(Form):
-    """For somebody who is signed in: the password once more."""
+    """Delete the account; asks for the password again."""
 
     password = PasswordField("Password", validators=[InputRequired("Enter your password.")])
 
     def refuse(self) -> None:
-        """Say that it is another password."""
+        """Show that the password is wrong."""
         self.password.errors = (*self.password.errors, "The password is not right.")

@@ -10,14 +10,14 @@ from app.database.db import Model
 
 
 class User(Model):
-    """Somebody with an account here. Most forks replace this table with their own."""
+    """A user of this app. Most forks replace this table with their own."""
 
     __tablename__ = "users"
-    # No number twice: a request that began for a deleted user must not end as one of the next.
+    # Ids are not reused: a request of a deleted user must not end as one of the next user.
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  as SQLAlchemy declares it
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    #: As `normal_email` writes it: one mailbox, one account.
+    #: In the form of `normal_email`, so that one mailbox has one account.
     email: Mapped[str] = mapped_column(String(254), unique=True)
     #: Argon2id in its text form, salt and costs included.
     password_hash: Mapped[str] = mapped_column(String(256))
@@ -25,12 +25,12 @@ class User(Model):
 
 
 class UserSession(Model):
-    """One signed-in browser. Deleting the row signs it out, copied cookies included."""
+    """A signed-in browser. Deleting the row signs it out and makes copies of its cookie invalid."""
 
     __tablename__ = "user_sessions"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    #: SHA-256 of the random value in the cookie: reading this table opens no session.
+    #: SHA-256 of the random value in the cookie: a copy of this table opens no session.
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(Timestamp)
@@ -39,7 +39,7 @@ class UserSession(Model):
 
 
 class RateLimit(Model):
-    """How often something was tried in the current window. Shared by all workers and hosts."""
+    """A rate limit's count in the current window, shared by all workers and hosts."""
 
     __tablename__ = "rate_limits"
 

@@ -1,4 +1,4 @@
-"""Passwords: which are taken, and how they are kept."""
+"""Passwords: which are accepted, and how they are hashed."""
 
 import os
 import re
@@ -10,20 +10,20 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from zxcvbn import zxcvbn  # type: ignore[import-untyped]
 
 SHORTEST, LONGEST = 10, 200
-# What OWASP's password storage page asks of Argon2id at least.
+# The minimum for Argon2id in OWASP's Password Storage Cheat Sheet.
 MEMORY_KIB, PASSES, LANES = 19456, 2, 1
 PREFIX = f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$"
-# Each hash takes its 19 MiB: a rush of sign-ins queues here instead of filling the memory.
+# Each hash uses 19 MiB: many sign-ins at once wait here, so that memory is not used up.
 _at_once = BoundedSemaphore(4)
 
 # How many guesses a password must withstand, as a power of ten: zxcvbn's "safely unguessable".
 GUESSES_LOG10 = 8
-# zxcvbn's time grows out of bounds with the length, so it gets the beginning in two pieces.
+# zxcvbn is very slow for long passwords, so it gets only the start, in two pieces.
 PIECE, PIECES = 16, 2
 
 
 def fault(password: str, email: str) -> str | None:
-    """What is wrong with `password` for this account, as a sentence; None where nothing is."""
+    """Why `password` is not accepted for this account, as a sentence; None if it is accepted."""
     password = _prepared(password)
     if len(password) < SHORTEST:
         return f"Use at least {SHORTEST} characters."
@@ -32,7 +32,7 @@ def fault(password: str, email: str) -> str | None:
         return f"Use at most {LONGEST} characters."
 
     if _is_easily_guessed(password):
-        if len(password) > PIECE * PIECES:  # the rest of it was not looked at
+        if len(password) > PIECE * PIECES:  # the rest was not checked
             return "This password begins too simply. Choose another one."
         return "This password is among the first that somebody would try. Choose another one."
 
@@ -49,37 +49,37 @@ def hashed(password: str) -> str:
 
 
 def matches(password: str, stored: str | None) -> bool:
-    """Whether `password` is the one that `stored` was made from, in any of its spellings.
+    """Whether `password`, in any of its Unicode forms, matches the hash `stored`.
 
-    None, for an account that does not exist, takes as long as a wrong password.
+    `stored` is None if the account does not exist. This takes as long as a wrong password.
     """
     found = any(_verifies(spelling, stored or _NOBODYS) for spelling in _spellings(password))
     return found and stored is not None
 
 
 def respelled(password: str, stored: str) -> bool:
-    """Whether `stored`, which `password` matches, was made from another spelling of it."""
+    """Whether the matching hash `stored` was made from another Unicode form of `password`."""
     spellings = _spellings(password)
     return len(spellings) > 1 and not _verifies(spellings[0], stored)
 
 
 def outdated(stored: str) -> bool:
-    """Whether `stored` was made with other costs than today's."""
+    """Whether `stored` was made with other costs than the current ones."""
     return not stored.startswith(PREFIX)
 
 
 def _prepared(password: str) -> str:
-    """The one spelling that is judged and hashed.
+    """The form of a password that is checked and hashed: NFC, each space an ASCII space.
 
-    Composed (NFC), each space an ASCII one: RFC 8265 section 4.2.1, NIST SP 800-63B section
-    3.1.1.2. The same keys give different code points on different systems.
+    RFC 8265 section 4.2.1, NIST SP 800-63B section 3.1.1.2. The same keys give different code
+    points on different systems.
     """
     spaced = "".join(" " if unicodedata.category(c) == "Zs" else c for c in password)
     return unicodedata.normalize("NFC", spaced)
 
 
 def _spellings(password: str) -> list[str]:
-    """The prepared one, then those that a hash of an earlier version may have been made from."""
+    """The prepared form, then the forms that earlier versions of this app may have hashed."""
     composed = unicodedata.normalize("NFC", password)
     decomposed = unicodedata.normalize("NFD", password)
     return list(dict.fromkeys((_prepared(password), password, composed, decomposed)))
@@ -95,7 +95,7 @@ def _verifies(password: str, stored: str) -> bool:
 
 
 def _is_easily_guessed(password: str) -> bool:
-    """Whether it is common, or common with a year at its end, or a row of keys, and the like."""
+    """Whether it is easy to guess: a common word, one with a year, a row of keys, and so on."""
     withstood = 0.0
     for start in range(0, min(len(password), PIECE * PIECES), PIECE):
         withstood += float(zxcvbn(password[start : start + PIECE])["guesses_log10"])
@@ -115,5 +115,5 @@ def _argon2id(salt: bytes) -> Argon2id:
     return Argon2id(salt=salt, length=32, iterations=PASSES, lanes=LANES, memory_cost=MEMORY_KIB)
 
 
-#: The costs of a real one, and no password behind it.
+#: A hash with the usual costs that no password matches.
 _NOBODYS = f"{PREFIX}{'A' * 22}${'A' * 43}"

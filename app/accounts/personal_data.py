@@ -1,7 +1,7 @@
-"""Everything that is kept about a user, as JSON, and its deletion.
+"""Exports all data about a user as JSON, and deletes it.
 
-Which rows are a user's is read from the foreign keys, so a table that is added later is in the
-file too. No key to anything is in it: no sealed value and no hash.
+The rows are found by their foreign keys, so a table that is added later is exported too. Sealed
+values and hashes are left out.
 """
 
 import hashlib
@@ -33,16 +33,16 @@ ABOUT = (
     "Everything that this app keeps about you, by table. Left out are the keys to your Katana, "
     "which are encrypted, and what stands in place of passwords, sessions and forms as a hash."
 )
-#: Hashes by another name than `..._hash`.
+#: Columns with a hash whose name does not end in `_hash`.
 HASHES = frozenset({"connected_by"})
 USERS: Table = User.__table__  # type: ignore[assignment]
 
 
 def export(engine: Engine, user_id: int) -> Iterator[str]:
-    """The pieces of a JSON text with all rows of the user, by table.
+    """A JSON text with all rows of the user, by table, in pieces.
 
-    No transaction is open between two pieces: whoever reads them may be slow. So a row that is
-    written meanwhile may be in the text or not.
+    No transaction is open between two pieces, because the client may read slowly. So a row that is
+    written in the meantime may be in the text or not.
     """
     made_at = _read(engine, select(SystemClock().database_time()))[0][0]
     yield f'{{\n"about": {_json(ABOUT)},\n"made_at": {_json(made_at)}'
@@ -59,10 +59,10 @@ def export(engine: Engine, user_id: int) -> Iterator[str]:
 
 
 def erase(user_id: int) -> None:
-    """Delete the user, and with them all rows that hang on them; the caller commits.
+    """Delete the user and all rows that refer to the user; the caller commits.
 
-    The counters of their tries go too, where they are in this database. In another store they end
-    within an hour.
+    The user's rate limit counters are deleted too, if they are in this database. In another store
+    they expire within an hour.
     """
     email = db.session.scalar(select(User.email).where(User.id == user_id))
     for owner in (f"user-{user_id}", account_key(email or "")):
@@ -72,18 +72,18 @@ def erase(user_id: int) -> None:
 
 
 def account_key(email: str) -> str:
-    """What an account is called in the limits: they need not tell who has one."""
+    """The name of an account in the rate limits: a hash, which does not show the address."""
     return hashlib.sha256(email.encode()).hexdigest()[:32]
 
 
 def is_shown(column: Column[Any]) -> bool:
-    """Whether a column is in the file: not what is sealed, and no hash."""
+    """Whether a column is exported: not if it is sealed or a hash."""
     sealed = isinstance(column.type, LargeBinary)
     return not sealed and not column.name.endswith("_hash") and column.name not in HASHES
 
 
 def _batches(engine: Engine, table: Table, user_id: int) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """The user's rows of a table, each batch a statement that begins behind the last row."""
+    """The user's rows of a table in batches; each statement starts after the last row."""
     key = list(table.primary_key.columns)
     shown = [column for column in table.columns if is_shown(column)]
     names = [column.name for column in shown]
@@ -95,7 +95,7 @@ def _batches(engine: Engine, table: Table, user_id: int) -> Iterator[Sequence[Ma
 
 
 def _are_of(engine: Engine, table: Table, user_id: int) -> ColumnElement[bool]:
-    """Rows of the user: by the values of their foreign keys, so that an index is used."""
+    """A condition for the user's rows, by the values of foreign keys, so that an index is used."""
     if table is USERS:
         return USERS.c.id == user_id
 
@@ -110,7 +110,7 @@ def _are_of(engine: Engine, table: Table, user_id: int) -> ColumnElement[bool]:
 
 
 def _values(engine: Engine, column: Column[Any], user_id: int) -> list[Any]:
-    """The values of a key in the user's rows."""
+    """The values of `column` in the user's rows."""
     owned = _are_of(engine, column.table, user_id)
     return [row[0] for row in _read(engine, select(column).where(owned))]
 

@@ -1,4 +1,4 @@
-"""Counters for Flask-Limiter in the database: what one worker counts, all workers know."""
+"""Flask-Limiter's counters in the database, shared by all workers."""
 
 import time
 from typing import Any
@@ -13,16 +13,16 @@ from app.database.clock import SystemClock
 from app.database.db import db
 from app.database.engine import single_statements
 
-KEPT_SECONDS = 60  # after its window a counter may still be asked for
+KEPT_SECONDS = 60  # a counter may still be read after its window
 LONGEST_WINDOW_SECONDS = 3600  # of all limits in `throttle.py`
-CLEARED = 100  # old counters at most, when a window begins
+CLEARED = 100  # the most old counters to delete when a window begins
 
 
 class DatabaseCounters(Storage):
-    """The rows of `rate_limits`, as `database://`.
+    """The storage `database://`: the rows of `rate_limits`.
 
-    Each call is a transaction of its own on a connection of its own, so that it commits nothing of
-    the request's. It holds nothing either: the engine is that of the app at work.
+    Each call uses a connection and a transaction of its own, so it commits nothing of the
+    request's. It stores no engine: it uses that of the current app.
     """
 
     STORAGE_SCHEME = ["database"]  # noqa: RUF012  the base class declares it so
@@ -44,8 +44,8 @@ class DatabaseCounters(Storage):
             },
         )
         hits = int(self._run(counted.returning(RateLimit.hits)))
-        if hits == amount:  # a window begins: a good moment to sweep
-            # A subquery, since PostgreSQL looks up no index by its clock itself.
+        if hits == amount:  # a window begins: delete old counters
+            # A subquery, since PostgreSQL uses no index to compare with its clock directly.
             old = RateLimit.expires_at < select(self._now(-KEPT_SECONDS)).scalar_subquery()
             some = select(RateLimit.key).where(old).order_by(RateLimit.expires_at).limit(CLEARED)
             self._run(delete(RateLimit).where(RateLimit.key.in_(some)))
@@ -61,23 +61,23 @@ class DatabaseCounters(Storage):
         return float(end.timestamp()) if end else time.time()
 
     def check(self) -> bool:
-        """Whether the database answers."""
+        """Whether the database responds."""
         return bool(self._run(select(1)))
 
     def reset(self) -> int | None:
-        """Forget every count."""
+        """Delete all counters."""
         self._run(delete(RateLimit))
         return None
 
     def clear(self, key: str) -> None:
-        """Forget one count."""
+        """Delete one counter."""
         self._run(delete(RateLimit).where(RateLimit.key == key))
 
     def _current(self, key: str) -> ColumnElement[bool]:
         return (RateLimit.key == key) & ~self._is_over()
 
     def _is_over(self) -> ColumnElement[bool]:
-        """Past; or twice as far ahead as a window can end: the database's clock was wrong."""
+        """Whether the window has ended. One too far ahead counts as ended: the clock was wrong."""
         far = self._now(2 * LONGEST_WINDOW_SECONDS)
         return or_(RateLimit.expires_at <= self._now(), RateLimit.expires_at > far)
 

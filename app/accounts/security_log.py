@@ -1,7 +1,7 @@
-"""What the log tells of who comes, and who is turned away: a line each, with fields for machines.
+"""The security log: one line with structured fields for each sign-in, refusal and so on.
 
-The fields are those of `app/connections/history.py`, which tells what happens to a connection. None
-holds an e-mail address, or anything else that was typed in.
+The fields are those of `app/connections/history.py`, which logs the events of a connection. None
+has an e-mail address or other user input.
 """
 
 import logging
@@ -14,21 +14,22 @@ logger = logging.getLogger(__name__)
 
 
 class Audit(StrEnum):
-    """What happens."""
+    """The events."""
 
     SIGNED_UP = "signed_up"
     SIGNED_IN = "signed_in"
     SIGNED_OUT = "signed_out"
-    #: The password was wrong. `user_id` is None where the address has no account.
+    #: The password was wrong. `user_id` is None if the address has no account.
     SIGN_IN_REFUSED = "sign_in_refused"
-    #: The data that is kept about the user was downloaded.
+    #: The user has downloaded their data.
     EXPORTED = "exported"
-    #: The password was wrong with which an account was to be deleted.
+    #: The password was wrong in the form that deletes the account.
     DELETION_REFUSED = "deletion_refused"
     DELETED = "deleted"
-    #: A limit was met. `detail` is the endpoint.
+    #: A rate limit was reached. `detail` is the endpoint.
     THROTTLED = "throttled"
-    #: It ended in an error page. `detail` is the class of the error, such as `AttemptRefused`.
+    #: The request ended in an error page. `detail` is the class of the error, such as
+    #: `AttemptRefused`.
     FAILED = "failed"
 
 
@@ -36,7 +37,7 @@ WARNINGS = frozenset({Audit.SIGN_IN_REFUSED, Audit.DELETION_REFUSED, Audit.THROT
 
 
 def tell(event: Audit, user_id: int | None, detail: str | None = None) -> None:
-    """Log it."""
+    """Log an event."""
     level = logging.WARNING if event in WARNINGS else logging.INFO
     who = f"user {user_id}" if user_id else "somebody"
     told = f"{who}: {event.replace('_', ' ')}" + (f" ({detail})" if detail else "")
@@ -44,12 +45,12 @@ def tell(event: Audit, user_id: int | None, detail: str | None = None) -> None:
 
 
 def fields(event: Audit, user_id: int | None, detail: str | None = None) -> Mapping[str, object]:
-    """The same for a line that says more."""
+    """The structured fields of an event, for other log lines."""
     return {"event": event, "detail": detail, "user_id": user_id}
 
 
 def known_user_id() -> int | None:
-    """Who is signed in, if this request has asked already: the database may be what failed."""
+    """The signed-in user's id, if already loaded. No query: the database may be what failed."""
     user = g.get("_login_user") if has_app_context() else None  # where Flask-Login keeps it
     user_id: int | None = getattr(user, "id", None)
     return user_id

@@ -1,8 +1,8 @@
-"""Browser sessions: who is signed in, from signing in to signing out.
+"""Browser sessions, from sign-in to sign-out.
 
-The rest of the app knows only `current_user`, with `id`, `email` and `session_id`. The cookie holds
-a random value, the database its hash. Flask's signed cookie alone would know no sign-out: a copy of
-it stays good for ever.
+The rest of the app uses only `current_user`, with `id`, `email` and `session_id`. The cookie has a
+random value, and the database has its hash. With Flask's signed cookie alone, a copy of the cookie
+would stay valid after the sign-out.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from app.database.db import db
 
 IDLE_SECONDS = 24 * 3600
 LONGEST_SECONDS = 14 * 24 * 3600
-CLEARED = 100  # sessions at most, by one sign-in
+CLEARED = 100  # the most expired sessions that one sign-in deletes
 SEEN_EVERY_SECONDS = 300  # so that not every page load writes
 
 now = SystemClock().database_time
@@ -45,19 +45,19 @@ class SignedIn(UserMixin):  # type: ignore[misc]
     token: str = field(repr=False)
 
     def get_id(self) -> str:
-        """What stands in the cookie."""
+        """The value in the cookie."""
         return self.token
 
 
 class AgelessCookies(SecureCookieSessionInterface):
-    """Flask's cookie, without the question how old it is.
+    """Flask's session cookie, without a check of its age.
 
-    Each worker would answer that by its own clock, and one that is late takes a cookie of today for
-    one of tomorrow and refuses it. How long a session lasts stands in its row.
+    Flask checks the age by the host's own clock. A host whose clock is slow would refuse a new
+    cookie, because it seems to come from the future. The row of the session has its end.
     """
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """What stands in the cookie; nothing where we have not signed it."""
+        """The content of the cookie; empty if the signature is not valid."""
         signing = self.get_signing_serializer(app)
         if signing is None:
             return None
@@ -69,21 +69,22 @@ class AgelessCookies(SecureCookieSessionInterface):
 
 
 def init_app(app: Flask) -> None:
-    """Let `current_user` tell who is signed in."""
+    """Set up `current_user`."""
     app.session_interface = AgelessCookies()
     logins = LoginManager()
-    # It would compare headers that anybody can send; the row in `user_sessions` is the protection.
+    # Flask-Login's protection compares headers that anyone can send. The row in `user_sessions` is
+    # the protection.
     logins.session_protection = None
     logins.user_loader(_signed_in)
-    # No context processor: an error page must come out while the database is away.
+    # No context processor: an error page must work while the database is down.
     logins.init_app(app, add_context_processor=False)
     app.jinja_env.globals["current_user"] = current_user
 
 
 def begin(user_id: int) -> None:
-    """Sign this browser in: a new session in which nothing of the one before is left.
+    """Sign this browser in, with a new, empty session.
 
-    Raises Unauthorized where the account has been deleted meanwhile.
+    Raises Unauthorized if the account has been deleted in the meantime.
     """
     end()
     token = secrets.token_urlsafe(32)
@@ -110,12 +111,12 @@ def begin(user_id: int) -> None:
 
 
 def end() -> None:
-    """Sign this browser out, and with it every copy of its cookie."""
+    """Sign this browser out. Copies of its cookie become invalid too."""
     token = session.get("_user_id", "")
     ending = delete(UserSession).returning(UserSession.user_id)
     user_id = db.session.scalar(ending.where(UserSession.token_hash == _hash_of(token)))
     db.session.commit()
-    session.clear()  # last: whoever the database could not sign out can try again
+    session.clear()  # last: if the database fails, the user can try again
     if user_id:
         tell(Audit.SIGNED_OUT, user_id)
 
@@ -138,12 +139,12 @@ def _signed_in(token: str) -> SignedIn | None:
     if row and row.unseen:
         seen = update(UserSession).where(UserSession.id == row.session_id)
         db.session.execute(seen.values(last_seen_at=now()))
-    db.session.commit()  # a page may go on to ask Katana, with no transaction open
+    db.session.commit()  # no transaction is open while a page sends requests to Katana
     return SignedIn(row.id, row.email, row.session_id, token) if row else None
 
 
 def _expired() -> Select[int]:
-    """Some of the sessions that have run out, found by an index among those that have not."""
+    """A batch of expired sessions, found by the index of `expires_at`."""
     is_past = UserSession.expires_at < select(now()).scalar_subquery()
     return select(UserSession.id).where(is_past).order_by(UserSession.expires_at).limit(CLEARED)
 

@@ -1,7 +1,7 @@
-"""How often the same thing may be tried: passwords, sign-ups, connects, callbacks.
+"""Rate limits of sign-ins, sign-ups, deletions, downloads, connects and callbacks.
 
-Each limit stands at its view, behind what `security.py` asks of every request: a forged form uses
-up nobody's tries.
+Each limit is a decorator of its view. It runs after the checks of `security.py`, so a forged form
+does not count.
 """
 
 import time
@@ -23,19 +23,19 @@ from app.accounts.visitor_address import visitor_key
 from app.settings.config import Settings
 from app.settings.parsing import store_options
 
-# Wrong passwords. The first limit stops whoever sits at one address, the second a crowd of them,
-# the third whoever goes through many accounts. A browser in which the account signed in lately has
-# the first to itself and does not meet the others: guessing keeps no owner out.
+# Wrong passwords: per account and address, per account, and per address. A browser in which the
+# account has signed in has its own count for the first limit, and the others do not apply to it. So
+# an attacker cannot lock the owner out.
 ACCOUNT_HERE = "10 per 5 minutes"
 ACCOUNT_ANYWHERE = "30 per 5 minutes; 100 per hour"
 ADDRESS = "30 per minute"
-# New accounts; and refused ones, since each of those asks whether an address has an account.
+# New accounts; and refused sign-ups, since each can reveal whether an address has an account.
 SIGN_UPS = "60 per minute; 300 per hour"
 REFUSED_SIGN_UPS = "20 per 5 minutes"
-# Wrong passwords of somebody who is signed in, and wants to delete the account.
+# Wrong passwords in the form that deletes the account.
 DELETIONS = "10 per 5 minutes; 30 per hour"
 DOWNLOADS = "20 per hour"
-# Nobody presses a button as often as this.
+# More than a person can press a button.
 CONNECTS = "1000 per hour"
 JUNK_CALLBACKS = "120 per minute"
 
@@ -45,7 +45,7 @@ limiter = Limiter(key_func=lambda: _address())
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Make the limits hold for `app`, across all its workers."""
+    """Set up the limits for `app`, shared by all its workers."""
     (own,) = DatabaseCounters.STORAGE_SCHEME
     uri = settings.ratelimit_storage_uri
     app.config["RATELIMIT_STORAGE_URI"] = uri or f"{own}://"
@@ -70,12 +70,12 @@ def sign_ups(view: View) -> View:
 
 
 def deletions(view: View) -> View:
-    """Limit wrong passwords of whoever sits at a browser that is signed in."""
+    """Limit wrong passwords in the form that deletes the account."""
     return limiter.limit(DELETIONS, key_func=_visitor, deduct_when=_refused)(view)
 
 
 def downloads(view: View) -> View:
-    """Limit downloads of all that is kept: each reads every row."""
+    """Limit exports of a user's data: each reads all rows of the user."""
     return limiter.limit(DOWNLOADS, key_func=_visitor)(view)
 
 
@@ -85,24 +85,24 @@ def connects(view: View) -> View:
 
 
 def callbacks(view: View) -> View:
-    """Limit callbacks that nobody began; one visitor's junk stops no other."""
+    """Limit invalid callbacks, by visitor."""
     return limiter.limit(JUNK_CALLBACKS, key_func=_visitor, deduct_when=_refused)(view)
 
 
 def remember(response: AnyResponse) -> AnyResponse:
-    """Let the account in the form be known in this browser from now on."""
+    """Add the account in the form to this browser's device cookie."""
     device_cookies.remember(response, _account())
     return response
 
 
 def forget(response: AnyResponse, email: str) -> AnyResponse:
-    """Let this browser not know the account any more."""
+    """Remove the account from this browser's device cookie."""
     device_cookies.forget(response, account_key(email))
     return response
 
 
 def is_store_available() -> bool:
-    """Whether the store of the limits answers; the database has checks of its own."""
+    """Whether the store of the limits responds; the database has its own check."""
     store = limiter.storage
     if isinstance(store, DatabaseCounters):
         return True
@@ -114,7 +114,7 @@ def is_store_available() -> bool:
 
 
 def seconds_left() -> int:
-    """How long the limit that was just met still holds."""
+    """Seconds until the limit that was just reached ends."""
     limit = limiter.current_limit
     # Not its reset_at, which is up to a second later.
     return max(1, ceil(limit.window[0] - time.time())) if limit else 60

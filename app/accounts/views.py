@@ -1,7 +1,7 @@
-"""Accounts: sign up, sign in, sign out. Most forks put their own in place of this file.
+"""Accounts: sign up, sign in, sign out. Most forks replace this file.
 
-All that the rest of the app needs of it is `sessions.begin(user_id)`, once somebody has shown who
-they are. With this file go `account_forms.py`, `passwords.py` and their templates.
+The rest of the app only needs a call of `sessions.begin(user_id)` after the user is authenticated.
+`forms.py`, `passwords.py` and their templates are replaced with this file.
 """
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -30,7 +30,7 @@ def sign_up() -> str | Response:
 @bp.post("/sign-up")
 @throttle.sign_ups
 def sign_up_submit() -> tuple[str, int] | Response:
-    """Make an account, and sign in to it."""
+    """Create an account, and sign in."""
     form = SignUpForm(request.form)
     if not form.validate():
         return _page(form), 422
@@ -43,9 +43,9 @@ def sign_up_submit() -> tuple[str, int] | Response:
             sessions.begin(user_id)
             return throttle.remember(_to_dashboard())
     if user_id is None:
-        # Only a mail could tell the owner of the address, and nobody else, that there is an
-        # account. This app sends none. So this answer takes as long as a new account, comes a few
-        # times only, and leaves the reason open.
+        # Only a mail could tell the owner of the address, and nobody else, that the account exists.
+        # This app sends no such mail. So this response takes as long as a new account, is limited
+        # in number, and does not say the reason.
         form.refuse(form.email, "No account can be made with this address. Perhaps you have one.")
         return _page(form), 422
 
@@ -63,7 +63,7 @@ def sign_in() -> str | Response:
 @bp.post("/sign-in")
 @throttle.sign_ins
 def sign_in_submit() -> tuple[str, int] | Response:
-    """Sign in, always on to the dashboard: an address in the query could lead anywhere."""
+    """Sign in, and redirect to the dashboard only: a URL in the query could lead anywhere."""
     form = SignInForm(request.form)
     if not form.validate():
         return _page(form), 422
@@ -97,7 +97,7 @@ def _to_dashboard() -> Response:
 
 
 def _new_user(email: str, password: str) -> int | None:
-    """The new user's id; None where the address has an account."""
+    """The new user's id; None if the address has an account."""
     password_hash = passwords.hashed(password)
     new = insert(User).values(email=email, password_hash=password_hash, created_at=sessions.now())
     try:
@@ -110,10 +110,10 @@ def _new_user(email: str, password: str) -> int | None:
 
 
 def _is_pressed_again(email: str) -> bool:
-    """Whether the account is seconds old: its owner pressed the button twice.
+    """Whether the account is new, because its owner has pressed the button twice.
 
-    Only then is the password compared, which takes time: how long a refusal takes does not tell
-    whether an older account exists.
+    The password is compared only then. So the time of a refusal does not show whether an older
+    account exists.
     """
     new = User.created_at > sessions.now(-PRESSED_AGAIN_SECONDS)
     found = db.session.scalar(select(User.id).where(User.email == email, new)) is not None
@@ -122,10 +122,10 @@ def _is_pressed_again(email: str) -> bool:
 
 
 def _user_with(email: str, password: str) -> int | None:
-    """The id of the user with this address and password; looking for nobody takes as long."""
+    """The user's id, if address and password match. An unknown address takes as long."""
     found = select(User.id, User.password_hash).where(User.email == email)
     user = db.session.execute(found).one_or_none()
-    db.session.rollback()  # hashing takes its time: no transaction stays open meanwhile
+    db.session.rollback()  # hashing is slow: no transaction stays open in the meantime
     if not passwords.matches(password, user.password_hash if user else None) or user is None:
         tell(Audit.SIGN_IN_REFUSED, user.id if user else None)
         return None

@@ -13,10 +13,10 @@ _IPV6 = re.compile(r"\[?([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(?:%[^\]]*)?(?:\](?::[0-9
 
 
 def visitor_key(text: str) -> str:
-    """The address in `text`; of IPv6 the /64 network, because one household has 2^64 addresses.
+    """The address in `text`; for IPv6 the /64 network, because one household has 2^64 addresses.
 
-    Text that holds no address is a key of its own and is logged: visitors behind a proxy that
-    hides addresses share a limit only if it writes the same for all of them.
+    Text without an address is used as a key itself, and is logged. Visitors behind a proxy that
+    hides addresses share a limit only if it sends the same text for all of them.
     """
     network = address_in(text)
     if network is None:

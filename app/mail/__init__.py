@@ -1,12 +1,13 @@
-"""The one mail of this app: it tells a user that the connection to Katana has ended.
+"""The only mail of this app: it tells a user that the connection to Katana has ended.
 
     models.py    the table of mails
-    sending.py   write a row, and send it
+    sending.py   write a row, and send its mail
     letter.py    the text
-    smtp.py      one mail, handed to the mail server
+    smtp.py      send one mail to the mail server
 
-`connections` knows nothing of this: it announces, within its transaction, that a connection ends,
-and the row of the mail is written in the same transaction. Without SMTP_URL mail is off.
+`connections` does not import this package. It sends a signal in the transaction that ends a
+connection, and the row of the mail is written in the same transaction. Without SMTP_URL no mail is
+sent.
 """
 
 from urllib.parse import urljoin
@@ -21,17 +22,17 @@ from app.database.clock import Clock, SystemClock
 from app.mail.sending import Mails
 from app.settings.config import Settings
 
-RECONNECT_PATH = "/dashboard"  # has the button, and asks a visitor to sign in first
+RECONNECT_PATH = "/dashboard"  # has the Connect button; a visitor must sign in first
 
 
 def build(settings: Settings, engine: Engine, clock: Clock | None = None) -> Mails:
-    """The mails of this database."""
+    """Build the mails for this database."""
     link = urljoin(settings.katana.redirect_uri, RECONNECT_PATH)
     return Mails(engine, clock or SystemClock(), settings.mail_server, link)
 
 
 def init_app(app: Flask, built: Mails) -> None:
-    """Let `current()` find them while `app` is at work, and add one when a connection ends."""
+    """Register the mails with `app`, and add one when a connection ends."""
     app.extensions["mails"] = built
     history.ending.connect(_add)
 
@@ -43,5 +44,5 @@ def current() -> Mails:
 
 
 def _add(event: Event, database: Database) -> None:
-    if has_app_context():  # without one no settings say how to send mail
+    if has_app_context():  # without it there are no settings for sending mail
         current().add(database, event.connection_id)

@@ -1,4 +1,4 @@
-"""The text of the mail. The same row always gives the same bytes, so a repeat is the same mail."""
+"""The text of the mail. The same row always gives the same bytes, also when it is sent again."""
 
 from datetime import datetime
 from email.headerregistry import Address
@@ -29,7 +29,7 @@ def letter(mail_id: UUID, written_at: datetime, to: str, link: str, server: Mail
     message["Subject"] = SUBJECT
     message["Date"] = format_datetime(written_at)
     message["Message-ID"] = f"<{mail_id}@{server.sender.rpartition('@')[2]}>"
-    # RFC 3834: no out-of-office note answers it.
+    # RFC 3834: prevents out-of-office replies.
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(TEXT.format(link=link))
     return message.as_bytes()

@@ -13,21 +13,21 @@ from app.database.leased_rows import LeasedRow
 
 
 class MailState(StrEnum):
-    """What became of it."""
+    """The state of a mail."""
 
     PENDING = "pending"
-    #: The mail server has taken it.
+    #: The mail server has accepted it.
     SENT = "sent"
-    #: The user has reconnected: it is not sent, or not again.
+    #: The user has reconnected or disconnected, so it is not sent, or not again.
     CANCELLED = "cancelled"
-    #: The mail server refuses it for good, or has not taken it for days.
+    #: The mail server has refused it permanently, or has not accepted it for days.
     FAILED = "failed"
-    #: No answer came to the text, twice: the mail server may have taken it.
+    #: The text was sent twice without a response: the mail server may have accepted it.
     UNKNOWN = "unknown"
 
 
 class Mail(LeasedRow, Model):
-    """That a connection has ended. The address is looked up when it is sent."""
+    """A mail that says that a connection has ended. The address is read when it is sent."""
 
     __tablename__ = "mails"
     __table_args__ = (
@@ -35,18 +35,18 @@ class Mail(LeasedRow, Model):
         Index("ix_mails_due", "state", "due_at"),
     )
 
-    #: Also the Message-ID: a repeated mail is the same mail.
+    #: Also the Message-ID, so that mailboxes recognise a mail that is sent again.
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     connection_id: Mapped[UUID] = mapped_column(
         Uuid, ForeignKey("connections.id", ondelete="CASCADE")
     )
-    #: Of the connection when it ended; a reconnect changes it.
+    #: The generation of the connection when it ended. A reconnect increases that of the connection.
     generation: Mapped[int]
-    #: A MailState, and why it is so.
+    #: A MailState; `detail` has the reason.
     state: Mapped[str] = mapped_column(String(20))
     detail: Mapped[str | None] = mapped_column(String(100))
     created_at: Mapped[datetime] = mapped_column(Timestamp)
-    #: Counted before the text is sent. A text that the mail server puts off does not count.
+    #: Counted before the text is sent. A temporary refusal does not count.
     texts_sent: Mapped[int] = mapped_column(default=0)
     sent_at: Mapped[datetime | None] = mapped_column(Timestamp)
     tries: Mapped[int] = mapped_column(default=0)

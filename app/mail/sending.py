@@ -1,13 +1,13 @@
 """Write the row of a mail in the transaction that ends a connection, and send it once.
 
-A mail server cannot be asked what it has taken. So:
+SMTP has no command that asks whether a mail was accepted. So:
 
-- Never lost: the row is committed with the end of the connection, and is sent until the mail server
-  takes it or refuses it for good.
-- Not twice: a lease lets one worker send. The row counts a text before it is sent. If no answer
-  comes, or the worker dies, the text is sent once more with the same Message-ID, by which mailboxes
-  recognise the second one. After that the row says `unknown`, and nothing more is sent.
-- A user who has reconnected gets none: the statement before the text asks.
+- Not lost: the row is committed with the end of the connection. The mail is tried again until
+  the mail server accepts it, refuses it permanently, or five days have passed.
+- At most twice: only the worker with the lease sends. The row counts a text before it is sent.
+  If no response comes, or the worker dies, the text is sent once more. It has the same
+  Message-ID, so mailboxes recognise it. After that the state is `unknown`.
+- Not after a reconnect: the last statement before the text checks this.
 """
 
 import logging
@@ -31,10 +31,10 @@ from app.mail.models import Mail, MailState
 from app.mail.smtp import NotTaken, Refused, Unanswered, handing_in
 from app.settings.mail_server import MailServer
 
-DELAY_SECONDS = 120.0  # a user who is there sees it on the page, and may reconnect meanwhile
-LEASE_SECONDS = 300.0  # a mail server may take REPLY_SECONDS for each of some eight replies
-REPEAT_SECONDS = 600.0  # before an unanswered text is sent again
-MOST_TEXTS = 2  # the second one if no answer came to the first
+DELAY_SECONDS = 120.0  # a signed-in user sees it on the page, and may reconnect in this time
+LEASE_SECONDS = 300.0  # a mail server may take REPLY_SECONDS for each of about eight replies
+REPEAT_SECONDS = 600.0  # before a text without a response is sent again
+MOST_TEXTS = 2  # the second one if there was no response to the first
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3600.0  # back-off doubles with each try
 GIVEN_UP_AFTER = timedelta(days=5)  # RFC 5321 section 4.5.4.1
 
@@ -49,12 +49,12 @@ class Mails:
     clock: Clock
     #: None: mail is off.
     server: MailServer | None
-    #: Of the page on which the user reconnects.
+    #: The URL of the page on which the user reconnects.
     link: str
 
     @property
     def rows(self) -> LeasedRows[Mail]:
-        """The table, for one worker at a time."""
+        """The rows of the table, each leased to one worker at a time."""
         return LeasedRows(self.engine, self.clock, Mail, LEASE_SECONDS, _due)
 
     def add(self, database: Database, connection_id: UUID) -> None:
@@ -76,11 +76,11 @@ class Mails:
         database.execute(new.on_conflict_do_nothing())
 
     def due(self, limit: int) -> Sequence[UUID]:
-        """What is to be sent now, longest due first."""
+        """The mails to send now, the longest due first."""
         return self.rows.due(limit) if self.server else ()
 
     def send(self, mail_id: UUID) -> None:
-        """Send one mail, if it is due and its connection has not been made again."""
+        """Send one mail, if it is due and the user has not reconnected."""
         if self.server and (held := self.rows.claim(Mail.id == mail_id)):
             result = self._result(held, self.server)
             if not self.rows.finish(held, **result):
@@ -128,11 +128,11 @@ class Mails:
         return {
             "due_at": self.clock.database_time(pause * jitter(1, 1.2)),
             "tries": held.tries + 1,
-            "texts_sent": held.texts_sent,  # as before: it was put off
+            "texts_sent": held.texts_sent,  # as before: a temporary refusal does not count
         }
 
     def _address(self, held: Mail) -> str | None:
-        """Who to send it to; None if the user has reconnected or disconnected."""
+        """The address of the user; None if the user has reconnected or disconnected."""
         found = (
             select(User.email)
             .join(Connection, Connection.user_id == User.id)
@@ -143,7 +143,7 @@ class Mails:
             return database.scalar(found)
 
     def _begin(self, held: Mail) -> bool:
-        """Count the text that is sent next; False if it must not be sent."""
+        """Count the text before it is sent; False if it must not be sent."""
         return self.rows.set(
             held,
             exists().where(Connection.id == Mail.connection_id, _still_ended()),

@@ -1,7 +1,7 @@
-"""One mail, handed to the mail server: everything before the text, then the text.
+"""Send one mail to the mail server: the commands before the text, then the text.
 
-Between the two the caller stores that the mail server may have the mail. SMTP (RFC 5321) has no
-command that asks for it afterwards.
+Between the two, the caller stores that the mail server may have the mail. SMTP (RFC 5321) has no
+command that checks this later.
 """
 
 import re
@@ -15,7 +15,7 @@ import idna
 from app.settings.mail_server import MailServer, Tls
 
 REPLY_SECONDS = 30.0
-#: For the reply to the text, which many servers check first. A worker has 70 s to end.
+#: For the reply to the text, which many servers scan first. A stopped worker has 70 s to end.
 TEXT_REPLY_SECONDS = 60.0
 #: A local part that needs no quotes (RFC 5321 section 4.1.2, RFC 6531 section 3.3).
 LOCAL_PART = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+")
@@ -24,19 +24,19 @@ Send = Callable[[bytes], None]
 
 
 class Refused(Exception):
-    """The mail server will never take this mail."""
+    """The mail server will never accept this mail."""
 
 
 class NotTaken(Exception):
-    """The mail server has not taken it, and may take it later."""
+    """The mail server has not accepted it, and may accept it later."""
 
 
 class Unanswered(Exception):
-    """The text was sent, and no answer came: the mail server may have taken it."""
+    """The text was sent without a response: the mail server may have accepted it."""
 
 
 def envelope_address(address: str) -> str:
-    """The address as a mail server takes it. Raises Refused where it is none."""
+    """The address in the form that SMTP requires. Raises Refused if it is not valid."""
     local, _, domain = address.rpartition("@")
     if not LOCAL_PART.fullmatch(local):
         raise Refused("the address is not one")
@@ -49,7 +49,7 @@ def envelope_address(address: str) -> str:
 
 @contextmanager
 def handing_in(server: MailServer, to: str) -> Iterator[Send]:
-    """Everything before the text; the caller then sends the text, or leaves.
+    """Send the commands before the text. The caller then sends the text, or leaves the block.
 
     Raises Refused, NotTaken or Unanswered.
     """
@@ -63,7 +63,7 @@ def handing_in(server: MailServer, to: str) -> Iterator[Send]:
         yield lambda text: _send(smtp, text)
     finally:
         with suppress(OSError):
-            smtp.putcmd("QUIT")  # not waited for: what the server has taken is stored first
+            smtp.putcmd("QUIT")  # no wait for the reply: the result is stored first
         smtp.close()
 
 
@@ -78,7 +78,7 @@ def _connected(server: MailServer) -> smtplib.SMTP:
 
 def _sign_in(smtp: smtplib.SMTP, server: MailServer) -> None:
     smtp.ehlo_or_helo_if_needed()
-    if server.tls is Tls.STARTTLS:  # raises where it is not offered
+    if server.tls is Tls.STARTTLS:  # raises if it is not offered
         smtp.starttls(context=ssl.create_default_context())
         smtp.ehlo()
     if server.user and server.password:
@@ -104,14 +104,14 @@ def _send(smtp: smtplib.SMTP, text: bytes) -> None:
     with _failing(Unanswered):
         if smtp.sock:
             smtp.sock.settimeout(TEXT_REPLY_SECONDS)
-        # A line that is a dot alone ends the text (RFC 5321 section 4.5.2).
+        # A line with only a dot ends the text (RFC 5321 section 4.5.2).
         smtp.send(re.sub(rb"(?m)^\.", b"..", text) + b".\r\n")
         reply = smtp.getreply()
     _expect(2, reply)
 
 
 def _expect(digit: int, reply: tuple[int, bytes]) -> None:
-    """Raises Refused for 5xx, else NotTaken, without the words, which may hold the address."""
+    """Raises Refused for 5xx, else NotTaken, without the server's text: it may have the address."""
     code, _ = reply
     if _is(digit, code):
         return
@@ -120,16 +120,16 @@ def _expect(digit: int, reply: tuple[int, bytes]) -> None:
 
 
 def _is(digit: int, code: int) -> bool:
-    """The first digit says what was answered (RFC 5321 section 4.2.1)."""
+    """Whether the first digit, the kind of reply, is this one (RFC 5321 section 4.2.1)."""
     return code // 100 == digit
 
 
 @contextmanager
 def _failing(kind: type[Exception]) -> Iterator[None]:
-    """Raises `kind` for what fails on the wire or at signing in, without the server's words."""
+    """Raises `kind` for errors of the network and the sign-in, without the server's text."""
     try:
         yield
     except smtplib.SMTPResponseException as error:
         raise kind(f"{type(error).__name__} {error.smtp_code}") from None
-    except (OSError, ValueError) as error:  # smtplib's own are OSErrors
+    except (OSError, ValueError) as error:  # smtplib's own errors are OSErrors
         raise kind(type(error).__name__) from None

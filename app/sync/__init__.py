@@ -1,26 +1,25 @@
-"""Keep a copy of Katana's orders, customers, products and stock in step.
+"""Keep a copy of Katana's orders, customers, products and stock up to date.
 
-REPLACE or extend. A webhook is a hint, the cursor is the truth: a hint makes a resource due and
-nothing else; a worker reads what changed since the cursor and stores it in the copy. There is no
-queue that could lose something. A lost, doubled, late or forged delivery makes the copy late by
-one polling interval at most, and never wrong.
+KEEP, extend or remove. A delivery of a webhook only makes a resource due. A worker then reads the
+changes since the cursor and stores them in the copy. No data comes from a delivery, so one that is
+lost, repeated, late or forged cannot make the copy wrong. If one is lost, polling finds the change.
 
-    hints.py      what may have changed: due now
+    hints.py      make a resource due now
     due.py        when a resource is due
-    cursors.py    claim a resource that is due, advance it, put it off
-    reading.py    one chunk of one resource, page by page, each page one commit
-    passes.py     which page is next, while the list changes
-    storing.py    a page's rows and changes; set_aside.py what cannot be read
-    accounts.py   whose copy it is: connect, reconnect
-    subscriptions.py  the webhook of each connection: made, checked, repaired, deleted
-    receiver.py   deliveries: verified, and made a hint
-    outbox.py     what is to be sent to Katana once
-    budget.py     Katana's rate limit, for all processes together
-    feed.py       every change in order, for the partner's own code
-    copy.py       the tables of the copy; models.py all others
+    cursors.py    claim a cursor that is due, advance it, postpone it
+    reading.py    read one chunk of one resource; each page is one commit
+    passes.py     which page to read next while the list changes
+    storing.py    store a page; set_aside.py: records that cannot be read
+    accounts.py   which Katana account is copied: connect, reconnect
+    subscriptions.py  create, check and repair the webhook of each connection
+    receiver.py   verify deliveries and make resources due
+    outbox.py     send an order to Katana once
+    budget.py     Katana's rate limit, shared by all processes
+    feed.py       every change in order, for your own code
+    copy.py       the tables of the copy; models.py: most other tables
     resources/    one file for each resource
 
-`connections` knows nothing of this: it announces a connect, and sync subscribes.
+`connections` does not import sync. It sends signals on connect and disconnect, and sync subscribes.
 """
 
 import logging
@@ -57,14 +56,14 @@ from app.sync.resources import Resource, all_resources
 from app.sync.subscriptions import Subscriptions
 
 DELIVERY_PATH = "/katana/webhooks/"  # a random key follows
-DELETE_SECONDS = 3.0  # for deleting a webhook while a user disconnects and waits
+DELETE_SECONDS = 3.0  # to delete a webhook: a user who disconnects waits for it
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Sync:
-    """The parts, put together for one app."""
+    """All parts of sync, for one app."""
 
     engine: Engine
     clock: Clock
@@ -78,8 +77,8 @@ class Sync:
     subscriptions: Subscriptions
     receiver: Receiver
     outgoing: Outgoing
-    #: Katana's API for a few seconds with the stored access token, which is not renewed; None where
-    #: that has expired.
+    #: A KatanaApi for a few seconds with the stored access token, without a refresh; None if the
+    #: token has expired.
     api_without_refresh: Callable[[UUID], KatanaApi | None]
 
 
@@ -90,7 +89,7 @@ def build(
     parts: Connections,
     clock: Clock | None = None,
 ) -> Sync:
-    """The parts on this database; `session` is what they ask Katana's API through."""
+    """Build the parts for this database; `session` sends the requests to Katana's API."""
     clock, resources = clock or SystemClock(), all_resources()
     budget, cursors, hints = Budget(engine, clock), Cursors(engine, clock), Hints(engine, clock)
     accounts = Accounts(engine, clock, resources)
@@ -131,7 +130,7 @@ def build(
 
 
 def init_app(app: Flask, built: Sync) -> None:
-    """Let `current()` find them while `app` is at work, and begin with each connect."""
+    """Register sync with `app`, and subscribe to connects and disconnects."""
     app.extensions["sync"] = built
     history.connected.connect(_begin)
     history.disconnecting.connect(_end)
@@ -144,7 +143,7 @@ def current() -> Sync:
 
 
 def hint(connection_id: UUID, resource: str | None = None, ids: Sequence[int] = ()) -> None:
-    """Something may have changed at Katana: make the resource, or all of them, due now."""
+    """Make a resource due now, or all of them if `resource` is None."""
     current().hints.hint(connection_id, resource, ids)
 
 
@@ -154,22 +153,22 @@ def update_now(connection_id: UUID) -> bool:
 
 
 def changes(after: int, limit: int = 500) -> Sequence[Change]:
-    """Every change of the copy behind a position, in order. Raises feed.PositionTooOld."""
+    """The changes of the copy after a position, in order. Raises feed.PositionTooOld."""
     return current().changes.after(after, limit)
 
 
 def position() -> int:
-    """The last position of the feed: where a reader goes on that reads the whole copy next."""
+    """The last position of the feed. A new reader stores it, then reads the whole copy."""
     return current().changes.last()
 
 
 def status(connection_id: UUID) -> Mapping[str, Status]:
-    """How well the copy of a connection is kept, by resource."""
+    """How up to date the copy of a connection is, by resource."""
     return status_of(current().engine, current().clock, connection_id)
 
 
 def _in_hand(token: str) -> AccessToken:
-    """An access token for as long as it is good: it is not renewed."""
+    """Supply this access token until Katana refuses it; it is not refreshed."""
 
     def give(refused: str | None = None) -> str:
         if refused is not None:
@@ -185,7 +184,7 @@ def _begin(event: Event) -> None:
 
 
 def _end(event: Event) -> None:
-    """Delete the webhook at Katana, best effort: its deliveries are refused from now on anyway."""
+    """Try to delete the webhook at Katana. If that fails, its deliveries are refused."""
     webhook_id = current().subscriptions.katana_id(event.connection_id)
     api = current().api_without_refresh(event.connection_id) if webhook_id is not None else None
     if webhook_id is None or api is None:

@@ -1,8 +1,8 @@
-"""Whose data the copy is: it begins with a connect, and begins anew with a reconnect.
+"""Which Katana account is copied: after a connect or reconnect, its data is read anew.
 
-`copy.shown()` hides the rows of an earlier Katana account in the moment in which the reconnect is
-committed. What is done here is to read the account anew: rows that the first whole pass does not
-meet are deleted after it. Where the account has another name they are deleted at once.
+`copy.shown()` hides the rows of an earlier Katana account as soon as the reconnect is committed.
+The code here starts to read the current account. Rows that its first whole pass does not read are
+deleted after that pass. If the name of the account has changed, all rows are deleted at once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from app.sync.resources import Resource, Scope
 from app.sync.storing import sweep
 
 LATELY_SECONDS = 3600.0
-IN_TURN = 1000  # connections that one look for unknown ones takes in, beside those of late
+IN_TURN = 1000  # connections that one call of `unknown` checks, besides recent ones
 PUT_OFF_SECONDS = 3600.0  # less than DUE_AHEAD_SECONDS
 PUT_OFF_AT_ONCE = 1000
 
@@ -37,11 +37,11 @@ class Accounts:
         self._engine = engine
         self._clock = clock
         self._resources = resources
-        #: The last one of the connections that `unknown` has looked at; None: begin anew.
+        #: The last connection that `unknown` has checked; None: start again from the first.
         self._looked_at: UUID | None = None
 
     def begin(self, connection_id: UUID) -> None:
-        """Make everything of a connection due: it is new, or was made again."""
+        """Make all resources and the webhook due, after a connect or a reconnect."""
         with self._engine.begin() as database:
             keep(database, connection_id)
             self._add(database, connection_id)
@@ -52,14 +52,14 @@ class Accounts:
             database.execute(webhook.values(due_at=now, failures=0))
 
     def unknown(self, limit: int) -> list[UUID]:
-        """Active connections that have not begun: made before this, or whose begin was lost.
+        """Active connections without an account row: older than sync, or `begin` was interrupted.
 
-        Those of the last hour are found at once. Of all others each call looks at some, in turn: no
-        index tells what has no row in another table.
+        Those of the last hour are found at once. Of the others each call checks a part, because no
+        index can find rows that another table lacks.
         """
         begun = select(SyncAccount.connection_id).where(SyncAccount.connection_id == Connection.id)
         with single_statements(self._engine).connect() as database:
-            # A value: PostgreSQL then knows how few these are.
+            # A value, so that PostgreSQL can estimate how few rows these are.
             an_hour_ago = database.scalar(select(self._clock.database_time(-LATELY_SECONDS)))
             lately = select(Connection.id).where(
                 Connection.status == Status.ACTIVE,
@@ -69,15 +69,15 @@ class Accounts:
             found = dict.fromkeys(database.scalars(lately.limit(limit)))
             some = self._some_in_turn(database)
             missing = self._not_begun(database, some) if some else []
-        if len(missing) <= limit:  # else the rest of them comes first
+        if len(missing) <= limit:  # else the same part is checked again
             self._looked_at = some[-1] if len(some) == IN_TURN else None
         return list(found | dict.fromkeys(missing))[:limit]
 
     def put_off_ended(self) -> bool:
-        """Look in an hour again at what is due and cannot be done; whether there may be more.
+        """Postpone the due work of ended connections by an hour; True if there may be more.
 
-        The connection has ended. Left due, it would be read and left aside at each look for what is
-        due. A reconnect makes it due at once.
+        If it stayed due, each search for due work would read it and skip it. A reconnect makes it
+        due at once.
         """
         ready, _, paused, _ = cursor_ranges(self._clock)
         webhooks, _ = ranges(Webhook.due_at, self._clock, 2 * PUT_OFF_SECONDS)
@@ -89,13 +89,13 @@ class Accounts:
         return max(numbers) == PUT_OFF_AT_ONCE
 
     def adopt(self, held: Claimed, name: str | None, stopped: Callable[[], bool]) -> None:
-        """Let the copy be of the account that is connected now, and is called `name`."""
+        """Switch the copy to the account that is connected now; `name` is its name."""
         known = held.account.factory_name
         if held.account.connected_by and (name is None or name != known):
             for resource in self._resources.values():
                 while self._delete_some(held, resource):
                     if stopped():
-                        return  # the next one goes on
+                        return  # the next worker continues
         with self._engine.begin() as database:
             keep(database, held.connection_id)
             now = {"connected_by": held.connected_by, "factory_name": name}
@@ -108,21 +108,21 @@ class Accounts:
                 database.execute(anew.values(**_ANEW, due_at=self._clock.database_time()))
 
     def remember_name(self, held: Claimed) -> None:
-        """Keep what the account is called, to be compared after a reconnect."""
+        """Store the account's name, which is compared after a reconnect."""
         same = _is(held), SyncAccount.connected_by == held.connected_by
         named = update(SyncAccount).where(*same).values(factory_name=held.factory_name)
         with single_statements(self._engine).connect() as database:
             database.execute(named)
 
     def _some_in_turn(self, database: Database) -> Sequence[UUID]:
-        # By id alone, which an index has: the rows themselves lie all over the table.
+        # Only the id, so that an index is enough and no rows of the table are read.
         following = select(Connection.id).order_by(Connection.id).limit(IN_TURN)
         if self._looked_at:
             following = following.where(Connection.id > self._looked_at)
         return database.scalars(following).all()
 
     def _not_begun(self, database: Database, some: Sequence[UUID]) -> Sequence[UUID]:
-        """Those of `some`, which are in order, that are active and have no account."""
+        """The active connections among `some`, which is sorted, that have no account row."""
         between = SyncAccount.connection_id.between(some[0], some[-1])
         begun = database.scalars(select(SyncAccount.connection_id).where(between))
         missing = sorted(set(some).difference(begun))
@@ -134,7 +134,7 @@ class Accounts:
 
     def _put_off(self, table: type[SyncCursor] | type[Webhook], of: Range, **also: Any) -> int:
         key = table.__table__.primary_key
-        # Locked, so that a reconnect that is being committed is seen; its rows are skipped.
+        # Locked, so that a connection that is being reconnected is skipped.
         ended = (
             select(*key)
             .join(Connection, Connection.id == table.connection_id)
@@ -162,7 +162,7 @@ class Accounts:
             database.execute(new.on_conflict_do_nothing())
 
     def _delete_some(self, held: Claimed, resource: Resource) -> bool:
-        """Whether there may be more."""
+        """Delete a batch of rows; True if there may be more."""
         with self._engine.begin() as database:
             keep(database, held.connection_id)
             whose = held.connection_id, resource

@@ -1,8 +1,8 @@
-"""Stay within Katana's rate limit, in all processes together, without finding it by a 429.
+"""Katana's rate limit, counted by all processes together, so that 429 is rare.
 
-What Katana last said stands in the connection's row of `sync_accounts`. One conditional UPDATE
-before each request takes one from it. The worker leaves a quarter (15 of Katana's 60) to pages and
-to write-back.
+The connection's row of `sync_accounts` has the remaining requests, as Katana last reported. Before
+each request, one conditional UPDATE takes one. The worker leaves a quarter (15 of Katana's 60) for
+pages and the outbox.
 """
 
 import logging
@@ -22,10 +22,10 @@ from app.katana.client import Meter
 from app.katana.rate_limit import LONGEST_WINDOW_SECONDS, WINDOW_SECONDS, Allowance
 from app.sync.models import SyncAccount
 
-RESERVE_SHARE = 4  # one in four requests is left to pages and write-back
+RESERVE_SHARE = 4  # one in four requests is reserved for pages and the outbox
 SAME_WINDOW_SECONDS = 2  # a reset that differs by less belongs to the same window
 LONGEST_PAUSE_SECONDS = 3600.0
-# What lies further ahead was written while the database's clock was wrong, and counts as over.
+# A stored time further ahead counts as past: the database's clock was wrong.
 PAUSE_AHEAD_SECONDS, WINDOW_AHEAD_SECONDS = 2 * LONGEST_PAUSE_SECONDS, 2 * LONGEST_WINDOW_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -39,11 +39,11 @@ class Budget:
         self._clock = clock
 
     def meter(self, connection_id: UUID, *, leave_reserve: bool) -> Meter:
-        """What a KatanaApi of this connection asks before each request, and tells after it."""
+        """The meter of a connection, which a KatanaApi calls before and after each request."""
         return _Metered(self, connection_id, leave_reserve)
 
     def take(self, connection_id: UUID, *, leave_reserve: bool) -> None:
-        """Take one request. Raises ApiBusy with the seconds to wait where none is left."""
+        """Take one request. Raises ApiBusy with the seconds to wait if none is left."""
         account, clock = SyncAccount, self._clock
         ended = is_over(account.budget_until, clock, WINDOW_AHEAD_SECONDS)
         left = case((ended, account.budget_limit), else_=account.budget_left)
@@ -59,7 +59,7 @@ class Budget:
 
             row = database.execute(why.where(this_one)).first()
         if row is None:
-            return  # sync has not begun: nothing is known of this connection yet
+            return  # sync has not begun: the connection has no row yet
 
         seconds = max(
             seconds_until(row.paused_until, row[2], PAUSE_AHEAD_SECONDS),
@@ -68,15 +68,15 @@ class Budget:
         raise ApiBusy("Katana's rate limit leaves no request now", seconds)
 
     def note(self, connection_id: UUID, allowance: Allowance) -> None:
-        """Remember what an answer said."""
+        """Store what a response reported."""
         if allowance.pause:
             logger.warning("connection %s: Katana answered 429", connection_id)
         if allowance.remaining is None and not allowance.pause:
             return
 
         account, clock = SyncAccount, self._clock
-        # Other requests may be under way that Katana has not counted yet: within a window the
-        # lower number holds.
+        # Katana may not have counted requests that are under way, so within a window the lower
+        # number is kept.
         remaining, limit = allowance.remaining or 0, allowance.limit or account.budget_limit
         newer = account.budget_until < clock.database_time(allowance.seconds - SAME_WINDOW_SECONDS)
         anew = or_(newer, account.budget_limit != limit, account.budget_left > remaining)
@@ -96,7 +96,7 @@ class _Metered:
     budget: Budget
     connection_id: UUID
     leave_reserve: bool
-    #: A database that takes no write does not keep a page from being read.
+    #: Set when the database fails: a page is then read without counting its requests.
     is_off: bool = False
 
     def before(self) -> None:
@@ -115,7 +115,7 @@ class _Metered:
             yield
         except SQLAlchemyError as error:
             if self.leave_reserve:
-                raise  # the worker has to write anyway
+                raise  # the worker needs the database anyway
 
             kind = type(error).__name__
             logger.warning("requests are not counted: the database fails (%s)", kind)

@@ -1,7 +1,7 @@
-"""The copy: our rows of Katana's records, by connection and Katana's id.
+"""The tables of the copy: Katana's records, by connection and Katana's id.
 
-Read it through `shown()`: rows of an earlier Katana account, and deleted ones, are left out there.
-`status()` says how fresh it is.
+Read them through `shown()`: it leaves out deleted records and rows of an earlier Katana account.
+`status()` says how up to date they are.
 """
 
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ from app.sync.models import SetAside, SyncAccount, SyncCursor, connection_key
 
 
 class Copied(Model):
-    """What every table of the copy has: its resource, its connection, the pass that met the row."""
+    """The base of the copy's tables. `mark` is the number of the last pass that read the row."""
 
     __abstract__ = True
 
-    #: The resource whose cursor reads it.
+    #: The name of the resource, as in its cursor.
     resource: ClassVar[str]
 
     connection_id: Mapped[UUID] = connection_key(primary_key=True, sort_order=-2)
@@ -35,7 +35,7 @@ class Copied(Model):
 
 
 class Record(Copied):
-    """A record that Katana dates."""
+    """A record with an id and `updated_at`."""
 
     __abstract__ = True
 
@@ -65,8 +65,8 @@ class Order(Record):
 class OrderRow(Model):
     """One row of a sales order; `storing.py` stores and deletes it with the order.
 
-    It refers to the connection alone: disconnecting deletes all of them by one statement, and not
-    order by order.
+    Its foreign key is to the connection, not to the order, so that disconnecting deletes all rows
+    by one statement.
     """
 
     __tablename__ = "order_rows"
@@ -81,7 +81,7 @@ class OrderRow(Model):
 
 
 class Customer(Record):
-    """Somebody who places orders."""
+    """A customer of the factory."""
 
     __tablename__ = "customers"
     resource = "customers"
@@ -101,7 +101,7 @@ class Product(Record):
 
 
 class Variant(Model):
-    """One form of a product: what stock is counted in. Stored and deleted with the product."""
+    """A variant of a product; stock is counted by variant. Stored and deleted with the product."""
 
     __tablename__ = "variants"
     __table_args__ = (Index("ix_variants_id", "connection_id", "id"),)
@@ -113,7 +113,7 @@ class Variant(Model):
 
 
 class StockLevel(Copied):
-    """How much of a variant lies at one location. Katana gives it no id and no date."""
+    """The stock of a variant at one location. Katana gives it no id and no `updated_at`."""
 
     __tablename__ = "stock_levels"
     resource = "inventory"
@@ -123,15 +123,15 @@ class StockLevel(Copied):
     in_stock: Mapped[Decimal] = mapped_column(Amount)
     committed: Mapped[Decimal] = mapped_column(Amount)
     expected: Mapped[Decimal] = mapped_column(Amount)
-    #: What should lie there at least.
+    #: The minimum that should be in stock.
     safety_level: Mapped[Decimal] = mapped_column(Amount)
 
 
 def shown(model: type[Copied], connection_id: UUID) -> Select[Any]:
-    """The rows of `model` that may be shown: of the account that is connected now, not deleted.
+    """Select the rows of `model` that are not deleted and are of the current Katana account.
 
-    It compares the connect that the copy belongs to with the connection's own, so a reconnect
-    hides the earlier account's rows in the moment in which it is committed.
+    The query compares `connected_by` of the copy with that of the connection. So the commit of a
+    reconnect hides the rows of the earlier account at once.
     """
     rows = (
         select(model)
@@ -150,19 +150,19 @@ def shown(model: type[Copied], connection_id: UUID) -> Select[Any]:
 
 @dataclass(frozen=True)
 class Status:
-    """How fresh one resource of a connection is: for pages, `flask doctor` and the metrics."""
+    """How up to date one resource is: for pages, `flask doctor` and the metrics."""
 
     cursor: SyncCursor
     #: The database's time when this was read.
     at: datetime
-    #: No request before this moment: Katana has asked to wait.
+    #: No request before this time: Katana has responded with 429.
     paused_until: datetime | None
     #: How many records cannot be read.
     set_aside: int
 
 
 def status(engine: Engine, clock: Clock, connection_id: UUID) -> Mapping[str, Status]:
-    """By resource; empty where nothing of the account that is connected now was read yet."""
+    """The status by resource; empty if the current Katana account has not been read yet."""
     cursor, account = SyncCursor, SyncAccount
     aside = select(func.count()).where(
         SetAside.connection_id == cursor.connection_id, SetAside.resource == cursor.resource

@@ -1,6 +1,6 @@
-"""The statements on cursors: what is due, claim it, advance it, put it off.
+"""Statements on cursors: find what is due, claim, advance, postpone.
 
-A page is stored only by the owner of the lease, which is renewed with each page.
+Only the owner of the lease can store a page. Each page renews the lease.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ from app.sync.due import LONGEST_PAUSE_SECONDS, cursor_ranges, is_active, next_p
 from app.sync.models import SyncAccount, SyncCursor
 from app.sync.passes import Pass
 
-LEASE_SECONDS = 50.0  # renewed with each page; a dead worker's cursor is free within a minute
-RESOURCES = 8  # of one connection that may be due at the same time
+LEASE_SECONDS = 50.0  # renewed with each page; if a worker dies, the cursor is free within a minute
+RESOURCES = 8  # the most of one connection that are due at the same time
 FIRST_PAUSE_SECONDS = 2.0  # back-off doubles with each failure
 
 Columns = dict[str, Any]
@@ -33,19 +33,19 @@ _WELL: Columns = {"failures": 0, "failure": None, "failed_at": None, "next_attem
 
 @dataclass(frozen=True)
 class Claimed:
-    """A cursor as it was claimed, and whose data it is."""
+    """A claimed cursor, with its account."""
 
     cursor: SyncCursor
     #: The database's time of the claim.
     at: datetime
     account: SyncAccount
-    #: Of the connection: the copy is of another account where `account` has another one.
+    #: Of the connection. If `account.connected_by` differs, the copy is of an earlier connect.
     connected_by: str
     factory_name: str | None
 
     @property
     def connection_id(self) -> UUID:
-        """Whose cursor it is."""
+        """The connection of the cursor."""
         return self.cursor.connection_id
 
 
@@ -58,9 +58,9 @@ class Cursors:
         self.rows = LeasedRows(engine, clock, SyncCursor, LEASE_SECONDS, _due)
 
     def due(self, limit: int) -> Sequence[tuple[UUID, str]]:
-        """What to read now, longest due first; one resource of each connection.
+        """The cursors to read now, the longest due first, at most one of each connection.
 
-        A long list is due again at the end of each chunk, behind all others that are due.
+        The cursor of a long list is due again after each chunk, behind all others that are due.
         """
         other = aliased(SyncCursor)
         at_work = select(other.resource).where(
@@ -78,7 +78,7 @@ class Cursors:
         return list(first_of.items())[:limit]
 
     def claim(self, connection_id: UUID, resource: str) -> Claimed | None:
-        """The right to read this one; None where it is not due, or somebody else's."""
+        """Claim one cursor; None if it is not due or another worker holds it."""
         this_one = is_of(connection_id) & (SyncCursor.resource == resource)
         cursor = self.rows.claim(this_one, fence=SyncCursor.fence + 1)
         whose = (
@@ -91,9 +91,10 @@ class Cursors:
         return Claimed(cursor, self.rows.claimed_at(cursor), *row) if cursor and row else None
 
     def hold(self, database: Database, held: Claimed) -> None:
-        """Renew the lease, first in a page's transaction. Raises LeaseLost.
+        """Renew the lease, as the first step of a page's transaction. Raises LeaseLost.
 
-        The row stays locked until the commit, so that no other worker stores a page meanwhile.
+        The row stays locked until the commit, so that no other worker stores a page in the
+        meantime.
         """
         keep(database, held.connection_id)
         self.set(database, held, {"lease_until": self.rows.lease_until()})
@@ -104,12 +105,12 @@ class Cursors:
             raise LeaseLost
 
     def under_way(self, now: Pass, *, is_last: bool) -> Columns:
-        """The columns of a pass that goes on; `is_last`: later, behind those that are due now."""
+        """The columns of an unfinished pass; `is_last` releases the lease and makes it due now."""
         later = {"due_at": self._clock.database_time(), **NO_LEASE} if is_last else {}
         return now.columns() | _WELL | later
 
     def finished(self, held: Claimed, done: Pass, *, dated: bool) -> Columns:
-        """The columns of a pass that is over."""
+        """The columns of a finished pass."""
         now = self._clock.database_time()
         position = max((at for at in (held.cursor.position, done.highest) if at), default=None)
         first_at = func.coalesce(SyncCursor.first_pass_at, now)
@@ -119,17 +120,17 @@ class Cursors:
         return done.columns() | over | whole | due_at | _WELL | NO_LEASE
 
     def release(self, held: Claimed, until: datetime | None = None) -> None:
-        """Give it back as it is: due now, or from a moment on unless a hint has come meanwhile."""
+        """Release the lease; due now, or at `until` if no hint came after the claim."""
         now = self._clock.database_time()
         due_at = case((SyncCursor.hinted_at >= held.at, now), else_=until) if until else now
         self.rows.finish(held.cursor, due_at=due_at)
 
     def put_off(self, held: Claimed, seconds: float) -> None:
-        """Let nobody read it for so long; nothing has failed."""
+        """Release the lease and postpone the next read; nothing has failed."""
         self.rows.finish(held.cursor, next_attempt_at=self._clock.database_time(seconds))
 
     def failed(self, held: Claimed, word: str) -> None:
-        """Back off, and say why on the page."""
+        """Release the lease, back off, and store the reason, which pages show."""
         failures = held.cursor.failures
         pause = exponential(failures, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) * jitter(0.8, 1)
         self.rows.finish(
@@ -142,10 +143,10 @@ class Cursors:
 
 
 def keep(database: Database, connection_id: UUID) -> None:
-    """Let nobody disconnect before this transaction ends; call it first.
+    """Lock the connection, so that a disconnect waits; call it first in a transaction.
 
-    Disconnecting locks the connection before what hangs on it. Who took the other order could end
-    in a deadlock with it. It holds up no refresh, and on SQLite, with one writer, does nothing.
+    A disconnect locks the connection before the rows that refer to it. The same order here prevents
+    a deadlock. The lock does not block a refresh. SQLite has one writer and ignores it.
     """
     row = select(Connection.id).where(Connection.id == connection_id)
     database.execute(row.with_for_update(read=True, key_share=True))

@@ -1,4 +1,4 @@
-"""When a resource is due: at once by a hint, else by polling, and not while it backs off."""
+"""When a resource is due: at once after a hint, else by polling; not during back-off."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,26 +14,26 @@ from app.errors import ApiBusy, ConnectError, ReconnectNeeded, TryAgainLater
 from app.sync.models import SyncCursor, Webhook, WebhookState
 from app.sync.passes import SETTLE, Pass
 
-POLL_SECONDS = 60.0  # from pass to pass without a working webhook
+POLL_SECONDS = 60.0  # between two passes, without a working webhook
 POLL_WITH_WEBHOOK_SECONDS = 300.0
-SECONDS_PER_PAGE = 10.0  # a long list without dates is read less often: others need the budget
+SECONDS_PER_PAGE = 10.0  # a long list without `updated_at` is read less often, to save requests
 LONGEST_PAUSE_SECONDS = 3600.0
 
-# What lies further ahead was written while the database's clock was wrong, and counts as over.
-DUE_AHEAD_SECONDS = 6 * 3600.0  # a list of over 2,000 pages is due no later than that
+# A stored time further ahead counts as past: the database's clock was wrong.
+DUE_AHEAD_SECONDS = 6 * 3600.0  # enough for a list of 2,000 pages
 PAUSE_AHEAD_SECONDS = 2 * LONGEST_PAUSE_SECONDS
 
 
 def is_active(connection_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
-    """The connection of this row can be used."""
+    """Whether the connection of this row is active."""
     its = Connection.id == connection_id, Connection.status == Status.ACTIVE
     return select(Connection.id).where(*its).exists()
 
 
 def cursor_ranges(clock: Clock, *also: ColumnElement[bool]) -> Sequence[Range]:
-    """The cursors that are due and not pausing, as ranges of two indexes."""
+    """The cursors that are due and not in back-off, as ranges of two indexes."""
     due_at, paused = SyncCursor.due_at, SyncCursor.next_attempt_at
-    # Of few rows, and written so that PostgreSQL takes no index for it.
+    # A filter on few rows, written so that PostgreSQL uses no index for it.
     is_due = is_over(due_at, clock, DUE_AHEAD_SECONDS)
     return [
         *ranges(due_at, clock, DUE_AHEAD_SECONDS, paused.is_(None), *also),
@@ -42,10 +42,10 @@ def cursor_ranges(clock: Clock, *also: ColumnElement[bool]) -> Sequence[Range]:
 
 
 def next_pass(clock: Clock, done: Pass, *, dated: bool) -> ColumnElement[Any]:
-    """When the pass after `done` is due: never later than the polling interval, and spread."""
+    """When the pass after `done` is due: at once after a hint, else by polling, with jitter."""
     at_once = clock.database_time()
     hinted = SyncCursor.hinted_at >= done.started_at
-    if dated and not done.is_single:  # what came behind its upper end is still to be read
+    if dated and not done.is_single:  # changes after the end of its window are still to be read
         return case((hinted, at_once), else_=clock.database_time(SETTLE.total_seconds()))
 
     well = and_(
@@ -59,9 +59,9 @@ def next_pass(clock: Clock, done: Pass, *, dated: bool) -> ColumnElement[Any]:
 
 
 def pause_after(error: ConnectError, failures: int, first: float) -> tuple[float, int]:
-    """Seconds of back-off after an error, and how many failures in a row there are by then."""
+    """The back-off in seconds after an error, and the new number of failures in a row."""
     if isinstance(error, ReconnectNeeded):
-        return 0, failures  # none is claimed until the user has reconnected
+        return 0, failures  # nothing of it is claimed until the user has reconnected
     if isinstance(error, ApiBusy | TryAgainLater):
         return error.retry_after, failures
 

@@ -1,9 +1,10 @@
-"""The feed: every change of the copy in order, for the partner's own code.
+"""The feed: every change of the copy in order, for your own code.
 
-A reader that has seen position N has missed nothing before N. A sequence would not give that: two
-transactions take 7 and 8, the second commits first, and a reader at 8 never sees 7. So a position
-is taken from one row of `feed`, whose lock the transaction then holds until it commits: positions
-are given in order of commit, and without gaps. It is taken last, to be held briefly.
+When a reader has read position N, no change with a lower position appears later. A database
+sequence does not guarantee this: if two transactions take 7 and 8, and the second commits first, a
+reader at 8 never sees 7. So positions come from one row of `feed`, which the transaction locks
+until it commits. Positions follow the order of commits and have no gaps. The row is locked late in
+the transaction, so that other writers wait only briefly.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from app.sync.models import connection_key
 BATCH = 500
 KEPT_SECONDS = 30 * 24 * 3600.0
 CLEARED_AT_ONCE = 1000
-LAST, FORGOTTEN = 1, 2  # the rows of `feed`
+LAST, FORGOTTEN = 1, 2  # the ids of the two rows of `feed`
 
 
 class ChangeKind(StrEnum):
@@ -38,7 +39,7 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True)
 class Happened:
-    """What happened to one record, before it has a position."""
+    """A change of one record that has no position yet."""
 
     resource: str
     kind: ChangeKind
@@ -53,7 +54,7 @@ class Change:
     position: int
     connection_id: UUID
     resource: str
-    #: Katana's id; for stock that of the variant, whose location is `location_id`, else 0.
+    #: Katana's id. For stock it is the variant's id, and `location_id` is set, else 0.
     record_id: int
     location_id: int
     #: A ChangeKind.
@@ -62,7 +63,7 @@ class Change:
 
 
 class ChangeRow(Model):
-    """The same in the database."""
+    """The table of changes, with the columns of `Change`."""
 
     __tablename__ = "changes"
     __table_args__ = (
@@ -82,7 +83,7 @@ _COLUMNS = [getattr(ChangeRow, field.name) for field in fields(Change)]
 
 
 class Feed(Model):
-    """Two positions: the last one given, and the last one whose change is deleted."""
+    """Two rows: the last position given, and the highest position of a deleted change."""
 
     __tablename__ = "feed"
 
@@ -91,13 +92,13 @@ class Feed(Model):
 
 
 class PositionTooOld(Exception):
-    """Changes after this position have been deleted: the reader must start from the copy."""
+    """Changes after this position have been deleted: the reader must start again from the copy."""
 
 
 def append(
     database: Database, clock: Clock, connection_id: UUID, happened: Sequence[Happened]
 ) -> None:
-    """Add to the feed, in the transaction that changes the copy, as its last statement."""
+    """Add changes to the feed, in the transaction that changes the copy."""
     if not happened:
         return
 
@@ -118,9 +119,9 @@ class Changes:
         self._clock = clock
 
     def after(self, position: int, limit: int = BATCH) -> Sequence[Change]:
-        """The changes behind `position`, in order, at most `limit`.
+        """The changes after `position`, in order, at most `limit`.
 
-        Entries of a connection go when it is disconnected. Raises PositionTooOld.
+        Disconnecting deletes the changes of a connection. Raises PositionTooOld.
         """
         behind = select(*_COLUMNS).where(ChangeRow.position > position)
         first = behind.order_by(ChangeRow.position).limit(limit)
@@ -134,7 +135,7 @@ class Changes:
         return found
 
     def last(self) -> int:
-        """The last position given. Read it before the copy, and go on from it afterwards."""
+        """The last position given. A new reader reads it before the copy, and continues from it."""
         with self._single.connect() as database:
             return database.scalar(_stored(LAST)) or 0
 
@@ -161,7 +162,7 @@ def _forget(database: Database, position: int) -> None:
 
 
 def _take(database: Database, number: int) -> int:
-    """The last of `number` positions; the feed is this transaction's until its commit."""
+    """Reserve `number` positions and return the last; the row is locked until the commit."""
     taking = update(Feed).where(Feed.id == LAST).values(position=Feed.position + number)
     taken: int | None = database.scalar(taking.returning(Feed.position))
     if taken is None:

@@ -1,7 +1,7 @@
-"""Hints: Katana, or a user, says that something may have changed.
+"""Hints: a delivery or a user says that something may have changed.
 
-A hint makes a resource due and nothing else. Many coalesce into one pass; one that comes while a
-pass is under way makes another follow it. A lost one makes the copy late, never wrong.
+A hint only makes a resource due. Several hints lead to one pass. A hint during a pass leads to
+another pass after it. If a hint is lost, polling finds the change later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from app.database.engine import insert_into
 from app.sync.cursors import Claimed, is_of, keep
 from app.sync.models import SyncCursor, SyncHint
 
-#: Records to read first, by resource; None is every resource.
+#: The ids of records to read first, by resource; the key None means every resource.
 Due = Mapping[str | None, Sequence[int]]
 
-AT_ONCE = 100  # are read in one request
+AT_ONCE = 100  # records in one request
 AGAIN_SECONDS = 10.0  # after a pass or a failure, until "Update now" makes a resource due again
 
 
@@ -47,7 +47,7 @@ class Hints:
                     self._name(database, connection_id, resource, ids)
 
     def update_now(self, connection_id: UUID) -> bool:
-        """Make every resource due, also one that backs off; False if nothing changes.
+        """Make every resource due, even during back-off; False if none was made due.
 
         A resource that was read or failed within the last seconds is left out. So a user who
         presses the button again and again does not use up the requests of the account.
@@ -63,7 +63,7 @@ class Hints:
         return database.scalars(named.limit(AT_ONCE)).all()
 
     def forget(self, database: Database, held: Claimed, ids: Sequence[int]) -> None:
-        """Forget hints that came before the claim; a later one of the same record stays."""
+        """Delete the hints that came before the claim; later ones of the same records stay."""
         read = and_(_of(held), SyncHint.record_id.in_(ids), SyncHint.hinted_at <= held.at)
         database.execute(delete(SyncHint).where(read))
 
@@ -76,7 +76,7 @@ class Hints:
         return database.execute(hinting.values(hinted_at=now, due_at=due, **also)).rowcount > 0
 
     def _is_past(self, column: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
-        """Not within the last seconds. A time in the future is a clock's mistake."""
+        """Whether the time is not within the last seconds. One in the future is a clock error."""
         ago, now = self._clock.database_time(-AGAIN_SECONDS), self._clock.database_time()
         return or_(column.is_(None), column <= ago, column > now)
 
@@ -84,7 +84,7 @@ class Hints:
         self, database: Database, connection_id: UUID, resource: str, ids: Sequence[int]
     ) -> None:
         now = {"hinted_at": self._clock.database_time()}
-        for record_id in sorted(set(ids)):  # in one order, so that no two wait for each other
+        for record_id in sorted(set(ids)):  # sorted, so that two transactions cannot deadlock
             keys = {"connection_id": connection_id, "resource": resource, "record_id": record_id}
             new = insert_into(database, SyncHint).values(keys | now)
             database.execute(new.on_conflict_do_update(index_elements=list(keys), set_=now))

@@ -1,4 +1,4 @@
-"""What sync remembers beside the copy: accounts, cursors, hints, what is set aside, webhooks.
+"""The tables of sync besides the copy: accounts, cursors, hints, records set aside, webhooks.
 
 Every row belongs to a connection and is deleted with it. The copy itself is in `copy.py`.
 """
@@ -19,7 +19,7 @@ from app.database.leased_rows import LeasedRow
 
 
 def connection_key(**options: Any) -> Mapped[UUID]:
-    """The column that names the connection; disconnecting deletes the row."""
+    """The foreign key to the connection; disconnecting deletes the row."""
     return mapped_column(Uuid, ForeignKey("connections.id", ondelete="CASCADE"), **options)
 
 
@@ -28,36 +28,36 @@ def _where(rows: str) -> dict[str, Any]:
 
 
 class SyncAccount(Model):
-    """Which Katana account the copy of a connection is of, and what is left of its rate limit.
+    """The Katana account whose data is copied, and the rest of its rate limit.
 
-    Not columns of `connections`: a page's transaction must not hold up a refresh, and the core
-    knows nothing of sync.
+    A table of its own, so that the transaction of a page does not block a refresh. Also, the core
+    does not import sync.
     """
 
     __tablename__ = "sync_accounts"
 
     connection_id: Mapped[UUID] = connection_key(primary_key=True)
-    #: `connections.connected_by` of the connect that the copy belongs to. Where the two differ,
-    #: the user has reconnected, and nothing of the copy is shown.
+    #: `connections.connected_by` of the connect that the copy belongs to. If the two differ, the
+    #: user has reconnected, and nothing of the copy is shown.
     connected_by: Mapped[str | None] = mapped_column(String(64))
-    #: What that account was called.
+    #: The name of that account.
     factory_name: Mapped[str | None] = mapped_column(String(200))
 
-    #: Requests per window, as Katana last said.
+    #: Requests per window, as Katana last reported.
     budget_limit: Mapped[int] = mapped_column(default=60)
     budget_left: Mapped[int] = mapped_column(default=60)
     #: When the window ends and `budget_left` is `budget_limit` again.
     budget_until: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: No request before this moment: Katana answered 429.
+    #: No request before this time: Katana has responded with 429.
     paused_until: Mapped[datetime | None] = mapped_column(Timestamp)
 
 
 class SyncCursor(LeasedRow, Model):
-    """How far one resource of a connection has been read, and who is reading it."""
+    """How far one resource of a connection has been read, and which worker holds it."""
 
     __tablename__ = "sync_cursors"
     __table_args__ = (
-        # Of the version before, which still uses it in a rolling upgrade.
+        # Used by the previous version during a rolling upgrade.
         Index("ix_sync_cursors_due", "due_at"),
         Index("ix_sync_cursors_ready", "due_at", **_where("next_attempt_at IS NULL")),
         Index("ix_sync_cursors_paused", "next_attempt_at", **_where("next_attempt_at IS NOT NULL")),
@@ -67,35 +67,36 @@ class SyncCursor(LeasedRow, Model):
     resource: Mapped[str] = mapped_column(String(40), primary_key=True)
 
     due_at: Mapped[datetime] = mapped_column(Timestamp)
-    #: When a hint last came: a pass that began before it is followed by another.
+    #: The time of the last hint. A pass that began before it is followed by another.
     hinted_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: Grows with each claim; a page is stored only by the latest holder.
+    #: Fencing token: grows with each claim. Only the latest holder can store a page.
     fence: Mapped[int] = mapped_column(default=0)
 
     failures: Mapped[int] = mapped_column(default=0)
-    #: Back-off: no pass before this moment, whatever is due.
+    #: Back-off: no pass before this time, even if it is due.
     next_attempt_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: Why the last attempt failed, such as `forbidden`; none after a success.
+    #: Why the last attempt failed, such as `forbidden`; null after a success.
     failure: Mapped[str | None] = mapped_column(String(40))
     failed_at: Mapped[datetime | None] = mapped_column(Timestamp)
 
-    #: The highest `updated_at` of all complete passes; none before the first.
+    #: The highest `updated_at` of all complete passes; null before the first.
     position: Mapped[datetime | None] = mapped_column(Timestamp)
-    #: When the last complete pass began: the copy is as of this moment.
+    #: When the last complete pass began: the copy is as of this time.
     read_at: Mapped[datetime | None] = mapped_column(Timestamp)
     #: When the whole list was last read, and when it was first read since the connect.
     whole_at: Mapped[datetime | None] = mapped_column(Timestamp)
     first_pass_at: Mapped[datetime | None] = mapped_column(Timestamp)
 
-    #: The number of the latest whole pass; each row bears that of the last pass that met it.
+    #: The number of the latest whole pass. Each row of the copy has the number of the last pass
+    #: that read it.
     mark: Mapped[int] = mapped_column(default=0)
-    #: Rows with a lower mark belong to the account before this one, and are not shown.
+    #: Rows with a lower mark belong to an earlier account, and are not shown.
     shown_from: Mapped[int] = mapped_column(default=1)
     #: Rows below this mark have been removed.
     swept: Mapped[int] = mapped_column(default=0)
 
-    # The pass under way; `page` is none where there is none.
-    #: The next page to read; 0 is the first look, which finds out how many there are.
+    # The current pass; `page` is null if there is none.
+    #: The next page to read; 0: the first request, which finds out the number of pages.
     page: Mapped[int | None]
     pages: Mapped[int] = mapped_column(default=0)
     is_whole: Mapped[bool] = mapped_column(default=False)
@@ -119,13 +120,13 @@ class SyncHint(Model):
 
 
 class SetAside(Model):
-    """A record that could not be read, and why. It is tried again and stops nothing."""
+    """A record that could not be read, and why. It is read again later; others are not affected."""
 
     __tablename__ = "set_aside"
 
     connection_id: Mapped[UUID] = connection_key(primary_key=True)
     resource: Mapped[str] = mapped_column(String(40), primary_key=True)
-    #: Katana's id as text; where the record has no usable one, a hash of the record.
+    #: Katana's id as text; if the record has no usable id, a hash of the record.
     record_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     reason: Mapped[str] = mapped_column(String(200))
     tries: Mapped[int] = mapped_column(default=1)
@@ -138,18 +139,18 @@ class WebhookState(StrEnum):
     """Whether Katana sends deliveries."""
 
     ACTIVE = "active"
-    #: Not made yet, or to be made again.
+    #: Not created yet, or to be created again.
     MISSING = "missing"
-    #: It cannot be made: `detail` says why. The app goes on by polling.
+    #: It cannot be created; `detail` says why. The app polls instead.
     UNAVAILABLE = "unavailable"
 
 
 class Detail(StrEnum):
     """Why there is no webhook."""
 
-    #: The user's role may not make webhooks, or the plan has none.
+    #: The user's role or plan does not allow webhooks.
     FORBIDDEN = "forbidden"
-    #: Katana posts to https only, and this app is not reached by it.
+    #: Katana posts to https only, and the app's URL is plain http.
     NOT_HTTPS = "not_https"
     #: Katana refuses it for another reason, which is in the log.
     REFUSED = "refused"
@@ -165,9 +166,9 @@ class Webhook(LeasedRow, Model):
     katana_id: Mapped[int | None] = mapped_column(BigInteger)
     #: SHA-256 of the random key in its address.
     key_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
-    #: What signs its deliveries.
+    #: The sealed token that signs its deliveries.
     sealed_token: Mapped[bytes | None] = mapped_column(LargeBinary)
-    #: A WebhookState, and why it is so.
+    #: A WebhookState; `detail` has the reason.
     state: Mapped[str] = mapped_column(String(20), default=WebhookState.MISSING)
     detail: Mapped[str | None] = mapped_column(String(100))
     checked_at: Mapped[datetime | None] = mapped_column(Timestamp)
@@ -176,7 +177,7 @@ class Webhook(LeasedRow, Model):
 
 
 def hash_of(key: str) -> str:
-    """How a key is remembered: from the table no address can be made."""
+    """The stored form of a key. The URL cannot be derived from it."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

@@ -1,8 +1,9 @@
-"""The outbox: send something to Katana once. An example of writing back, with sales orders.
+"""The outbox: send a sales order to Katana once. An example of writing to Katana.
 
-Katana knows no idempotency key, so a request whose answer was lost must not simply be sent again.
-The row says from when on the order may have reached Katana. After that moment its number is looked
-up at Katana before anything is sent, and not before a request on its way must have arrived.
+Katana has no idempotency keys, so a request without a response must not simply be repeated.
+`sent_at` is stored before the request. If it is set, the worker waits until the earlier request
+must have ended, and looks up the order number at Katana. It sends the order again only if Katana
+does not have the number.
 """
 
 import logging
@@ -38,7 +39,7 @@ from app.sync.models import connection_key
 
 LEASE_SECONDS = 60.0
 SEND_SECONDS = 15.0  # after a claim, a worker sends within this time or not at all
-#: After a request was sent, until it must have come to its end at Katana, and can be looked up.
+#: From `sent_at` until the order can be looked up: the request has then ended at Katana.
 SETTLE_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 5.0  # back-off doubles with each try
 
@@ -46,16 +47,16 @@ logger = logging.getLogger(__name__)
 
 
 class OutboxState(StrEnum):
-    """What became of it."""
+    """The state of an order in the outbox."""
 
     PENDING = "pending"
     SENT = "sent"
-    #: Katana refuses it for good; `detail` says how.
+    #: Katana has refused it permanently; `detail` says why.
     FAILED = "failed"
 
 
 class Outbox(LeasedRow, Model):
-    """Something to be sent once. `natural_key` is looked up at Katana before any repeat."""
+    """An order to send once. `natural_key`, its number, is looked up before it is sent again."""
 
     __tablename__ = "outbox"
     __table_args__ = (
@@ -70,7 +71,7 @@ class Outbox(LeasedRow, Model):
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
     #: An OutboxState.
     state: Mapped[str] = mapped_column(String(20))
-    #: It may have reached Katana from here on.
+    #: Stored before the request: from this time on, Katana may have the order.
     sent_at: Mapped[datetime | None] = mapped_column(Timestamp)
     katana_id: Mapped[int | None] = mapped_column(BigInteger)
     detail: Mapped[str | None] = mapped_column(String(200))
@@ -81,11 +82,11 @@ class Outbox(LeasedRow, Model):
 
 @dataclass(frozen=True)
 class NewOrder:
-    """A sales order that Katana does not have yet. Its number must be used for no other."""
+    """A sales order that Katana does not have yet. Its number must be used for no other order."""
 
     order_no: str
     customer_id: int
-    #: Variant's id and quantity.
+    #: Pairs of a variant's id and a quantity.
     rows: Sequence[tuple[int, float]]
 
     def as_json(self) -> Mapping[str, Any]:
@@ -101,12 +102,12 @@ class Outgoing:
 
     engine: Engine
     clock: Clock
-    #: Katana's API for one connection, which asks nothing more after so many seconds.
+    #: Makes a KatanaApi for one connection, which sends no request after so many seconds.
     api: Callable[[UUID, float], KatanaApi]
 
     @property
     def rows(self) -> LeasedRows[Outbox]:
-        """The table, for one worker at a time."""
+        """The rows of the table, each leased to one worker at a time."""
         return LeasedRows(self.engine, self.clock, Outbox, LEASE_SECONDS, _due)
 
     def add(self, database: Database, connection_id: UUID, order: NewOrder) -> None:
@@ -129,11 +130,11 @@ class Outgoing:
         database.execute(new.on_conflict_do_nothing())
 
     def due(self, limit: int) -> Sequence[UUID]:
-        """What is to be sent now, longest due first."""
+        """The orders to send now, the longest due first."""
         return self.rows.due(limit)
 
     def send(self, outbox_id: UUID) -> None:
-        """Send one order, if it is due; look first whether Katana has it, where that can be."""
+        """Send one order, if it is due. If it may have been sent before, look it up first."""
         held = self.rows.claim(Outbox.id == outbox_id)
         if held is None:
             return
@@ -162,7 +163,7 @@ class Outgoing:
             if found is not None:
                 return found
 
-        # Committed before anything is sent: whoever comes after a crash looks before sending.
+        # Committed before the request, so that after a crash the order is looked up first.
         if not self.rows.set(held, sent_at=self.clock.database_time()):
             raise LeaseLost
 
@@ -175,7 +176,7 @@ def _due(clock: Clock) -> Sequence[Range]:
 
 
 def _find(api: KatanaApi, order_no: str) -> int | None:
-    """The id of Katana's order with this number, also of one that was deleted since."""
+    """Katana's id of the order with this number, even if it was deleted; None if not found."""
     for record in api.records("/sales_orders", order_no=order_no, include_deleted="true"):
         if record.get("order_no") == order_no:
             try:

@@ -1,20 +1,21 @@
 """Which page to read next: a pass over a list that changes while it is read.
 
-Katana pages by number. Between two pages a record may leave the list, or come into it, and all
-records behind it move to another page. No record may be skipped for that.
+Katana pages by number. Between two requests a record can leave or enter the list, and then the
+records after it move to other pages. No record may be skipped because of this.
 
-*One page* is one answer: nothing can move within it. A pass whose first look finds a single page
-asks for no upper end and is over. That is the normal case: one request.
+*One page*: one response is consistent. If it has all records, no upper limit for `updated_at` is
+needed and the pass is over. This is the normal case: one request.
 
-*Several pages*: the window's upper end is fixed at Katana's time of the first answer, less a
-moment for what Katana has still to commit. From then on records only leave the window: by being
-updated, which moves their `updated_at` behind its end, or by being deleted. Pages are read from
-the last to the first. A record that leaves shifts only those behind it, towards lower pages, which
-are still to be read: a record may be read twice, and none is skipped. What left by an update is in
-the window of the next pass, which follows at once.
+*Several pages*: the pass has a window of `updated_at` with a fixed upper end: Katana's time of the
+first response, minus 2 seconds for commits that are not visible yet. From then on records only
+leave the window: an update moves their `updated_at` beyond the end, or they are deleted. Pages are
+read from the last to the first. If a record leaves, the records after it move to lower pages, which
+are still to be read. So a record may be read twice, but none is skipped. A record that left by an
+update is in the window of the next pass, which follows at once.
 
-*A list that has grown* all the same (a late commit, or stock, whose list has no window) has moved
-unread records up by at most as many places as it has grown. So many pages are read again.
+*The list has grown* all the same (a late commit, or stock, whose list has no window): unread
+records have moved up by at most as many places as the list has grown. The pages with these places
+are read again.
 """
 
 from collections.abc import Mapping
@@ -26,22 +27,22 @@ from typing import Any
 from app.katana.client import Page
 from app.sync.models import SyncCursor
 
-#: How far behind the position a pass begins: Katana may commit a record after a later one.
+#: A pass begins this long before the position: Katana may commit records out of order.
 OVERLAP = timedelta(seconds=60)
-#: How long before Katana's own time a window of several pages ends.
+#: A window of several pages ends this long before Katana's time.
 SETTLE = timedelta(seconds=2)
-#: How often a whole list is read again, to find what vanished without being marked as deleted.
+#: How often a whole list is read, to find records that were deleted without a mark.
 WHOLE_AFTER = timedelta(days=1)
-INSTANT = timedelta(milliseconds=1)  # the least difference between two of Katana's moments
+INSTANT = timedelta(milliseconds=1)  # the precision of Katana's timestamps
 FIRST_LOOK = 0
-MOST = 2**31 - 1  # what a column holds
+MOST = 2**31 - 1  # the largest value of an integer column
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass under way, as it stands in the cursor."""
+    """The state of a pass, as stored in the cursor."""
 
-    #: The next page to read; FIRST_LOOK asks for page 1 to find out how many there are.
+    #: The next page to read; FIRST_LOOK requests page 1 to find out the number of pages.
     page: int
     pages: int
     total: int
@@ -56,7 +57,7 @@ class Pass:
 
     @classmethod
     def of(cls, cursor: SyncCursor, now: datetime, *, dated: bool) -> "Pass":
-        """The pass to go on with, or a new one."""
+        """The pass to continue, or a new one."""
         if cursor.page is not None:
             return cls(**{field.name: getattr(cursor, field.name) for field in fields(cls)})
 
@@ -81,12 +82,12 @@ class Pass:
 
     @property
     def is_single(self) -> bool:
-        """Whether one answer held all of it."""
+        """Whether one response had all records."""
         return self.pages <= 1 and self.until is None
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing of it has been read."""
+        """Whether no page has been read."""
         return self.page == FIRST_LOOK and self.pages == 0
 
     @property
@@ -95,11 +96,11 @@ class Pass:
         return self.page == FIRST_LOOK and self.pages > 0
 
     def swept_below(self, *, dated: bool) -> int:
-        """Once the pass is over: rows with a lower mark exist at Katana no more. 0: none yet.
+        """Rows with a lower mark no longer exist at Katana; 0 if this is not known.
 
-        Only one answer shows all at one moment. A whole pass of several pages misses what was
-        updated meanwhile, which the next pass of one page meets; stock that two passes in a row
-        have missed is gone.
+        Only a single response is consistent. A whole pass of several pages can miss records that
+        are updated during it, so rows are deleted only after a later pass of one page. Stock that
+        two passes in a row have not read is gone.
         """
         if not self.is_over:
             return 0
@@ -109,20 +110,20 @@ class Pass:
         return 0 if dated else self.mark - 1
 
     def query(self) -> Mapping[str, int | str]:
-        """What to ask for: the page and the window."""
+        """The query parameters: the page and the window."""
         window = {"updated_at_min": self.since, "updated_at_max": self.until}
         moments = {name: iso(moment) for name, moment in window.items() if moment}
         return {"page": max(self.page, 1), **moments}
 
     def after(self, answer: Page, highest: datetime | None, *, dated: bool) -> "Pass":
-        """The pass once `answer` is stored; `highest` is the latest `updated_at` in it."""
+        """The pass after `answer` is stored; `highest` is the latest `updated_at` in it."""
         highest = _later(self.highest, _not_later(highest, answer.at))
         pages, total = min(max(answer.pages, 1), MOST), min(answer.total, MOST)
         moved = replace(self, pages=pages, total=total, highest=highest)
         if self.page == FIRST_LOOK:
             return moved._looked(answer, dated)
 
-        if self.page > pages:  # the list has shrunk, and this page was behind its end
+        if self.page > pages:  # the list has shrunk, and this page is beyond its end
             return replace(moved, page=pages)
 
         return moved._walked(grown=total - self.total)
@@ -136,23 +137,23 @@ class Pass:
 
     def _upper_end(self, at: datetime | None) -> datetime | None:
         end = at - SETTLE if at else None
-        # A Katana whose two clocks disagree: any end is right from which records only leave.
+        # If Katana's clocks disagree, end at `highest`: records can only leave that window too.
         return end if end and (self.since is None or end > self.since) else self.highest
 
     def _walked(self, *, grown: int) -> "Pass":
         at_least = max(1, self.total // self.pages)  # records on a page
         again = min(self.pages, self.page + ceil(grown / at_least))
-        page = again if grown > 0 else self.page - 1  # below page 1 is FIRST_LOOK: it is over
+        page = again if grown > 0 else self.page - 1  # page 0 is FIRST_LOOK: the pass is over
         return replace(
             self, page=page, seen=max(0, self.total - page * ceil(self.total / self.pages))
         )
 
 
 def _since(cursor: SyncCursor) -> datetime | None:
-    """Where a pass begins: some time before the position.
+    """The lower end of a pass: OVERLAP before the position.
 
-    An overlap that fills more than a page would be read at every pass for no news. Once Katana's
-    clock has left it behind, nothing can be committed in it any more, and it is left out.
+    An overlap of more than one page would be read again in every pass, without new records. Once
+    Katana's clock is past it, nothing can be committed in it any more, and it is left out.
     """
     position = cursor.position
     if position is None:
@@ -164,7 +165,7 @@ def _since(cursor: SyncCursor) -> datetime | None:
 
 
 def iso(moment: datetime) -> str:
-    """A moment as Katana writes it."""
+    """A time in Katana's format."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -1,6 +1,7 @@
-"""Read one resource of one connection: page after page, each stored with its cursor in one commit.
+"""Read one resource of one connection, page by page.
 
-What stops it anywhere, a kill included, leaves the cursor where the last page was stored.
+Each page is stored with its cursor in one commit. So after an error or a kill, the cursor is at the
+last page that was stored.
 """
 
 import logging
@@ -37,15 +38,15 @@ from app.sync.passes import Pass
 from app.sync.resources import Resource, Scope
 from app.sync.storing import store, sweep
 
-PAGES_AT_ONCE = 4  # of one list, before others that are due get their turn ...
-SECONDS_AT_ONCE = 5.0  # ... or as many as begin within this time
+PAGES_AT_ONCE = 4  # the most pages of one list in a chunk, before other cursors get their turn
+SECONDS_AT_ONCE = 5.0  # no page of the chunk begins after this time
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Reads what is due."""
+    """Reads the resources that are due."""
 
     engine: Engine
     clock: Clock
@@ -57,9 +58,9 @@ class Reading:
     lifecycle: Lifecycle
 
     def work(self, connection_id: UUID, name: str, stopped: Callable[[], bool]) -> bool:
-        """Read a chunk, if it is due and no other worker's; whether it was.
+        """Read one chunk; False if the cursor could not be claimed.
 
-        Once `stopped()`, the page under way is stored and no other begun.
+        Once `stopped()` is true, the current page is stored and no other one is read.
         """
         resource = self.resources.get(name)  # None: a row of a resource that a fork has removed
         held = self.cursors.claim(connection_id, name) if resource else None
@@ -71,7 +72,7 @@ class Reading:
         except (LeaseLost, NotConnected):
             logger.info("connection %s: %s is not ours to read any more", connection_id, name)
         except ReconnectNeeded:
-            self.cursors.release(held)  # none is claimed until the user has reconnected
+            self.cursors.release(held)  # no cursor of it is claimed until the user has reconnected
         except FreshTokenRefused:
             self.cursors.failed(held, "unauthorized")  # a new token would not help
         except (ApiBusy, TryAgainLater) as error:
@@ -79,11 +80,11 @@ class Reading:
         except ConnectError as error:
             logger.warning("connection %s: %s not read: %s", connection_id, name, error)
             self.cursors.failed(held, _word(error))
-        except OperationalError as error:  # it is away, or refuses to work: the same for all
+        except OperationalError as error:  # the database is down or refuses: no traceback is needed
             kind = type(error).__name__
             logger.warning("connection %s: %s not read: database (%s)", connection_id, name, kind)
             self.cursors.failed(held, "failed")
-        except Exception:  # it must keep no other connection from being read
+        except Exception:  # one connection's error must not stop the worker
             logger.exception("connection %s: %s not read", connection_id, name)
             self.cursors.failed(held, "failed")
         return True
@@ -103,7 +104,7 @@ class Reading:
         until = self.clock.monotonic() + SECONDS_AT_ONCE
         now = Pass.of(held.cursor, held.at, dated=resource.dated)
         if held.factory_name is None and resource.dated and now.is_whole and now.is_new:
-            with suppress(ApiError):  # the callback could not: once a day, until Katana says
+            with suppress(ApiError):  # the callback did not get the name: try once a day
                 self._factory_name(held, api)
         for left in reversed(range(PAGES_AT_ONCE)):
             page = api.page(resource.path, **resource.query, **now.query())
@@ -115,7 +116,7 @@ class Reading:
     def _store(
         self, held: Claimed, resource: Resource, before: Pass, page: Page, *, is_last: bool
     ) -> Pass:
-        """The pass behind `page`, once that is stored. Raises LeaseLost."""
+        """Store `page`, and return the pass after it. Raises LeaseLost."""
         read = resource.parse(page.records, page.at)
         now = before.after(page, read.highest, dated=resource.dated)
         values = (
@@ -134,7 +135,7 @@ class Reading:
         return now
 
     def _read_named(self, held: Claimed, resource: Resource, api: KatanaApi) -> bool:
-        """Read records that hints name, or that were set aside; whether that is all for now."""
+        """Read records that hints name or that were set aside; True if nothing else is due."""
         with single_reads(self.engine).connect() as database:
             hinted = self.hints.named(database, held) if not resource.dated else ()
             scope = self._scope(database, held, resource, held.cursor.mark)
@@ -165,7 +166,7 @@ class Reading:
         return Scope(database, self.clock, *whose)
 
     def _factory_name(self, held: Claimed, api: KatanaApi) -> str | None:
-        """What the account is called. Only where rows of an earlier one exist must it be known."""
+        """The name of the account. An error is raised only if an earlier account was copied."""
         if held.factory_name:
             return held.factory_name
 
@@ -181,6 +182,6 @@ class Reading:
 
 
 def _word(error: ConnectError) -> str:
-    """`ApiForbidden` as `forbidden`."""
+    """The error as a cursor stores it: `ApiForbidden` gives `forbidden`."""
     name = type(error).__name__.removeprefix("Api")
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

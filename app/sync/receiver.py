@@ -1,9 +1,8 @@
-"""Katana's deliveries: verify the signature, make the resource due, and nothing else.
+"""Katana's deliveries: verify the signature and make the resource due.
 
-An unknown key and a wrong signature get the same answer, and nothing is written for them. After
-many of them an address is refused without asking the database. A key that came with a right
-signature before is not subject to that limit: a flood of forged requests blocks no real delivery,
-not even one from the same address.
+An unknown key and a wrong signature get the same response, and nothing is written. After many of
+them, an address is refused without a database query. A key that once came with a valid signature is
+exempt from this limit. So forged requests cannot block real deliveries, even from the same address.
 """
 
 import logging
@@ -25,7 +24,7 @@ from app.sync.hints import Due, Hints
 from app.sync.models import Webhook, hash_of, token_place
 from app.sync.resources import Resource
 
-REFUSED_PER_MINUTE = 120  # from one address, to one process
+REFUSED_PER_MINUTE = 120  # for each address and process
 MOST_TRUSTED = 10_000  # keys
 
 logger = logging.getLogger(__name__)
@@ -44,15 +43,15 @@ class RefusalLimit:
         self._trusted: set[str] = set()
 
     def is_reached(self, address: str, key_hash: str) -> bool:
-        """Whether to refuse what comes from `address` with this key, without looking at it."""
+        """Whether to refuse a delivery from `address` with this key, without checking it."""
         return key_hash not in self._trusted and not self._counts.test(self._limit, address)
 
     def count(self, address: str) -> None:
-        """One more was refused."""
+        """Count a refused delivery."""
         self._counts.hit(self._limit, address)
 
     def trust(self, key_hash: str) -> None:
-        """A signature was right with this key: the limit applies to it no more."""
+        """Exempt a key from the limit, after a valid signature."""
         if len(self._trusted) >= MOST_TRUSTED:
             self._trusted.clear()
         self._trusted.add(key_hash)
@@ -60,7 +59,7 @@ class RefusalLimit:
 
 @dataclass(frozen=True)
 class Receiver:
-    """Takes deliveries."""
+    """Accepts deliveries."""
 
     engine: Engine
     vault: Vault
@@ -69,10 +68,10 @@ class Receiver:
     limit: RefusalLimit = field(default_factory=RefusalLimit)
 
     def take(self, key: str, signature: str, address: str, body: Callable[[], bytes]) -> None:
-        """Take one delivery; `body` reads its raw bytes, and is called for a known key only.
+        """Accept one delivery; `body` reads its raw bytes, and is called only for a known key.
 
-        Raises DeliveryRefused where the key is unknown or the signature wrong, and SealBroken where
-        the signing token does not open (it is sealed anew at the next check of the webhook).
+        Raises DeliveryRefused if the key is unknown or the signature wrong, and SealBroken if the
+        signing token does not open. The next check of the webhook seals the token again.
         """
         key_hash = hash_of(key)
         if self.limit.is_reached(address, key_hash):
@@ -103,7 +102,7 @@ class Receiver:
         try:
             delivery = webhooks.read_delivery(raw)
         except Unreadable as error:
-            # Not refused: it is Katana's, and would be the same when sent again.
+            # Not refused: it comes from Katana, and a retry would be the same.
             logger.warning("connection %s: a delivery says nothing: %s", connection_id, error)
             return
 
@@ -115,7 +114,7 @@ class Receiver:
         self.hints.hint_each(connection_id, due)
 
     def _due(self, delivery: Delivery) -> Due:
-        """The resources to read, and of those without dates the records that are named."""
+        """The resources to read, each with the named record if it has no `updated_at`."""
         named = () if delivery.record_id is None else (delivery.record_id,)
         return {
             resource.name: () if resource.dated else named

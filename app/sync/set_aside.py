@@ -1,4 +1,4 @@
-"""Records that cannot be read: kept aside with the reason, shown, tried again, stopping nothing."""
+"""Records that cannot be read: stored with the reason, and read again later."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def due(scope: Scope) -> Sequence[int]:
-    """Katana's ids of what is to be tried again now."""
+    """Katana's ids of the records to read again now."""
     is_due = SetAside.retry_at <= scope.clock.database_time()
     due = select(SetAside.record_id).where(_of(scope), is_due).order_by(SetAside.retry_at)
     found = scope.database.scalars(due.limit(AT_ONCE))
@@ -24,7 +24,7 @@ def due(scope: Scope) -> Sequence[int]:
 
 
 def keep(scope: Scope, well: Collection[str], bad: Mapping[str, str]) -> None:
-    """Forget those that are `well`, by name; remember the `bad` ones with their reasons."""
+    """Delete the entries of the `well` records; store the `bad` ones with their reasons."""
     tries = select(SetAside.record_id, SetAside.tries).where(_of(scope))
     known = {name: tried for name, tried in scope.database.execute(tries)}
     over = known.keys() & set(well) - bad.keys()
@@ -38,7 +38,7 @@ def keep(scope: Scope, well: Collection[str], bad: Mapping[str, str]) -> None:
 
 
 def sweep(scope: Scope) -> None:
-    """Forget what no pass since `scope.mark` has met."""
+    """Delete the entries of records that no pass since `scope.mark` has read."""
     scope.database.execute(delete(SetAside).where(_of(scope), SetAside.mark < scope.mark))
 
 

@@ -1,6 +1,6 @@
-"""Store a page: its rows, what is set aside, and the changes, in the caller's one transaction.
+"""Store a page in the caller's transaction: rows, records set aside, and changes.
 
-The caller holds the cursor, so nobody else writes this resource of this connection meanwhile.
+The caller holds the cursor's lease, so no other worker writes this resource of this connection.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,11 +26,11 @@ from app.sync.feed import ChangeKind, Happened
 from app.sync.resources import Key, Parsed, Read, Resource, Scope
 
 SWEPT_AT_ONCE = 1000
-KEPT_SECONDS = 30 * 24 * 3600.0  # a record that Katana has deleted
+KEPT_SECONDS = 30 * 24 * 3600.0  # how long a record that Katana has marked as deleted is kept
 
 
 def store(scope: Scope, page: Parsed, asked: Sequence[int] = ()) -> None:
-    """Store a page. `asked` are ids asked for by name: one that is missing is gone."""
+    """Store a page. `asked` are the ids that were requested: one that is missing was deleted."""
     happened = _upsert(scope, page.good)
     _meet(scope, page.bad)
     well = {str(key[0]) for key in page.good} | set(map(str, asked))
@@ -39,9 +39,10 @@ def store(scope: Scope, page: Parsed, asked: Sequence[int] = ()) -> None:
 
 
 def sweep(scope: Scope) -> bool:
-    """Delete rows that no pass since `scope.mark` has met; whether there may be more.
+    """Delete rows that no pass since `scope.mark` has read; True if there may be more.
 
-    Also those that Katana marked as deleted 30 days ago. No pass adds a deleted record again.
+    Also delete records that Katana marked as deleted more than 30 days ago. A later pass does not
+    add them again.
     """
     model = scope.resource.model
     told: ColumnElement[bool] = false()
@@ -66,7 +67,7 @@ def _upsert(scope: Scope, good: Mapping[Key, Read]) -> list[Happened]:
     found = scope.database.execute(select(table).where(_are(scope, good)))
     known = {tuple(row[name] for name in resource.key): row for row in found.mappings()}
     new = [read for key, read in good.items() if key not in known and not read.is_gone]
-    # The dates of another account say nothing: what it has left is compared as a whole.
+    # `updated_at` of an earlier account cannot be compared, so columns and parts are compared.
     earlier = [good[key] for key, row in known.items() if row["mark"] < scope.shown_from]
     differ = _with_other_parts(scope, earlier)
     changed = [
@@ -91,7 +92,7 @@ def _upsert(scope: Scope, good: Mapping[Key, Read]) -> list[Happened]:
 
 
 def _meet(scope: Scope, bad: Mapping[str, str]) -> None:
-    """What cannot be read is still at Katana: its row from before stays."""
+    """Keep the rows of records that cannot be read: the records still exist at Katana."""
     ids = [int(name) for name in bad if name.isdigit()]
     model = scope.resource.model
     stays = and_(
@@ -104,7 +105,7 @@ def _meet(scope: Scope, bad: Mapping[str, str]) -> None:
 
 
 def _is_news(scope: Scope, row: RowMapping, read: Read) -> bool:
-    """Whether `read` replaces `row`: it is newer. An equal one is no change."""
+    """Whether `read` is newer than `row`; without a usable `updated_at`, whether it differs."""
     if scope.resource.dated and row["mark"] >= scope.shown_from:
         newer: bool = read.columns["updated_at"] > row["updated_at"]
         return newer
@@ -125,7 +126,7 @@ def _happened(scope: Scope, kind: ChangeKind, key: Key) -> Happened:
 
 
 def _with_other_parts(scope: Scope, reads: Sequence[Read]) -> set[Key]:
-    """The keys of those whose parts are not the stored ones."""
+    """The keys of the reads whose parts differ from the stored ones."""
     if scope.resource.parts is None or not reads:
         return set()
 
@@ -150,7 +151,7 @@ def _delete_parts(scope: Scope, keys: Collection[Key]) -> None:
 
 
 def _parts(scope: Scope, read: Read) -> dict[int, Mapping[str, Any]]:
-    """The rows within a record, such as those of an order, by their id."""
+    """The parts of a record by id, such as the rows of an order."""
     if scope.resource.parts is None:
         return {}
 
@@ -159,7 +160,7 @@ def _parts(scope: Scope, read: Read) -> dict[int, Mapping[str, Any]]:
 
 
 def _are_parts(scope: Scope, keys: Iterable[Key]) -> ColumnElement[bool]:
-    assert scope.resource.parts  # noqa: S101  asked by every caller
+    assert scope.resource.parts  # noqa: S101  every caller has checked this
     table, parent = _table(scope.resource.parts[0]), scope.resource.parts[1]
     ids = [key[0] for key in keys]
     return and_(table.c.connection_id == scope.connection_id, table.c[parent].in_(ids))

@@ -1,7 +1,7 @@
-"""The webhook of each connection: made, found again, checked daily, repaired, deleted.
+"""The webhook of each connection at Katana: create it, check it daily, repair it.
 
-The random key in its URL is chosen, and its hash stored, before Katana is asked. So a webhook whose
-creation was answered to nobody is found again by its URL, and is never made twice.
+The random key in its URL is chosen, and its hash stored, before the request to Katana. So if the
+response is lost, the webhook is found again by its URL, and is not created twice.
 """
 
 import logging
@@ -27,7 +27,7 @@ from app.sync.models import Detail, Webhook, WebhookState, hash_of, token_place
 
 CHECK_SECONDS = 24 * 3600.0
 DUE_AHEAD_SECONDS = 2 * CHECK_SECONDS  # further ahead: the database's clock was wrong
-LEASE_SECONDS = 60.0  # a dead worker's check is taken over then
+LEASE_SECONDS = 60.0  # after this time another worker takes over
 FIRST_PAUSE_SECONDS = 15.0  # back-off doubles with each failure
 
 logger = logging.getLogger(__name__)
@@ -35,27 +35,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Subscriptions:
-    """Sees to the webhooks."""
+    """Creates and checks the webhooks."""
 
     engine: Engine
     clock: Clock
     vault: Vault
     api: Callable[[UUID], KatanaApi]
-    #: What the URL of each begins with; its key follows.
+    #: The start of each webhook's URL; the key follows.
     base_url: str
     events: frozenset[str]
 
     @property
     def rows(self) -> LeasedRows[Webhook]:
-        """The table, for one worker at a time."""
+        """The rows of the table, each leased to one worker at a time."""
         return LeasedRows(self.engine, self.clock, Webhook, LEASE_SECONDS, _due)
 
     def due(self, limit: int) -> Sequence[UUID]:
-        """Connections whose webhook is to be made or checked now, longest due first."""
+        """Connections whose webhook is to be created or checked now, the longest due first."""
         return self.rows.due(limit)
 
     def check(self, connection_id: UUID) -> None:
-        """Make the webhook, or see that it is as it should be, if that is due."""
+        """Create, check or repair the webhook, if that is due."""
         held = self.rows.claim(Webhook.connection_id == connection_id)
         if held is None:
             return
@@ -73,14 +73,14 @@ class Subscriptions:
             self._finish(held, seconds * jitter(1, 1.2), failures=failures)
 
     def check_soon(self, key: str) -> None:
-        """Let the webhook with this key be checked now, which seals its token anew."""
+        """Make the check of the webhook with this key due now. It seals the signing token again."""
         now = self.clock.database_time()
         its = update(Webhook).where(Webhook.key_hash == hash_of(key), Webhook.due_at > now)
         with single_statements(self.engine).connect() as database:
             database.execute(its.values(due_at=now))
 
     def katana_id(self, connection_id: UUID) -> int | None:
-        """The number of its webhook at Katana; None where none is known."""
+        """Katana's id of the connection's webhook; None if it is not known."""
         its = select(Webhook.katana_id).where(Webhook.connection_id == connection_id)
         with single_statements(self.engine).connect() as database:
             return database.scalar(its)
@@ -99,9 +99,10 @@ class Subscriptions:
         return webhooks.repair(api, own.id, self.events)
 
     def _delete_forgotten(self, api: KatanaApi, found: Iterable[Registered]) -> None:
-        """Delete those that this app has made and knows no more, as after a restored backup.
+        """Delete webhooks of this app that are not in its table, as after a restored backup.
 
-        Other users of this app may have connected the same account: theirs are known, and stay.
+        Other users of this app may have connected the same account. Their webhooks are in the
+        table, so they stay.
         """
         ours = {digest: each for each in found if (digest := self._hash_in(each))}
         with single_statements(self.engine).connect() as database:
@@ -147,7 +148,7 @@ class Subscriptions:
         )
 
     def _finish(self, held: Webhook, seconds: float, **values: Any) -> None:
-        """Store what was found, and let it be checked again after so many seconds."""
+        """Store the result; the next check is due after so many seconds."""
         self.rows.finish(held, due_at=self.clock.database_time(seconds), **values)
 
 

@@ -1,4 +1,4 @@
-"""What is read from Katana: one file for each resource."""
+"""The resources that are read from Katana, one file each."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from app.database.db import Model
 from app.katana.fields import MOST_ID, Unreadable
 from app.sync.copy import Copied
 
-AHEAD = timedelta(days=1)  # a record from further in the future cannot be right
+AHEAD = timedelta(days=1)  # an `updated_at` further in the future must be wrong
 
 Key = tuple[int, ...]
 
@@ -39,7 +39,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A page: what can be stored, by key; what cannot, by name, with the reason."""
+    """A parsed page: readable records by key, and why the others are not, by name."""
 
     good: Mapping[Key, Read]
     bad: Mapping[str, str]
@@ -49,31 +49,31 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Resource:
-    """A list of Katana's and the table that holds the copy of it."""
+    """A list of Katana's API, and the table of its copy."""
 
     path: str
     model: type[Copied]
-    #: Makes a Read of a record, or raises Unreadable.
+    #: Converts a record to a Read, or raises Unreadable.
     read: Callable[[Mapping[str, Any]], Read]
     #: The names of the key's columns, in the order of `Read.key`.
     key: tuple[str, ...] = ("id",)
-    #: Whether its records bear `updated_at`, by which it is then read; else it is read whole.
+    #: Whether its records have `updated_at`. If not, the whole list is read each time.
     dated: bool = True
-    #: The filter that names single records.
+    #: The query parameter that selects records by id.
     by_id: str = "ids"
     query: Mapping[str, str] = field(default_factory=lambda: {"include_deleted": "true"})
-    #: The events of Katana's webhooks after which it is to be read.
+    #: The webhook events that make it due.
     events: tuple[str, ...] = ()
-    #: A table of what a record holds, and its column that names the record.
+    #: The table of the rows within a record, and its column with the record's id.
     parts: tuple[type[Model], str] | None = None
 
     @property
     def name(self) -> str:
-        """What cursors and the feed call it."""
+        """Its name in cursors and in the feed."""
         return self.model.resource
 
     def parse(self, records: Sequence[Any], at: datetime | None) -> Parsed:
-        """What Katana answered at its moment `at`."""
+        """Parse a page; `at` is Katana's time of the response."""
         good: dict[Key, Read] = {}
         bad: dict[str, str] = {}
         for record in records:
@@ -92,15 +92,15 @@ class Resource:
 
 @dataclass(frozen=True)
 class Scope:
-    """What a transaction works on: a resource of a connection, as one pass reads it."""
+    """The context of a transaction: a resource of a connection, and the pass that reads it."""
 
     database: Database
     clock: Clock
     connection_id: UUID
     resource: Resource
-    #: The number that the rows bear which the pass meets.
+    #: The number that the pass writes to each row that it reads.
     mark: int
-    #: Rows below this one are of the Katana account before this one.
+    #: Rows with a lower mark are of an earlier Katana account.
     shown_from: int
 
 
@@ -113,7 +113,7 @@ def all_resources() -> Mapping[str, Resource]:
 
 
 def _name_of(record: Any) -> str:
-    """Katana's id as text; a hash of the record where it has none that can be used."""
+    """Katana's id as text; a hash of the record if it has no usable id."""
     found = record.get("id", record.get("variant_id")) if isinstance(record, dict) else None
     text = str(found) if type(found) in (int, str) else ""
     if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MOST_ID:

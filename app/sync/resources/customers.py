@@ -11,5 +11,5 @@ def read(record: Json) -> Read:
     return Read((required(record, "id"),), columns | dated(record))
 
 
-# Katana has no event of customers: a new order may have a new one.
+# Katana has no events for customers. A new order may have a new customer.
 CUSTOMERS = Resource("/customers", Customer, read, events=("sales_order.created",))

@@ -15,7 +15,7 @@ def read(record: Json) -> Read:
         "status": text(record, "status", 40),
         "total": amount(record, "total"),
         "currency": text(record, "currency", 10),
-        "ordered_at": ordered_at or dates["updated_at"],  # pages list orders by it
+        "ordered_at": ordered_at or dates["updated_at"],  # pages sort orders by it
         "delivery_at": moment(record, "delivery_date"),
     }
     rows = [_row(row) for row in parts(record, "sales_order_rows")]

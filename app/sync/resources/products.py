@@ -1,4 +1,4 @@
-"""Products with their variants: what stock is called."""
+"""Products with their variants."""
 
 from app.katana.fields import Json, dated, parts, required, text
 from app.sync.copy import Product, Variant

@@ -1,4 +1,4 @@
-"""Stock: how much of each variant lies where. Katana dates it not, so it is read whole."""
+"""Stock of each variant at each location. It has no `updated_at`, so it is read whole."""
 
 from decimal import Decimal
 
