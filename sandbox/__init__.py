@@ -1,7 +1,7 @@
-"""A strict local stand-in for Katana's login and API: a second app, reached over HTTP only.
+"""The sandbox: a strict local server that behaves like Katana's login and API.
 
-It imports nothing from the rest of `app`, keeps everything in memory, and listens on loopback
-only. Removing this folder, the `sandbox` command and the tests' fixture removes it altogether.
+It is a second app, which imports nothing from `app` and is used over HTTP only. It keeps everything
+in memory, and listens on loopback only. docs/make-it-yours.md says how to remove it.
 """
 
 from flask import Flask
@@ -35,7 +35,7 @@ def create_sandbox(
 ) -> Flask:
     """Return a sandbox in which one client is registered, with one redirect URI.
 
-    `authority` is a file with who has signed the certificate of the client's webhooks' address.
+    `authority` is a file with the CA certificate by which the client's webhook URLs are verified.
     """
     app = Flask(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ _NEEDED = ("KATANA_CLIENT_ID", "KATANA_CLIENT_SECRET", "KATANA_REDIRECT_URI")
 
 
 class QuietRequestHandler(WSGIRequestHandler):
-    """Serves without an access log: the ledger is the log, and a query may hold a `state`."""
+    """Serves without an access log: the ledger is the log, and a query may contain a `state`."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Write nothing."""

@@ -1,4 +1,4 @@
-"""GET /v1/...: what a connected app may read, as Katana answers it."""
+"""GET /v1/...: the part of Katana's API that reads records."""
 
 import json
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 @bp.get("/factory")
 def factory() -> Response:
-    """Answer the one object that says whose account this is; it has no id."""
+    """Return the object that describes the account; it has no id."""
     return jsonify(_stock().factory)
 
 
 @bp.get("/sales_order_rows")
 def sales_order_rows() -> Response:
-    """Answer one page of the rows of all orders, those of the newest order first."""
+    """Return one page of the rows of all orders, those of the newest order first."""
     orders = matching(_stock().lists["sales_orders"].ordered(), _deleted_or_not())
     page = page_of(matching((row for order in orders for row in rows_of(order)), request.args))
     memory().schedule.listed(g.factory, "sales_order_rows")
@@ -40,7 +40,7 @@ def sales_order_rows() -> Response:
 
 @bp.get("/<any(sales_orders, sales_order_rows, variants, customers, products):name>/<record_id>")
 def one(name: str, record_id: str) -> Response:
-    """Answer one record; one that is unknown or deleted, and an id that is no number, are 404."""
+    """Return one record; 404 if it is unknown or deleted, or if the id is not a number."""
     lists = _stock().lists
     living: list[Kept] | list[Record]
     if name == "sales_order_rows":
@@ -57,7 +57,7 @@ def one(name: str, record_id: str) -> Response:
 
 @bp.route("/<path:name>", methods=_ALL_METHODS)
 def listing(name: str) -> Response:
-    """Answer one page of a list; an unknown path is 404 for every method."""
+    """Return one page of a list; an unknown path is 404 for every method."""
     lists = _stock().lists
     if request.method != "GET" or name not in lists:
         raise api_refusal(404)
@@ -69,14 +69,14 @@ def listing(name: str) -> Response:
 
 @bp.errorhandler(ApiRefusal)
 def refuse(refusal: ApiRefusal) -> Response:
-    """Answer a refusal in the shape that the rules choose."""
+    """Return a refusal in the shape that the rules set."""
     note(error=refusal.name)
     return refusal.answer(memory().rules.error_shape)
 
 
 @bp.after_request
 def add_limit_headers(response: Response) -> Response:
-    """Tell what is left of the minute, with every answer."""
+    """Add the headers of the rate limit to every response."""
     allowance: Allowance = g.get("allowance") or memory().limits.untouched(
         memory().rules.requests_per_minute
     )
@@ -93,7 +93,7 @@ def add_limit_headers(response: Response) -> Response:
 def count_request() -> str:
     """Return the key of the factory that the bearer may read, and count the request.
 
-    :raise ApiRefusal: 401 for any token that is not good now, 429 over the limit.
+    :raise ApiRefusal: 401 for a token that is not valid now, 429 over the limit.
     """
     family, is_good = memory().families.bearer(bearer_token())
     if family is not None:
@@ -108,19 +108,19 @@ def count_request() -> str:
 
 
 def _stock() -> Stock:
-    """Return the records of the factory that the bearer may read; refuses as `count_request`."""
+    """Return the records of the factory that the bearer may read; raises as `count_request`."""
     g.factory = count_request()
     return memory().lives[g.factory].stock
 
 
 def _deleted_or_not() -> MultiDict[str, str]:
-    """Return the one filter of rows that looks at their order."""
+    """Return `include_deleted`, the only filter of rows that applies to their order."""
     deleted = request.args.getlist("include_deleted")
     return MultiDict([("include_deleted", text) for text in deleted])
 
 
 def page_of(records: Sequence[Kept | Record]) -> Response:
-    """Answer the page that is asked for; more than 250 items a page are silently cut to 250."""
+    """Return the requested page; a limit above 250 is silently reduced to 250."""
     limit = min(whole_number_in_query("limit", 50, request.args), _MOST_PER_PAGE)
     page = whole_number_in_query("page", 1, request.args)
     pages = max(1, ceil(len(records) / limit))
@@ -128,7 +128,7 @@ def page_of(records: Sequence[Kept | Record]) -> Response:
 
     shown = records[offset : offset + limit]
     response = jsonify(data=[each.record if isinstance(each, Kept) else each for each in shown])
-    # Every value is a string, as seen on Katana's wire although its reference says otherwise.
+    # Every value is a string, as Katana sends it, although its reference says otherwise.
     response.headers["X-Pagination"] = json.dumps(
         {
             "total_records": str(len(records)),

@@ -1,4 +1,4 @@
-"""Reading an authorization request: what is asked for, or which of two kinds of no it gets."""
+"""Validates an authorization request. A wrong one is refused in one of two ways."""
 
 import re
 
@@ -7,7 +7,7 @@ from werkzeug.datastructures import MultiDict
 from sandbox.consents import Asked
 from sandbox.state import Client
 
-# What Auth0 lets a strict third-party application send; it refuses everything else.
+# The parameters that Auth0 accepts from a strict third-party application.
 _ALLOWED = re.compile(
     r"acr_values|audience|client_id|code_challenge(_method)?|connection|display|login_hint|max_age"
     r"|nonce|prompt|redirect_uri|resource|response_type|scope|state|ui_locales|ext-.+"
@@ -16,11 +16,11 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class NowhereToRedirect(Exception):
-    """The client or its redirect URI is wrong, so that the browser must not be sent there."""
+    """The client or its redirect URI is wrong, so the browser must not be redirected."""
 
 
 class RedirectedRefusal(Exception):
-    """The request is wrong and the client is told through its redirect URI; `error` is OAuth's."""
+    """The request is wrong; the client gets OAuth's `error` at its redirect URI."""
 
     def __init__(self, error: str, description: str) -> None:
         super().__init__(description)
@@ -29,9 +29,9 @@ class RedirectedRefusal(Exception):
 
 
 def check_client(args: MultiDict[str, str], client: Client) -> None:
-    """Refuse a request that names another client or another place to go back to.
+    """Refuse a request with another client id or another redirect URI.
 
-    :raise NowhereToRedirect: the message is meant for the person in front of the browser.
+    :raise NowhereToRedirect: its message is shown to the user.
     """
     if len(args.getlist("client_id")) != 1 or not client.is_named(args["client_id"]):
         raise NowhereToRedirect("Unknown client: this client_id is not registered here.")
@@ -42,7 +42,7 @@ def check_client(args: MultiDict[str, str], client: Client) -> None:
 
 
 def read_request(args: MultiDict[str, str], client: Client) -> Asked:
-    """Return what an authorization request of the right client asks for.
+    """Return the parameters of an authorization request of the right client.
 
     :raise RedirectedRefusal: something in it is missing, repeated, unknown or wrong.
     """

@@ -1,4 +1,4 @@
-"""GET /authorize and the consent page behind it, up to the redirect with a code."""
+"""GET /authorize and the consent page, up to the redirect with a code."""
 
 from urllib.parse import urlencode, urlsplit
 
@@ -22,7 +22,7 @@ bp = Blueprint("login", __name__)
 
 @bp.get("/authorize")
 def authorize() -> AnyResponse:
-    """Show the consent page, or say why not."""
+    """Show the consent page, or refuse the request."""
     client = sandbox().client
     check_client(request.args, client)
     try:
@@ -45,7 +45,7 @@ def authorize() -> AnyResponse:
 
 @bp.post("/authorize/decision")
 def decide() -> AnyResponse:
-    """Send the browser back with a code for the chosen factory, or with the refusal."""
+    """Redirect the browser with a code for the chosen factory, or with an error."""
     asked = memory().consents.decide(request.form.get("transaction", ""))
     if asked is None:
         raise NowhereToRedirect("This request was answered already, or it is too old.")
@@ -63,7 +63,7 @@ def decide() -> AnyResponse:
 
 @bp.errorhandler(NowhereToRedirect)
 def refuse(refusal: NowhereToRedirect) -> tuple[str, int]:
-    """Show a page of our own: nothing may be sent to a place that was not registered."""
+    """Show an error page: a browser must not be redirected to an unregistered URI."""
     note(error="invalid_request", remark=str(refusal))
     return render_template("refused.html", reason=str(refusal)), 400
 
@@ -79,7 +79,7 @@ def _code_for(asked: Asked) -> str:
 
 
 def _send_back(redirect_uri: str, state: str, answer: dict[str, str]) -> AnyResponse:
-    """Return the answer to the client, the way the rules say: a redirect or a form post."""
+    """Send the result to the client by a redirect or a form post, as the rules say."""
     rules = memory().rules
     fields = answer | ({"state": state} if state else {})
     if rules.send_iss:
@@ -101,5 +101,5 @@ def _form_post(redirect_uri: str, fields: dict[str, str]) -> Response:
 
 
 def _site(url: str) -> str:
-    """Return the host and port that a person would recognise."""
+    """Return the host and port of a URL, which the page shows."""
     return urlsplit(url).netloc

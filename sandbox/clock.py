@@ -1,4 +1,4 @@
-"""What time it is in the sandbox, and waiting there: one object, so that a test brings its own."""
+"""The clock of the sandbox. Tests can replace it."""
 
 import time
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the sandbox reads the time and where it waits."""
+    """Tells the time, and waits."""
 
     def now(self) -> datetime:
         """Return the time as an aware datetime in UTC."""
@@ -28,5 +28,5 @@ class SystemClock:
 
 
 def iso(moment: datetime) -> str:
-    """Return the moment as Katana writes it: ISO 8601, milliseconds, `Z`."""
+    """Return the time in Katana's format: ISO 8601, milliseconds, `Z`."""
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

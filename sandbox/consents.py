@@ -1,4 +1,4 @@
-"""Consents in progress: the page somebody is looking at, and the code it may turn into."""
+"""Open consent pages, and the codes that they lead to."""
 
 import secrets
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Kept = TypeVar("Kept")
 
 @dataclass(frozen=True)
 class Asked:
-    """What an accepted authorization request asks for."""
+    """The parameters of a valid authorization request."""
 
     redirect_uri: str
     state: str = field(repr=False)
@@ -26,14 +26,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Approved:
-    """What a code stands for."""
+    """The consent that a code was issued for."""
 
     factory: str
     asked: Asked
 
 
 class Consents:
-    """Pages that wait for an answer and codes that wait for their exchange; both work once."""
+    """Pages that wait for a decision, and codes that wait for their exchange; both work once."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -42,14 +42,14 @@ class Consents:
         self._codes: dict[str, tuple[Approved, datetime]] = {}
 
     def show(self, asked: Asked) -> str:
-        """Remember a consent page; return the secret that its form sends back."""
+        """Store a consent page; return the secret that its form sends back."""
         transaction = secrets.token_urlsafe(24)
         with self._lock:
             _remember(self._pages, transaction, (asked, self._now() + _PAGE_LIVES))
         return transaction
 
     def decide(self, transaction: str) -> Asked | None:
-        """Return what was asked on this page, the first time only; None once it is too late."""
+        """Return the request of this page; None the second time, or if the page has expired."""
         with self._lock:
             asked, until = self._pages.pop(digest(transaction), (None, self._now()))
             return asked if self._now() < until else None
@@ -63,14 +63,14 @@ class Consents:
         return code
 
     def redeem(self, code: str) -> Approved | None:
-        """Return what a code stands for, the first time only; None once it is too late."""
+        """Return the consent of a code; None the second time, or if the code has expired."""
         with self._lock:
             approved, until = self._codes.pop(digest(code), (None, self._now()))
             return approved if self._now() < until else None
 
 
 def _remember(memory: dict[str, Kept], secret: str, kept: Kept) -> None:
-    """Keep something under a secret's digest, and forget the oldest when there are too many."""
+    """Store `kept` by the digest of its secret; drop the oldest entry if there are too many."""
     memory[digest(secret)] = kept
     if len(memory) > _MOST_REMEMBERED:
         del memory[next(iter(memory))]

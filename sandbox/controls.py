@@ -23,7 +23,7 @@ def change_rules() -> Response:
 
 @bp.post("/faults")
 def arm_fault() -> Response:
-    """Arm one fault against the requests to come."""
+    """Arm one fault for later requests."""
     memory().faults.arm(fault_from(asked()))
     return done(_armed())
 
@@ -38,25 +38,25 @@ def clear_faults() -> Response:
 
 @bp.post("/expire")
 def expire() -> Response:
-    """Let the access tokens of one family, or of all, expire now."""
+    """Make the access tokens of one family, or of all, expire now."""
     return done({"expired": memory().families.expire(_family())})
 
 
 @bp.post("/kill")
 def kill() -> Response:
-    """End one family, or all, as when the user takes the access back at Katana."""
+    """Revoke one family, or all, as a user can at Katana."""
     return done({"killed": memory().families.kill(_family())})
 
 
 @bp.post("/reset")
 def reset() -> Response:
-    """Start again with nothing in memory and the rules as they were at first."""
+    """Clear the memory, and reset the rules."""
     sandbox().start_again()
     return done({})
 
 
 def _family() -> int | None:
-    """Return the id of the family that is meant, None for all of them."""
+    """Return the id of the family that was sent, None for all."""
     if request.is_json and not request.get_data():
         return None
     family = asked().get("family")

@@ -1,4 +1,4 @@
-"""What is posted to webhooks: each delivery, its attempts, and what became of it."""
+"""The log of deliveries to webhooks: each with its attempts and its state."""
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,8 @@ from threading import Lock
 
 from sandbox.clock import iso
 
-#: What a delivery may be. Lost ones were never sent; dropped ones had no webhook left to go to.
+#: The states of a delivery. Lost: a fault kept it from being sent. Dropped: its webhook was deleted
+#: or disabled.
 STATES = ("waiting", "delivered", "failed", "lost", "dropped")
 
 _MOST_REMEMBERED = 5_000
@@ -15,7 +16,7 @@ _MOST_REMEMBERED = 5_000
 
 @dataclass(frozen=True)
 class Attempt:
-    """One post; `status` is None when no answer came, `error` then says why."""
+    """One POST; `status` is None if no response came, and `error` then says why."""
 
     at: str
     status: int | None
@@ -55,7 +56,7 @@ class Delivery:
 
 
 class Deliveries:
-    """The latest deliveries, and exact counts of all that have come to an end."""
+    """The latest deliveries, and exact counts of all."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -77,7 +78,7 @@ class Deliveries:
     def attempted(
         self, delivery: Delivery, attempt: Attempt | None, state: str, due: datetime | None = None
     ) -> Delivery:
-        """Write down an attempt (None: there was none) and what the delivery is after it."""
+        """Log an attempt (None: there was none) and the new state of the delivery."""
         attempts = delivery.attempts + ((attempt,) if attempt else ())
         now = replace(delivery, attempts=attempts, state=state, due=iso(due) if due else None)
         with self._lock:
@@ -88,7 +89,7 @@ class Deliveries:
         return now
 
     def all(self) -> list[Delivery]:
-        """Return what is remembered, oldest first."""
+        """Return the stored deliveries, oldest first."""
         with self._lock:
             return list(self._log.values())
 

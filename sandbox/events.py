@@ -1,4 +1,4 @@
-"""The events that Katana can tell a webhook, and the payload of one."""
+"""Katana's webhook events, and the payload of each."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ _ACTIONS = {
     "product_recipe_row": _CHANGED,
 }
 
-#: Every event that a webhook may subscribe to; there is none for customers.
+#: Every event that a webhook may subscribe to. Customers have no events.
 EVENTS = frozenset(
     f"{resource}.{action}" for resource, actions in _ACTIONS.items() for action in actions.split()
 )
@@ -35,7 +35,7 @@ _WITHOUT_HREF = ("sales_order.deleted", "product_recipe_row.deleted")
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to one record; `path` is where the API shows it."""
+    """An event of one record; `path` is the path of the record in the API."""
 
     action: str
     id: object
@@ -43,7 +43,7 @@ class Event:
     status: str | None = None
 
     def payload(self, webhook: int, base: str, ids: str) -> dict[str, object]:
-        """Return what Katana posts; `ids` is whether an id is written as `text` or `number`."""
+        """Return the payload that Katana posts; `ids` is the form of an id, `text` or `number`."""
         changed: dict[str, object] = {"id": str(self.id) if ids == "text" else self.id}
         if self.status is not None:
             changed["status"] = self.status

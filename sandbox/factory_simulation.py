@@ -1,4 +1,4 @@
-"""A factory at work: its records grow, change and are deleted while an app reads them."""
+"""Simulates a factory: records are added, changed and deleted while an app reads them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _UPDATED = "updated"
 
 @dataclass(frozen=True)
 class Happened:
-    """What became of one record, and the events that tell of it."""
+    """A changed record, and the webhook events of the change."""
 
     resource: str
     kept: Kept
@@ -29,7 +29,7 @@ class Happened:
 
 
 class Life:
-    """One factory; `at` is the moment that a change has, which may lie before it shows."""
+    """One factory; `at` is the timestamp of a change, which may be earlier than its commit."""
 
     def __init__(self, factory: Factory, now: datetime) -> None:
         self.factory = factory
@@ -51,7 +51,7 @@ class Life:
         return self.stock.lists[resource]
 
     def new_order(self, at: datetime, fields: Record, bought: Sequence[Record] = ()) -> Happened:
-        """Let a customer order something; `bought` are the fields of each row that is told."""
+        """Add an order; `bought` has the given fields of each row."""
         record = self._order(next(self._orders), at)
         if bought:
             record |= with_bought(record, bought, self.list("variants"))
@@ -61,14 +61,14 @@ class Life:
         return Happened("sales_orders", kept, (created,))
 
     def change_order(self, order_id: object, at: datetime, fields: Record) -> Happened:
-        """Change an order: as told, or one more piece of the first thing on it."""
+        """Change the given fields of an order, or add one piece to its first row."""
         orders = self.list("sales_orders")
         changed = fields or one_more(orders.find(order_id).record, iso(at))
         kept = orders.change(order_id, iso(at), changed)
         return Happened("sales_orders", kept, (_of(kept, _UPDATED),))
 
     def ship_order(self, order_id: object, at: datetime) -> Happened:
-        """Pack an order, or deliver one that is packed; two events tell of it."""
+        """Pack an order, or deliver one that is packed; both send two events."""
         orders = self.list("sales_orders")
         is_packed = orders.find(order_id).record.get("status") == "PACKED"
         status, step = ("DELIVERED", "delivered") if is_packed else ("PACKED", "packed")
@@ -81,9 +81,9 @@ class Life:
         return Happened("sales_orders", kept, (_of(kept, "deleted"),))
 
     def move_stock(self, variant_id: object, at: datetime, fields: Record) -> Happened:
-        """Change what is in stock of a variant: as told, or two pieces fewer, then a new batch.
+        """Change the given fields of a variant's stock, or take two pieces, or add a new batch.
 
-        Katana says out of stock as soon as the safety stock is touched.
+        Katana sends an out-of-stock event when only the safety stock is left.
         """
         inventory = self.list("inventory")
         row = inventory.find(variant_id).record
@@ -94,12 +94,12 @@ class Life:
         return Happened("inventory", kept, tuple(events))
 
     def new_customer(self, at: datetime, fields: Record) -> Happened:
-        """Let a customer appear; Katana has no event for it."""
+        """Add a customer; Katana has no event for it."""
         record = customer(self.factory, next(self._customers), at) | fields
         return Happened("customers", self.list("customers").add(record, at=iso(at)))
 
     def change(self, resource: str, record_id: object, at: datetime, fields: Record) -> Happened:
-        """Change any record as told, or its moment only."""
+        """Change the given fields of any record, or only its `updated_at`."""
         kept = self.list(resource).change(record_id, iso(at), fields)
         return Happened(resource, kept, _told_of(resource, record_id, "updated"))
 
@@ -109,7 +109,7 @@ class Life:
         return Happened(resource, kept, _told_of(resource, record_id, "deleted"))
 
     def inject(self, resource: str, at: datetime, spoil: Callable[[Record], object]) -> Happened:
-        """Add a copy of the newest record, spoiled; `mend` puts the sound one in its place."""
+        """Add an invalid copy of the newest record; `mend` makes it valid."""
         records = self.list(resource)
         sound = self._newest_sound(resource) | {"id": next(self._injected)}
         if "updated_at" in sound:
@@ -120,7 +120,7 @@ class Life:
         return Happened(resource, records.put(kept.serial, iso(at), lambda: spoiled))
 
     def mend(self, resource: str, serial: int, at: datetime) -> Happened:
-        """Put the sound record in the place of a spoiled one.
+        """Replace an injected record by its valid version.
 
         :raise LookupError: nothing was injected there.
         """
@@ -133,9 +133,9 @@ class Life:
         return Happened(resource, self.list(resource).put(serial, iso(at), sound))
 
     def grow(self, resource: str, many: int, since: datetime, now: datetime) -> None:
-        """Add many orders or customers, evenly written between two moments.
+        """Add many orders or customers, with timestamps spread evenly between two times.
 
-        :raise LookupError: the list is another one.
+        :raise LookupError: it is another list.
         """
         for place in range(many):
             at = since + (now - since) * (place + 1) / many
@@ -151,7 +151,7 @@ class Life:
             self.list(resource).add_built(record_id, iso(at), build, f"SO-{n + 1}")
 
     def any_order(self, *, unshipped: bool = False) -> object:
-        """Return the id of the newest order, or of the newest that is yet to be delivered."""
+        """Return the id of the newest order, or of the newest that is not delivered yet."""
         for kept in self.list("sales_orders").ordered():
             is_done = unshipped and kept.record.get("status") == "DELIVERED"
             if kept.deleted_at is None and isinstance(kept.id, int) and not is_done:
@@ -166,7 +166,7 @@ class Life:
         raise LookupError(f"There is nothing left in {resource}.")
 
     def any_variant(self) -> object:
-        """Return the id of one variant after the other."""
+        """Return the id of the next variant, in turn."""
         inventory = self.list("inventory").ordered()
         return inventory[next(self._moves) % len(inventory)].id
 
@@ -188,7 +188,7 @@ def _of(kept: Kept, action: str) -> Event:
 
 
 def _told_of(resource: str, record_id: object, action: str) -> tuple[Event, ...]:
-    """Return the event of a product or a variant; other lists have none."""
+    """Return the event of a product or a variant; other lists have no events."""
     if resource not in ("products", "variants"):
         return ()
 

@@ -1,9 +1,10 @@
-"""Token families: rotation at every refresh, and the end of a family when a spent token returns.
+"""Token families: rotation at each refresh, and the end of a family when a token is reused.
 
-A family is everything that grew out of one consent. Its refresh tokens have generations: using one
-spends the whole newest generation and makes the next. With a rotation overlap, a token of the
-generation just before the newest may be exchanged again for a while and gives a sibling in the
-newest; anything older is reuse.
+A family is all tokens of one consent; the app calls it a grant. Its refresh tokens have
+generations. A refresh spends all tokens of the newest generation and creates the next one. With a
+rotation overlap (grace period), a token of the previous generation can be exchanged again for a
+while. This adds one more token to the newest generation. Any older token that is sent again counts
+as reuse.
 """
 
 import secrets
@@ -14,7 +15,7 @@ from threading import Lock
 from sandbox.switches import Rules
 from sandbox.tokens import AccessToken, Family, Grant, RefreshToken, UnknownRefreshToken, digest
 
-#: Why a family has ended, in words.
+#: The reasons for the end of a family, as text.
 ENDINGS = {
     "reuse": "killed, since a spent token was used again",
     "revoked": "revoked by the app",
@@ -43,7 +44,7 @@ class Families:
         """Return new tokens for a refresh token, and spend it.
 
         :raise UnknownRefreshToken: it is unknown, its family has ended, or it was spent. The last
-            is reuse: the family and its access tokens have ended when this is raised.
+            is reuse, which ends the family and its access tokens.
         """
         with self.lock:
             family, link = self._presented(token)
@@ -56,7 +57,7 @@ class Families:
             raise UnknownRefreshToken(family.id, "spent token used again: family killed")
 
     def revoke(self, token: str) -> int | None:
-        """End the family of this refresh token; return its id, or None for a token not known."""
+        """End the family of this refresh token; return its id, or None for an unknown token."""
         with self.lock:
             known = self._refresh.get(digest(token))
             if known is None:
@@ -65,13 +66,13 @@ class Families:
             return known[0].id
 
     def bearer(self, token: str) -> tuple[Family | None, bool]:
-        """Return whose access token this is, and whether it is good now."""
+        """Return the family of an access token, and whether the token is valid now."""
         with self.lock:
             family, access = self._access.get(digest(token), (None, None))
             return family, access is not None and self.is_live(access)
 
     def expire(self, family: int | None) -> int:
-        """Let the access tokens of one family, or of all, expire now; return how many did."""
+        """Make the access tokens of one family, or of all, expire now; return how many did."""
         with self.lock:
             live = [a for f in self._chosen(family) for a in f.access_tokens if self.is_live(a)]
             for access in live:
@@ -79,7 +80,7 @@ class Families:
             return len(live)
 
     def kill(self, family: int | None) -> int:
-        """End one family, or all, from Katana's side; return how many were alive."""
+        """End one family, or all, from Katana's side; return how many were live."""
         with self.lock:
             living = [f for f in self._chosen(family) if f.reason is None]
             for each in living:
@@ -91,7 +92,7 @@ class Families:
         return not access.killed and self._now() < access.expires_at
 
     def _presented(self, token: str) -> tuple[Family, RefreshToken]:
-        """Return the family and link of a token that may be looked at further."""
+        """Return a known token and its live family; count that it was sent."""
         known = self._refresh.get(digest(token))
         if known is None:
             raise UnknownRefreshToken(None, "no such refresh token")
@@ -103,14 +104,14 @@ class Families:
         return family, link
 
     def _in_overlap(self, family: Family, link: RefreshToken, overlap: int) -> bool:
-        """Return whether a spent token is the immediately previous one and still in its window."""
+        """Return whether a spent token is of the previous generation and within the overlap."""
         if link.spent_at is None or link.generation != family.newest - 1:
             return False
 
         return self._now() - link.spent_at < timedelta(seconds=overlap)
 
     def _issue(self, family: Family, generation: int, rules: Rules, remark: str) -> Grant:
-        """Add one link and one access token; what is older than the new link counts as spent."""
+        """Add a refresh token and an access token; older refresh tokens count as spent."""
         now, lifetime = self._now(), rules.access_token_seconds
         for older in family.refresh_tokens:
             if older.generation < generation and older.spent_at is None:
@@ -128,7 +129,7 @@ class Families:
         return Grant(family.id, access_token, refresh_token, lifetime, remark)
 
     def _end(self, family: Family, reason: str) -> None:
-        """End a family for the first reason that is given; later ones change nothing."""
+        """End a family. Only the first reason is kept."""
         family.reason = family.reason or reason
         for access in family.access_tokens:
             access.killed = access.killed or self.is_live(access)

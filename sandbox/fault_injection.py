@@ -1,8 +1,8 @@
-"""What each fault does to a request: before its work is done, or to the finished answer.
+"""Applies a fault to a request: before it is handled, or to its response.
 
-A lost answer is lost on the wire: the socket is shut down under the server, so that a client meets
-the same closed connection as when a machine dies between the work and the answer. That needs
-werkzeug's own server, which hands its socket along.
+To lose a response, the socket is shut down under the server. The client then sees a closed
+connection, as if the server had died after it handled the request. This needs Werkzeug's own
+server, which passes its socket in the environ.
 """
 
 import json
@@ -25,9 +25,9 @@ _AUTH0_LIMIT_TEXT = (
 
 
 def before(fault: Fault, kind: str) -> Response | None:
-    """Return the answer that takes the place of any work; None lets the request through.
+    """Return the response that replaces the handling; None to handle the request.
 
-    :raise LoginRefusal, ApiRefusal: the fault is to refuse as the login or the API would.
+    :raise LoginRefusal, ApiRefusal: the fault is a refusal of the login or the API.
     """
     match fault.fault:
         case "drop_before":
@@ -51,7 +51,7 @@ def before(fault: Fault, kind: str) -> Response | None:
 
 
 def after(fault: Fault, response: Response) -> Response:
-    """Return the answer as the fault leaves it."""
+    """Return the response with the fault applied."""
     match fault.fault:
         case "lose_answer":
             _hang_up()
@@ -64,7 +64,7 @@ def after(fault: Fault, response: Response) -> Response:
 
 
 def _hang_up() -> None:
-    """Close the connection under the server; what it still writes goes nowhere."""
+    """Shut the connection down under the server: what it still writes is lost."""
     connection: socket.socket = request.environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
 
@@ -76,7 +76,7 @@ def _drip(data: bytes, clock: Clock) -> Iterator[bytes]:
 
 
 def _failure(fault: Fault, kind: str) -> Response:
-    """Return an answer with the fault's status, in the words of who would send it."""
+    """Return a response with the fault's status, in the format of the login or the API."""
     headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
     if fault.text is not None:
         content_type = fault.content_type or "text/plain"

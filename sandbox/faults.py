@@ -1,4 +1,4 @@
-"""Faults that are armed against the requests to come, and what one may consist of."""
+"""Faults that are armed for later requests, and their fields."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -25,10 +25,10 @@ _OF_DELIVERIES = ("lose", "double", "reorder", "delay", "forge", "unsigned", "bo
 
 @dataclass(frozen=True)
 class Fault:
-    """One armed fault; `times` 0 strikes until cleared, `seconds` is how long `slow` waits.
+    """One armed fault; `times` 0 applies until cleared, `seconds` is the delay of `slow`.
 
-    `method` and `path` (its beginning) narrow it to some requests; `skip` lets so many of those by
-    before it strikes. A `delivery` is what the sandbox posts to a webhook.
+    `method` and `path` (a prefix) select requests; the first `skip` of these are not affected. The
+    kind `delivery` is a request of the sandbox to a webhook.
     """
 
     on: str
@@ -50,7 +50,7 @@ class Fault:
         return asdict(self)
 
     def strikes(self, kind: str, method: str = "", path: str = "") -> bool:
-        """Return whether this fault is meant for such a request."""
+        """Return whether this fault applies to such a request."""
         if self.method not in (None, method) or not path.startswith(self.path or ""):
             return False
 
@@ -60,7 +60,7 @@ class Fault:
 def fault_from(asked: Mapping[str, object]) -> Fault:
     """Return the fault that a request describes.
 
-    :raise ValueError: a field that is not known or missing, or a value that it cannot have.
+    :raise ValueError: a field is unknown or missing, or has an invalid value.
     """
     for name in asked:
         if name not in _READ:
@@ -81,24 +81,24 @@ def fault_from(asked: Mapping[str, object]) -> Fault:
 
 
 class Faults:
-    """The faults that are armed, oldest first; one request meets at most one of them."""
+    """The armed faults, oldest first; at most one applies to a request."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._armed: list[Fault] = []
 
     def arm(self, fault: Fault) -> None:
-        """Let this fault strike from now on, after those armed before it."""
+        """Arm a fault; those armed before it apply first."""
         with self._lock:
             self._armed.append(fault)
 
     def armed(self) -> list[Fault]:
-        """Return what is armed, with the times that are left."""
+        """Return the armed faults, each with its remaining `times`."""
         with self._lock:
             return list(self._armed)
 
     def take(self, kind: str, method: str = "", path: str = "") -> Fault | None:
-        """Return the fault that such a request meets, and use up one of its times."""
+        """Return the fault that applies to such a request, and count one use."""
         with self._lock:
             for place, fault in enumerate(self._armed):
                 if not fault.strikes(kind, method, path):

@@ -1,4 +1,4 @@
-"""The filters of Katana's lists: which records a query asks for."""
+"""The filters of Katana's lists: which records match a query."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -18,26 +18,26 @@ _BY_ID = {
 }
 # Filters by exact text, which may be given several times.
 _BY_TEXT = ("order_no", "status", "email", "sku")
-# Filters by moment, both ends included; a record without such a moment passes.
+# Filters by time, both ends included; a record without such a time passes.
 _BY_MOMENT = ("created_at", "updated_at")
 
 
 class Filterable(Protocol):
-    """What can be filtered: a record as a dict, or as it is kept."""
+    """A record that can be filtered: a dict, or a `Kept`."""
 
     def get(self, name: str, default: Any = None, /) -> Any:
-        """Return a field, `default` where there is none."""
+        """Return a field, or `default`."""
 
 
 Found = TypeVar("Found", bound=Filterable)
 
 
 def matching(records: Iterable[Found], query: MultiDict[str, str]) -> list[Found]:
-    """Return the records that pass every filter; a name that is no filter is ignored.
+    """Return the records that pass every filter; an unknown parameter is ignored.
 
     Deleted records pass only with `include_deleted=true`.
 
-    :raise ApiRefusal: 422, a filter's value is not what it should be.
+    :raise ApiRefusal: 422, a filter has an invalid value.
     """
     kept = list(records)
     if not _flag("include_deleted", query):
@@ -73,7 +73,7 @@ def _flag(name: str, query: MultiDict[str, str]) -> bool:
 
 
 def whole_number_in_query(name: str, default: int, query: MultiDict[str, str]) -> int:
-    """Return a number from 1 on.
+    """Return a positive whole number of the query.
 
     :raise ApiRefusal: 422, it is not one.
     """
@@ -88,7 +88,7 @@ def _whole_number(name: str, text: str) -> int:
 
 
 def _moment(name: str, text: str) -> str:
-    """Return a moment as records write theirs, so that the two compare as text."""
+    """Return a time in the format of the records, so that the two compare as text."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How a press of a button arrives and is answered: as a form for people, as JSON for programs."""
+"""Requests and responses of the controls: a form for people, JSON for programs."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 
 def asked() -> Mapping[str, object]:
-    """Return what was sent, whichever way."""
+    """Return the fields that were sent, as a form or as JSON."""
     if not request.is_json:
         return request.form.to_dict()
     sent = request.get_json()
@@ -18,7 +18,7 @@ def asked() -> Mapping[str, object]:
 
 
 def done(answer: dict[str, object]) -> Response:
-    """Answer a program with JSON, and take a person back to the ledger."""
+    """Respond to a program with JSON, and redirect a person to the ledger."""
     if wants_json():
         return jsonify(answer)
 
@@ -26,18 +26,18 @@ def done(answer: dict[str, object]) -> Response:
 
 
 def wants_json() -> bool:
-    """A form always has a form's content type; what has none is a program."""
+    """Whether the client is a program: only a form is sent with a form's content type."""
     return request.mimetype not in ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 def refuse_politely(bp: Blueprint) -> None:
-    """Answer ValueError and LookupError in a blueprint's views with their own words."""
+    """Respond to ValueError and LookupError in a blueprint's views with their message."""
     bp.register_error_handler(ValueError, _refuse)
     bp.register_error_handler(LookupError, _not_found)
 
 
 def _refuse(mistake: ValueError) -> tuple[Response | str, int]:
-    """Say what is wrong with what was asked."""
+    """Respond that the request is wrong, and why."""
     if wants_json():
         return jsonify(error=str(mistake)), 400
 
@@ -45,7 +45,7 @@ def _refuse(mistake: ValueError) -> tuple[Response | str, int]:
 
 
 def _not_found(mistake: LookupError) -> tuple[Response | str, int]:
-    """Say what does not exist."""
+    """Respond that something does not exist."""
     if wants_json():
         return jsonify(error=str(mistake)), 404
 

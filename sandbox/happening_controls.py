@@ -1,4 +1,4 @@
-"""What happens in the factories, as buttons and as JSON, and each factory's whole truth."""
+"""Controls that change a factory's records, as buttons and as JSON; and all its records."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +23,7 @@ _MOST_GROWN = 500_000
 
 @bp.post("/happen")
 def happen() -> AnyResponse:
-    """Let something happen in a factory, now or after so many of its lists were read."""
+    """Change a factory now, or after a number of requests for its lists."""
     wish = wish_from(asked())
     wish = replace(wish, factory=_life(wish.factory).factory.key)
     if not wish.after_lists:
@@ -36,7 +36,7 @@ def happen() -> AnyResponse:
 
 @bp.post("/grow")
 def grow() -> AnyResponse:
-    """Add many orders or customers at once, written evenly over the last `days`; none is told."""
+    """Add many orders or customers, dated evenly over the last `days`, without events."""
     told = asked()
     life = _life(told.get("factory"))
     many = validation.whole_number("count", told.get("count"), low=1, high=_MOST_GROWN)
@@ -48,7 +48,7 @@ def grow() -> AnyResponse:
 
 @bp.get("/truth/<factory>")
 def truth(factory: str) -> Response:
-    """Answer every record of a factory, deleted ones with their `deleted_at`, oldest first."""
+    """Return every record of a factory, deleted ones with `deleted_at`, oldest first."""
     stock = _life(factory).stock
     lists = {
         name: [kept.record for kept in reversed(records.ordered())]
@@ -58,7 +58,7 @@ def truth(factory: str) -> Response:
 
 
 def _happen(memory: Memory, wish: Wish) -> list[dict[str, object]]:
-    """Let a wish come true as often as it says, and tell the webhooks."""
+    """Make a requested change as often as it says, and send its events."""
     life = memory.lives[str(wish.factory)]
     happened: list[Happened] = []
     for _ in range(wish.times):
@@ -82,7 +82,7 @@ def _view(happened: Happened) -> dict[str, object]:
 
 
 def _life(key: object) -> Life:
-    """Return the factory that is meant: that of the newest family unless one is named.
+    """Return the named factory; without a name, that of the newest family.
 
     :raise LookupError: there is no such factory.
     """

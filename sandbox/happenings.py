@@ -1,4 +1,4 @@
-"""What may happen in a factory on demand: how it is asked for, and what then comes of it."""
+"""Changes of a factory that can be requested: their fields, and what they do."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ _MOST = 1_000
 
 @dataclass(frozen=True)
 class Wish:
-    """One thing that is to happen, `times` times.
+    """A requested change, made `times` times.
 
-    `record` is the id of the record, None for one that is chosen. `late` is how many seconds
-    before its appearance a change is dated, as when its transaction took that long.
-    `after_lists` is how many requests for the list `resource` (None: for any list) come first.
+    `record` is the id of the record; None: the sandbox chooses one. `late` dates the change so many
+    seconds back, as if its transaction had taken that long. `after_lists` is the number of requests
+    for the list `resource` (None: for any list) to wait for.
     """
 
     what: str
@@ -36,9 +36,9 @@ class Wish:
 
 
 def wish_from(asked: Mapping[str, object]) -> Wish:
-    """Return the wish that a request describes.
+    """Return the change that a request describes.
 
-    :raise ValueError: a field that is not known or missing, or a value that it cannot have.
+    :raise ValueError: a field is unknown or missing, or has an invalid value.
     """
     for name in asked:
         if name not in _READ:
@@ -50,7 +50,7 @@ def wish_from(asked: Mapping[str, object]) -> Wish:
 
 
 def come_true(wish: Wish, life: Life, now: datetime) -> list[Happened]:
-    """Let a wish come true once; `now` is the moment that the changes are dated.
+    """Make a requested change once; `now` is the timestamp of the changes.
 
     :raise LookupError: there is no such record or list.
     """
@@ -58,7 +58,7 @@ def come_true(wish: Wish, life: Life, now: datetime) -> list[Happened]:
 
 
 def _busy_day(life: Life, wish: Wish, at: datetime) -> list[Happened]:
-    """Twelve orders come, nine are packed or delivered, one is cancelled, and stock moves."""
+    """Add twelve orders, pack or deliver nine, cancel one, and change some stock."""
     came = [life.new_order(at, {}) for _ in range(12)]
     shipped = [life.ship_order(life.any_order(unshipped=True), at) for _ in range(9)]
     moved = [life.move_stock(life.any_variant(), at, {}) for _ in range(6)]

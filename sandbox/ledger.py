@@ -1,6 +1,7 @@
-"""The ledger's memory: every request as it came, with its outcome once there is one.
+"""The ledger: a log of every request and its outcome.
 
-Names of fields and headers are kept, never their values; a credential is kept as a fingerprint.
+It has the names of fields and headers, but not their values. A credential is stored as a
+fingerprint.
 """
 
 from collections import Counter, OrderedDict
@@ -14,9 +15,9 @@ _MOST_REMEMBERED = 5_000
 
 @dataclass(frozen=True)
 class Entry:
-    """One request; `status` stays None while it is under way, and when no answer was given.
+    """One request; `status` is None until the response is sent, and if none is sent.
 
-    `kind` is one of KINDS, or `decision` for the press of a button on the consent page.
+    `kind` is one of KINDS, or `decision` for a button of the consent page.
     """
 
     n: int
@@ -44,7 +45,7 @@ class Ledger:
         self._entries: OrderedDict[int, Entry] = OrderedDict()
 
     def write(self, entry: Entry) -> int:
-        """Add a request that has just come; return its number, which replaces the entry's own."""
+        """Add a new request; return its number, which replaces `entry.n`."""
         with self._lock:
             self._counts[entry.kind] += 1
             number = self._counts.total()
@@ -54,17 +55,17 @@ class Ledger:
             return number
 
     def amend(self, number: int, **known: object) -> None:
-        """Complete an entry with what is known by now; one that was forgotten stays so."""
+        """Update an entry, if it is still stored."""
         with self._lock:
             if number in self._entries:
                 self._entries[number] = replace(self._entries[number], **known)  # type: ignore[arg-type]
 
     def entries(self) -> list[Entry]:
-        """Return what is remembered, oldest first."""
+        """Return the stored entries, oldest first."""
         with self._lock:
             return list(self._entries.values())
 
     def totals(self) -> dict[str, int]:
-        """Return how many requests of each of KINDS ever came."""
+        """Return how many requests of each of KINDS were received."""
         with self._lock:
             return {kind: self._counts[kind] for kind in KINDS}

@@ -77,7 +77,7 @@ def page() -> str:
 
 @bp.get("/ledger")
 def ledger() -> Response:
-    """Answer the same as JSON, oldest first."""
+    """Return the same as JSON, oldest first."""
     return jsonify(
         families=[asdict(family) for family in family_views(memory().families)],
         requests=[asdict(entry) for entry in memory().ledger.entries()],
@@ -92,7 +92,7 @@ def ledger() -> Response:
 
 
 def _connected() -> list[Factory]:
-    """Return the factories that an app can read, the latest to be connected first."""
+    """Return the connected factories, the latest first."""
     with memory().families.lock:
         keys = [family.factory for family in memory().families.all if family.reason is None]
     by_key = {factory.key: factory for factory in FACTORIES}

@@ -1,4 +1,4 @@
-"""Katana's rate limit: so many requests in each window of 60 seconds, counted per family."""
+"""Katana's rate limit: a number of requests in each window of 60 seconds, for each family."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Allowance:
 
 
 class Limits:
-    """How often each family has asked in its current window."""
+    """The number of requests of each family in its current window."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -29,7 +29,7 @@ class Limits:
         self._windows: dict[int, tuple[datetime, int]] = {}
 
     def count(self, family: int, limit: int) -> Allowance:
-        """Count one request and return what that leaves; a refused request is not counted."""
+        """Count one request and return what is left; a refused request is not counted."""
         with self._lock:
             ends, used = self._windows.get(family, (self._now(), 0))
             if self._now() >= ends:
@@ -39,7 +39,7 @@ class Limits:
         return self._allowance(limit, used + 1, ends, exceeded=exceeded)
 
     def untouched(self, limit: int) -> Allowance:
-        """Return the allowance that a request without a good token is shown."""
+        """Return the allowance for a request without a valid token."""
         return self._allowance(limit, 0, self._now() + _WINDOW, exceeded=False)
 
     def _allowance(self, limit: int, used: int, ends: datetime, *, exceeded: bool) -> Allowance:

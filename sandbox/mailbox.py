@@ -1,4 +1,4 @@
-"""Takes the mail of the app by SMTP and keeps it for the ledger. Nothing is passed on."""
+"""Receives the app's mail by SMTP and stores it for the ledger. Nothing is forwarded."""
 
 from collections import deque
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class Mailbox:
         self._mails: deque[Received] = deque(maxlen=_MOST_REMEMBERED)
 
     def write(self, to: tuple[str, ...], content: bytes) -> None:
-        """Add a mail as it came."""
+        """Add a received mail."""
         message: EmailMessage = message_from_bytes(content, policy=default)
         body = message.get_body(("plain",))
         text = body.get_content() if body else ""
@@ -49,13 +49,13 @@ class Mailbox:
             )
 
     def all(self) -> list[Received]:
-        """Return what is remembered, oldest first."""
+        """Return the stored mails, oldest first."""
         with self._lock:
             return list(self._mails)
 
 
 class _Handler:
-    """Takes every mail."""
+    """Accepts every mail."""
 
     def __init__(self, mailbox: Callable[[], Mailbox]) -> None:
         self._mailbox = mailbox
@@ -66,7 +66,7 @@ class _Handler:
 
 
 def receiving(mailbox: Callable[[], Mailbox], host: str, port: int) -> Controller:
-    """Take mail at a port, in a thread. Raises OSError if the port is taken."""
+    """Receive mail at a port, in a thread. Raises OSError if the port is taken."""
     controller = Controller(_Handler(mailbox), hostname=host, port=port)
     controller.start()
     return controller

@@ -1,4 +1,4 @@
-"""Every request passes here: it is written into the ledger, meets its fault, and is completed."""
+"""Runs for each request: adds it to the ledger, and applies its fault."""
 
 from flask import Flask, Response, g, request
 
@@ -10,7 +10,7 @@ from sandbox.tokens import digest, fingerprint
 
 
 def init_app(app: Flask) -> None:
-    """Write down what comes in and what goes out."""
+    """Register the functions that run before and after each request."""
     app.before_request(arrive)
     app.after_request(leave)
 
@@ -22,7 +22,7 @@ def note(**known: object) -> None:
 
 
 def arrive() -> Response | None:
-    """Write the request down; return an answer if its fault does not let it come any further."""
+    """Add the request to the ledger; return a response if its fault replaces the handling."""
     kind = _kind()
     if kind is None:
         return None
@@ -37,7 +37,7 @@ def arrive() -> Response | None:
 
 
 def leave(response: Response) -> Response:
-    """Let the fault spoil the answer, and complete the entry."""
+    """Complete the entry, and apply the fault to the response."""
     if "entry" not in g:
         return response
     dropped = g.fault is not None and g.fault.fault == "drop_before"
@@ -48,7 +48,7 @@ def leave(response: Response) -> Response:
 
 
 def _kind() -> str | None:
-    """Return what a request is to the ledger; None for the sandbox's own pages and buttons."""
+    """Return the kind of a request; None for the sandbox's own pages and buttons."""
     if request.path == "/authorize/decision":
         return "decision"
     if request.path == "/oauth/token":
@@ -74,7 +74,7 @@ def _entry(kind: str) -> Entry:
 
 
 def _credential(kind: str) -> str:
-    """Return the code or token that a request presents, empty if none."""
+    """Return the code or token of a request, empty if none."""
     if kind == "api":
         return bearer_token()
     name = {"exchange": "code", "refresh": "refresh_token", "revoke": "token"}.get(kind, "")

@@ -1,4 +1,4 @@
-"""POST /v1/sales_orders: an order that an app sends. Katana knows no idempotency key."""
+"""POST /v1/sales_orders: create an order. Katana has no idempotency keys."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ _ROW_KNOWN = {"variant_id", "quantity", "price_per_unit", "tax_rate_id", "locati
 
 @bp.post("")
 def create() -> Response:
-    """Create an order, also one whose `order_no` is there already: an app has to look first."""
+    """Create an order, even if its `order_no` exists: the app has to check this first."""
     life = memory().lives[count_request()]
     sent = request.get_json(silent=True)
     if sent is None:
@@ -41,7 +41,7 @@ def create() -> Response:
 
 
 def _check(sent: object, life: Life) -> None:
-    """Refuse what Katana would not take.
+    """Refuse what Katana would not accept.
 
     :raise ApiRefusal: 422, with the first field that is wrong.
     """

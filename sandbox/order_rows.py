@@ -1,4 +1,4 @@
-"""The rows of an order as they change, and what of the order follows from them."""
+"""Changes of the rows of an order, and the totals computed from them."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -9,14 +9,14 @@ from sandbox.records import Kept, Records
 
 
 def rows_of(order: Kept) -> list[Record]:
-    """Return the rows of an order, none of one that was spoiled."""
+    """Return the rows of an order; empty if the order has an invalid form."""
     record = order.record
     rows = record.get("sales_order_rows") if isinstance(record, dict) else None
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def with_bought(order: Record, bought: Sequence[Record], variants: Records) -> Record:
-    """Return the fields of an order that has these rows; a price not told is the variant's."""
+    """Return the fields of an order with these rows; a missing price is that of the variant."""
     shape = order["sales_order_rows"][0]
     rows = []
     for place, fields in enumerate(bought):
@@ -30,7 +30,7 @@ def with_bought(order: Record, bought: Sequence[Record], variants: Records) -> R
 
 
 def one_more(order: Record, at: str) -> Record:
-    """Return an order's fields after one more piece of the first thing on it."""
+    """Return an order's fields with one more piece in its first row."""
     first, *others = order["sales_order_rows"]
     price, quantity = Decimal(str(first["price_per_unit"])), Decimal(str(first["quantity"])) + 1
     row = {"quantity": _plain(quantity), "total": _plain(quantity * price), "updated_at": at}
@@ -38,7 +38,7 @@ def one_more(order: Record, at: str) -> Record:
 
 
 def _with_rows(rows: list[Record]) -> Record:
-    """Return the fields of an order that follow from its rows."""
+    """Return the rows and the totals computed from them."""
     total = _plain(sum(Decimal(str(each["total"])) for each in rows))
     return {"sales_order_rows": rows, "total": total, "total_in_base_currency": total}
 

@@ -1,4 +1,4 @@
-"""Sales orders of an invented factory: the sixty-four it starts with, and any number after them."""
+"""Sales orders of a factory: the first sixty-four, and any number of later ones."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -36,7 +36,7 @@ def sales_order(
     *,
     age: int = 0,
 ) -> Record:
-    """Return the factory's order number `n`, which so many others (`age`) have followed."""
+    """Return the factory's order number `n`; `age` is the number of newer orders."""
     is_done = age > 10
     order_id = order_id_of(factory, n)
     bought = [variants[(n * 7 + m * 3) % len(variants)] for m in range(1 + n % 3)]
@@ -91,12 +91,12 @@ def _row(factory: Factory, order_id: int, m: int, variant: Record, created: date
 
 
 def money(amount: object) -> str:
-    """Return a price as text, as Katana's published schema has it for the rows of an order."""
+    """Return a price as text, as in Katana's published schema of order rows."""
     return f"{Decimal(str(amount)):.10f}"
 
 
 def _status(age: int) -> str:
-    """Return how far an order is that so many others have followed."""
+    """Return the status of an order that has `age` newer orders."""
     if age > 10:
         return "DELIVERED"
     if age > 6:

@@ -1,4 +1,4 @@
-"""What keeps other sites away from the sandbox's pages and buttons."""
+"""Protects the sandbox's pages and buttons against requests from other sites."""
 
 from urllib.parse import urlsplit
 
@@ -8,22 +8,22 @@ from flask import Flask, Response, g, render_template, request
 # No `::1`: Werkzeug cannot compare an IPv6 address with its trusted hosts.
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost")
 
-# What apps call from elsewhere, with a secret of their own; all else is pressed on our own pages.
+# Called by apps, with credentials of their own. All else is called by the sandbox's own pages.
 _CALLED_BY_APPS = ("/v1/", "/oauth/")
 
 
 def init_app(app: Flask) -> None:
-    """Refuse presses from other sites, and send the headers with every answer."""
-    # Naming the hosts ends DNS rebinding: a page elsewhere cannot become same-origin with us.
+    """Refuse requests from other sites, and add security headers to every response."""
+    # Trusted hosts prevent DNS rebinding, by which another site becomes same-origin.
     app.config["TRUSTED_HOSTS"] = LOOPBACK_HOSTS
     app.before_request(refuse_other_sites)
     app.after_request(add_headers)
 
 
 def allow_form_to(url: str) -> None:
-    """Let the forms of this answer lead to another site.
+    """Allow the forms of this response to lead to another site.
 
-    Chromium applies `form-action` to the redirect after a post too, so the consent page needs it.
+    Chromium applies `form-action` to the redirect after a POST too, so the consent page needs this.
     """
     parts = urlsplit(url)
     g.form_target = f"{parts.scheme}://{parts.netloc}"
@@ -42,7 +42,7 @@ def refuse_other_sites() -> tuple[str, int] | None:
 
 
 def add_headers(response: Response) -> Response:
-    """Send a policy that allows our own style, script and forms, and nothing else."""
+    """Add a policy that allows the sandbox's own style, script and forms, and nothing else."""
     form_action = f"'self' {g.get('form_target', '')}".strip()
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "

@@ -1,7 +1,7 @@
-"""The records of Katana's API by their shape: which keys each has, and what most of them hold.
+"""Templates of the records of Katana's API: their keys, and the usual values.
 
-The shapes are in `shapes.json`, with the keys and types of the examples in Katana's reference.
-There, null is either filled in for each record or the null that Katana shows.
+They are in `record_templates.json`, with the keys and types of the examples in Katana's reference.
+A null there is replaced for each record, or is null at Katana too.
 """
 
 import json
@@ -21,7 +21,7 @@ _SHAPES: dict[str, Record] = json.loads(
 def shaped(kind: str, written: datetime | None = None, /, **filled: object) -> Record:
     """Return a record of this kind, created and last changed at `written`.
 
-    :raise KeyError: the shape has no such key.
+    :raise KeyError: the template has no such key.
     """
     if written is not None:
         filled |= {"created_at": iso(written), "updated_at": iso(written)}

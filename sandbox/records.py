@@ -1,4 +1,4 @@
-"""One list of a factory's records, which are added, changed and deleted while it is being read."""
+"""A list of a factory's records, which can change while an app reads it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -9,13 +9,13 @@ from typing import Any
 from sandbox.clock import iso
 from sandbox.record_templates import Record
 
-#: A record, or the function that builds it each time it is read: 100,000 then need little memory.
+#: A record, or a function that builds it on each read, so that 100,000 records need little memory.
 Content = Record | Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A record and what the filters look at; an odd record may itself show other values."""
+    """A record and the values that filters use; an invalid record may itself have others."""
 
     serial: int
     id: object
@@ -27,12 +27,12 @@ class Kept:
 
     @property
     def record(self) -> Any:
-        """Return the record as the API shows it: a dict, unless it was spoiled."""
+        """Return the record as the API shows it: a dict, unless it is an invalid one."""
         record = self.content() if callable(self.content) else self.content
         return record | {"deleted_at": self.deleted_at} if self.deleted_at else record
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a field as the filters see it, `default` where there is none."""
+        """Return a field as the filters see it, or `default`."""
         if name == "order_no" and self.order_no is not None and callable(self.content):
             return self.order_no
         if name in ("id", "created_at", "updated_at", "deleted_at"):
@@ -70,7 +70,7 @@ class Records:
             return sum(kept.deleted_at is None for kept in self._kept.values())
 
     def ordered(self, by: str = "created_at") -> list[Kept]:
-        """Return all records as they are at this moment, the newest by that moment first."""
+        """Return all records as they are now, the newest by the field `by` first."""
         with self._lock:
             if by not in self._ordered:
                 self._ordered[by] = self._sorted(by)
@@ -79,13 +79,13 @@ class Records:
     def find(self, record_id: object) -> Kept:
         """Return the record with this id.
 
-        :raise LookupError: there is none.
+        :raise LookupError: there is no such record.
         """
         with self._lock:
             return self._find(record_id)
 
     def add(self, record: Record, *, at: str | None = None) -> Kept:
-        """Add a record; `at` is its moment where the record itself does not tell a good one."""
+        """Add a record; `at` is its timestamp if the record has no valid one."""
         created = at or record.get("created_at")
         updated = at or record.get("updated_at")
         with self._lock:
@@ -94,12 +94,12 @@ class Records:
     def add_built(
         self, record_id: int, at: str, build: Callable[[], Record], order_no: str
     ) -> Kept:
-        """Add a record that is built each time it is read; by `order_no` it is found unbuilt."""
+        """Add a record that is built on each read; a filter by `order_no` does not build it."""
         with self._lock:
             return self._put(replace(self._add(record_id, build, at, at), order_no=order_no))
 
     def change(self, record_id: object, at: str, fields: Record) -> Kept:
-        """Change some fields of a record at this moment.
+        """Change some fields of a record at the time `at`.
 
         :raise LookupError: there is no such record, or it is deleted.
         """
@@ -112,9 +112,9 @@ class Records:
             return self._put(replace(kept, content=content, updated_at=at))
 
     def put(self, serial: int, at: str, content: Content) -> Kept:
-        """Put another content in the place of a record, however odd either of them is.
+        """Replace the content of a record; both contents may be invalid.
 
-        :raise LookupError: there is no such place.
+        :raise LookupError: there is no record with this serial number.
         """
         with self._lock:
             if serial not in self._kept:
@@ -123,7 +123,7 @@ class Records:
             return self._put(replace(kept, content=content, updated_at=kept.updated_at and at))
 
     def delete(self, record_id: object, at: str) -> Kept:
-        """Delete a record at this moment, which its `updated_at` tells as well.
+        """Mark a record as deleted; `at` is its `deleted_at` and `updated_at`.
 
         :raise LookupError: there is no such record, or it is deleted.
         """
@@ -169,7 +169,7 @@ class Records:
 
 
 def _later(last: str | None, at: str) -> str:
-    """Return a moment for a change: two changes of one record never have the same one."""
+    """Return the time of a change, which differs from that of the record's last change."""
     if last is None or at > last:
         return at
 

@@ -1,4 +1,4 @@
-"""How the login and the API say no, with the statuses and words of Auth0 and of Katana."""
+"""Error responses of the login and the API, with the statuses and texts of Auth0 and Katana."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from flask import Response, json
 
 @dataclass
 class LoginRefusal(Exception):
-    """A no from the token endpoint or the revocation endpoint; nothing has been handed out."""
+    """An error of the token endpoint or the revocation endpoint; no token was issued."""
 
     status: int
     error: str
@@ -19,7 +19,7 @@ class LoginRefusal(Exception):
 
 @dataclass
 class ApiRefusal(Exception):
-    """A no from the API; `details` says which parameter was wrong, for a 422 only."""
+    """An error of the API; `details` says which parameter was wrong, for a 422 only."""
 
     status: int
     name: str
@@ -27,7 +27,7 @@ class ApiRefusal(Exception):
     details: tuple[dict[str, object], ...] = ()
 
     def answer(self, shape: str, headers: Mapping[str, str] | None = None) -> Response:
-        """Return Katana's answer, in the shape `wrapped` or `flat`; Katana publishes both."""
+        """Return Katana's response, in the shape `wrapped` or `flat`; Katana publishes both."""
         error: dict[str, object] = {"statusCode": self.status, "name": self.name}
         error["message"] = self.message
         if self.details:
@@ -42,7 +42,7 @@ def bad_request(description: str) -> LoginRefusal:
 
 
 def wrong_client() -> LoginRefusal:
-    """Return the refusal of a client that is unknown, unproven or proven in the wrong way."""
+    """Return the refusal of a client that is unknown or not authenticated correctly."""
     return LoginRefusal(401, "access_denied", "Unauthorized")
 
 
@@ -52,24 +52,24 @@ def bad_code(remark: str) -> LoginRefusal:
 
 
 def bad_verifier() -> LoginRefusal:
-    """Return the refusal of a PKCE verifier that does not fit the challenge."""
+    """Return the refusal of a PKCE verifier that does not match the challenge."""
     return LoginRefusal(403, "invalid_grant", "Failed to verify code verifier", remark="PKCE")
 
 
 def bad_refresh_token(family: int | None, remark: str) -> LoginRefusal:
-    """Return the refusal of a refresh token; its text never tells why, the ledger's remark does."""
+    """Return the refusal of a refresh token; only the ledger's `remark` has the reason."""
     description = "Unknown or invalid refresh token."
     return LoginRefusal(403, "invalid_grant", description, family, remark)
 
 
 def api_refusal(status: int) -> ApiRefusal:
-    """Return Katana's refusal for an HTTP status, in Katana's words where they are known."""
+    """Return Katana's refusal for an HTTP status, with Katana's text if it is known."""
     name, message = _API_WORDS.get(status, (f"Error{status}", "Error"))
     return ApiRefusal(status, name, message)
 
 
 def invalid_query(path: str, code: str, message: str) -> ApiRefusal:
-    """Return the refusal of a query parameter; `code` is the keyword of the rule it breaks."""
+    """Return the refusal of a parameter; `code` is the JSON Schema keyword that failed."""
     detail: dict[str, object] = {"path": path, "code": code, "message": message, "info": {}}
     text = "The request body is invalid. See error object `details` property for more info."
     return ApiRefusal(422, "UnprocessableEntityError", text, (detail,))

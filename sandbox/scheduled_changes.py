@@ -1,4 +1,4 @@
-"""Changes that wait for an app to list something, so that they come between two of its pages."""
+"""Changes that wait for list requests, so that they happen between two pages."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +15,7 @@ class _Waiting:
 
 
 class Schedule:
-    """What is to happen after so many list requests, in the order in which it was asked for."""
+    """Changes to make after a number of list requests, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -24,15 +24,15 @@ class Schedule:
     def after(
         self, lists: int, factory: str, resource: str | None, change: Callable[[], object]
     ) -> None:
-        """Let a change happen once a factory's list (None: any) has answered so many requests.
+        """Make a change after so many requests for a factory's list (None: for any list).
 
-        The answer of the last of these requests does not have the change yet.
+        The response to the last of these requests does not have the change yet.
         """
         with self._lock:
             self._waiting.append(_Waiting(factory, resource, lists, change))
 
     def listed(self, factory: str, resource: str) -> None:
-        """Count one list request, and let happen what waited for it."""
+        """Count one list request, and make the changes that waited for it."""
         with self._lock:
             for each in self._waiting:
                 if each.factory == factory and each.resource in (None, resource):
@@ -40,7 +40,7 @@ class Schedule:
             due = [each for each in self._waiting if each.lists <= 0]
             self._waiting = [each for each in self._waiting if each.lists > 0]
         for each in due:
-            with suppress(LookupError):  # its record has gone meanwhile
+            with suppress(LookupError):  # its record was deleted in the meantime
                 each.change()
 
     def __len__(self) -> int:

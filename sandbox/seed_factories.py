@@ -1,4 +1,4 @@
-"""The invented factories: what each is called, makes and sells to whom (`factories.json`)."""
+"""The fictional factories: name, products and customers of each (`seed_factories.json`)."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Variant:
-    """One thing that can be bought; `price` is in whole units of the factory's currency."""
+    """One variant of a product; `price` is in whole units of the factory's currency."""
 
     suffix: str
     value: str
@@ -28,10 +28,10 @@ class Product:
 
 @dataclass(frozen=True)
 class Factory:
-    """One invented Katana account; `first_id` is where its ids begin.
+    """One fictional Katana account; `first_id` is its lowest id.
 
-    Two of them share their name and their first ids, as two accounts at Katana may: an app that
-    takes one for the other shows it.
+    Two of them have the same name and the same first ids, as two accounts at Katana may. This shows
+    whether an app confuses them.
     """
 
     key: str

@@ -1,7 +1,7 @@
-"""What each invented factory has in Katana when the sandbox starts.
+"""The records of each factory when the sandbox starts.
 
-Content follows from counting, not from chance, so every start shows the same factory; only the
-dates move along, so that its orders are always recent.
+They are computed without random values, so every start gives the same records. Only the dates are
+relative to the start, so that the orders are always recent.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ _SAFETY_STOCK = 5
 
 @dataclass(frozen=True)
 class Stock:
-    """Everything that the API can tell about one factory."""
+    """All records of one factory that the API returns."""
 
     factory: Record
     lists: dict[str, Records]
 
 
 def stock_of(factory: Factory, now: datetime) -> Stock:
-    """Return a factory's records, dated back from `now`."""
+    """Return a factory's records, with dates before `now`."""
     founded = now - timedelta(days=200)
     customers = [_customer(factory, n, founded) for n in range(len(factory.customers))]
     products = [_product(factory, n, founded) for n in range(len(factory.products))]
@@ -82,7 +82,7 @@ def _customer(factory: Factory, n: int, founded: datetime) -> Record:
 
 
 def customer(factory: Factory, n: int, written: datetime) -> Record:
-    """Return the factory's customer number `n`; after the named ones, names come back numbered."""
+    """Return the factory's customer number `n`; after the last name, names repeat with a number."""
     turn, place = divmod(n, len(factory.customers))
     name = factory.customers[place]
     is_person = len(name.split()) == 2 and place % 2 == 0
@@ -159,7 +159,7 @@ def _inventory(factory: Factory, n: int, variant: Record) -> Record:
 
 
 def moved(row: Record) -> Record:
-    """Return a stock row's fields after two pieces went, or twenty came where few were left."""
+    """Return a stock row's fields with two pieces less, or with twenty more if too few are left."""
     had = Decimal(row["quantity_in_stock"])
     has = had - 2 if had >= 2 else had + 20
     short = has + Decimal(row["quantity_expected"]) - Decimal(row["quantity_committed"])

@@ -1,7 +1,7 @@
-"""Posts deliveries to their webhooks from threads of its own, and tries again as Katana does.
+"""Posts deliveries to their webhooks in threads of its own, and retries as Katana does.
 
-A delivery is acknowledged by a 2xx in time; else it is posted again after each of the waits that
-the rules name, and has failed after the last. Threads live only while something is to be sent.
+A 2xx response in time acknowledges a delivery. Otherwise it is posted again after each of the waits
+in the rules, and has failed after the last. Threads run only while there is something to send.
 """
 
 import heapq
@@ -21,7 +21,7 @@ from sandbox.webhook_rules import is_loopback
 from sandbox.webhooks import Webhook, Webhooks
 
 _MOST_THREADS = 8
-_LOOK_SECONDS = 0.05  # how soon a clock that a test has moved is noticed
+_LOOK_SECONDS = 0.05  # how often the clock is read, because a test may change it
 _IDLE_SECONDS = 1.0
 
 
@@ -34,7 +34,7 @@ class _Job:
 
 
 class Sender:
-    """What is to be posted, soonest first."""
+    """The deliveries to post, soonest first."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class Sender:
         self._is_closed = False
 
     def send(self, delivery: Delivery, *, late: float = 0, after_next: bool = False) -> None:
-        """Post a delivery after so many seconds, or as soon as the webhook's next was posted."""
+        """Post a delivery after so many seconds, or right after the next one to its webhook."""
         self._push(delivery, self._clock.now() + timedelta(seconds=late), after_next)
 
     def hurry(self) -> int:
-        """Let all that waits be due now; return how many deliveries did."""
+        """Make all waiting deliveries due now; return their number."""
         with self._wake:
             for job in self._jobs:
                 job.due = self._clock.now()
@@ -70,7 +70,7 @@ class Sender:
             return len(self._jobs)
 
     def close(self) -> None:
-        """Forget what waits; what is being posted still is."""
+        """Drop all waiting deliveries; one that is being posted is not stopped."""
         with self._wake:
             self._is_closed = True
             self._jobs.clear()
@@ -103,7 +103,7 @@ class Sender:
                 self._release(job.delivery.webhook)
 
     def _next(self) -> _Job | None:
-        """Return what is due, waiting for it if no other thread does; None ends the thread."""
+        """Return the next due job; one thread at a time waits for it. None ends the thread."""
         was_idle = False
         with self._wake:
             while not self._is_closed:
@@ -122,7 +122,7 @@ class Sender:
             return None
 
     def _release(self, webhook: int) -> None:
-        """Let go what was to come after the delivery that has just been posted."""
+        """Make the jobs due that wait for the delivery that has just been posted."""
         with self._wake:
             for job in self._jobs:
                 if job.waits_for_next and job.delivery.webhook == webhook:
@@ -130,7 +130,7 @@ class Sender:
             heapq.heapify(self._jobs)
 
     def _post(self, http: requests.Session, delivery: Delivery) -> None:
-        """Make one attempt, and plan the next where it was not acknowledged."""
+        """Make one attempt, and schedule the next if it was not acknowledged."""
         try:
             webhook = self._webhooks.find(delivery.webhook)
         except LookupError:

@@ -1,4 +1,4 @@
-"""Families as they may be shown: states and fingerprints, no token."""
+"""Families in a form that can be shown: states and fingerprints, but no tokens."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ _NAMES = {factory.key: factory.display_name for factory in FACTORIES}
 
 @dataclass(frozen=True)
 class RefreshTokenView:
-    """One link of a chain; `state` is current, spent or killed."""
+    """One refresh token; `state` is current, spent or killed."""
 
     fingerprint: str
     state: str

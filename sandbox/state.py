@@ -1,4 +1,4 @@
-"""What one running sandbox knows: its one client, and everything that starting again forgets."""
+"""The state of a sandbox: its client, and the memory that a reset clears."""
 
 import hmac
 from dataclasses import dataclass, field
@@ -24,13 +24,13 @@ from sandbox.webhooks import Webhooks
 
 @dataclass(frozen=True)
 class Client:
-    """The one application that is registered here."""
+    """The only registered OAuth client."""
 
     id: str
     secret: str = field(repr=False)
     redirect_uri: str
     audience: str
-    #: A file with who has signed the certificate of its webhooks' address; None: a public one.
+    #: A file with the CA certificate of its webhooks' URLs; None: the public CAs.
     authority: str | None = None
 
     def is_named(self, client_id: str) -> bool:
@@ -38,13 +38,13 @@ class Client:
         return hmac.compare_digest(client_id.encode(), self.id.encode())
 
     def is_proven_by(self, client_id: str, client_secret: str) -> bool:
-        """Return whether these are the client's id and secret; takes as long for any guess."""
+        """Return whether these are the client's id and secret, in constant time."""
         right_secret = hmac.compare_digest(client_secret.encode(), self.secret.encode())
         return self.is_named(client_id) and right_secret
 
 
 class Memory:
-    """Everything that `start again` forgets."""
+    """Everything that `start_again` clears."""
 
     def __init__(self, clock: Clock, authority: str | None = None) -> None:
         self.clock = clock
@@ -64,7 +64,7 @@ class Memory:
 
 
 class Sandbox:
-    """One stand-in for Katana; requests under way keep the memory they began with."""
+    """One sandbox. A reset replaces its memory."""
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self.client = client
@@ -72,16 +72,16 @@ class Sandbox:
         self.memory = Memory(clock, client.authority)
 
     def start_again(self) -> None:
-        """Forget every family, code, request, fault, changed rule and changed record."""
+        """Drop every family, code, request, fault, changed rule and changed record."""
         self.memory.sender.close()
         self.memory = Memory(self.clock, self.client.authority)
 
 
 def sandbox() -> Sandbox:
-    """Return the sandbox that the current request came to."""
+    """Return the sandbox of the current request."""
     return cast(Sandbox, current_app.extensions["sandbox"])
 
 
 def memory() -> Memory:
-    """Return what the current request may read and change."""
+    """Return the memory of the current request's sandbox."""
     return sandbox().memory

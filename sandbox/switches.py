@@ -1,4 +1,4 @@
-"""The rules the sandbox plays by, and how they are changed while it runs."""
+"""The rules of the sandbox, which can be changed while it runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,12 +9,12 @@ from sandbox import validation
 
 @dataclass(frozen=True)
 class Rules:
-    """What may differ from one Katana tenant to the next; the defaults are the strictest reading.
+    """Behaviour that may differ between Katana accounts; the defaults are the strictest.
 
-    Lengths of time are seconds. `rotation_overlap_seconds` is what Auth0 calls leeway. `list_order`
-    is the moment by which lists are newest first. `webhooks` says whether
-    apps may make them (`allowed`), lack the permission (`role`) or are on a plan without (`plan`).
-    `webhooks_over_http` allows plain http on loopback addresses, where Katana asks for https.
+    Times are in seconds. `rotation_overlap_seconds` is what Auth0 calls leeway. `list_order` is the
+    field by which lists are sorted, newest first. `webhooks` says whether apps may create them
+    (`allowed`), or the user's role (`role`) or plan (`plan`) does not allow it.
+    `webhooks_over_http` allows plain http on loopback addresses, although Katana requires https.
     """
 
     access_token_seconds: int = 60
@@ -37,7 +37,7 @@ class Rules:
     def changed(self, asked: Mapping[str, object]) -> "Rules":
         """Return these rules with some of them changed.
 
-        :raise ValueError: a rule that is not known, or a value that it cannot have.
+        :raise ValueError: a rule is unknown, or has an invalid value.
         """
         for name in asked:
             if name not in _READ:

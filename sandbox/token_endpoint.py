@@ -24,7 +24,7 @@ bp = Blueprint("token_endpoint", __name__)
 
 @bp.post("/oauth/token")
 def token() -> Response:
-    """Exchange a code or a refresh token for a fresh pair."""
+    """Exchange a code or a refresh token for new tokens."""
     grant_type = _required("grant_type")
     _check_client()
     if grant_type == "authorization_code":
@@ -37,7 +37,7 @@ def token() -> Response:
 
 @bp.post("/oauth/revoke")
 def revoke() -> Response:
-    """End the family of a refresh token; a token that is not known is answered the same."""
+    """End the family of a refresh token; an unknown token gets the same response."""
     _check_client()
     family = memory().families.revoke(_required("token"))
     note(family=family, remark="family revoked" if family else "no such token")
@@ -46,7 +46,7 @@ def revoke() -> Response:
 
 @bp.errorhandler(LoginRefusal)
 def refuse(refusal: LoginRefusal) -> tuple[Response, int]:
-    """Answer a refusal as Auth0 does."""
+    """Return a refusal in the format of Auth0."""
     note(error=refusal.error)
     if refusal.remark:
         note(family=refusal.family, remark=refusal.remark)
@@ -71,7 +71,7 @@ def _check_client() -> None:
 
 
 def _exchange() -> Grant:
-    """Return the first tokens of a family for a code; the code is used up either way.
+    """Return the first tokens of a family for a code; the code is consumed in any case.
 
     :raise LoginRefusal: the code, its redirect URI or its verifier is wrong.
     """
@@ -87,7 +87,7 @@ def _exchange() -> Grant:
 
 
 def _check_verifier(asked: Asked) -> None:
-    """Refuse a verifier that does not fit, and one without a challenge (RFC 9700, 4.8.2)."""
+    """Refuse a verifier that does not match, or that has no challenge (RFC 9700, 4.8.2)."""
     verifier = request.form.get("code_verifier", "")
     if asked.code_challenge is None and not verifier:
         return
@@ -97,10 +97,10 @@ def _check_verifier(asked: Asked) -> None:
 
 
 def _refresh() -> Grant:
-    """Return fresh tokens for a refresh token, which is spent.
+    """Return new tokens for a refresh token, which is spent.
 
-    :raise LoginRefusal: the token may not be used; before that, a redirect URI that is not the
-        registered one, which leaves the token unspent.
+    :raise LoginRefusal: the token is refused; or the redirect URI is not the registered one, and
+        then the token is not spent.
     """
     refresh_token = _required("refresh_token")
     if request.form.get("redirect_uri", sandbox().client.redirect_uri) != (

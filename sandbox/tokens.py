@@ -1,7 +1,4 @@
-"""What a token family is made of; tokens are remembered as SHA-256 digests only.
-
-Finding a token is therefore a hash lookup, and nothing here could show one if it tried.
-"""
+"""The parts of a token family. Tokens are stored as SHA-256 digests only."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +7,7 @@ from hashlib import sha256
 
 @dataclass(frozen=True)
 class Grant:
-    """What the token endpoint hands out once; `expires_in` is seconds."""
+    """The token response; `expires_in` is in seconds."""
 
     family: int
     access_token: str = field(repr=False)
@@ -20,9 +17,9 @@ class Grant:
 
 
 class UnknownRefreshToken(Exception):
-    """Nothing is given for this refresh token.
+    """This refresh token is refused.
 
-    `family` is None when no family ever had it; `remark` tells the ledger's reader why.
+    `family` is None if the token is unknown; `remark` is the reason, which the ledger shows.
     """
 
     def __init__(self, family: int | None, remark: str) -> None:
@@ -33,7 +30,7 @@ class UnknownRefreshToken(Exception):
 
 @dataclass
 class RefreshToken:
-    """One link of the chain; `presented` counts its arrivals at the rotation, good or refused."""
+    """A refresh token; `presented` counts how often it was sent, accepted or refused."""
 
     digest: str
     generation: int
@@ -44,7 +41,7 @@ class RefreshToken:
 
 @dataclass
 class AccessToken:
-    """One key to the API; `killed` is set when its family ends before it expires."""
+    """An access token; `killed` is set if its family ends before it expires."""
 
     digest: str
     expires_at: datetime
@@ -53,7 +50,7 @@ class AccessToken:
 
 @dataclass
 class Family:
-    """All tokens that grew out of one consent; `reason` is why it ended, None while it lives."""
+    """All tokens of one consent; `reason` is why it ended, None while it is live."""
 
     id: int
     factory: str
@@ -68,7 +65,7 @@ class Family:
 
 
 def digest(secret: str) -> str:
-    """Return the SHA-256 of a secret in hex, all that is remembered of it."""
+    """Return the SHA-256 of a secret in hex, the only form in which it is stored."""
     return sha256(secret.encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""Reading values that came as JSON or as form text: each function answers the value or raises.
+"""Validates values from JSON or form text.
 
-Every function raises ValueError with a sentence that can be shown to the sender.
+Every function returns the value, or raises ValueError with a sentence for the sender.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def seconds(name: str, value: object) -> float:
 
 
 def many_seconds(name: str, value: object) -> tuple[float, ...]:
-    """Return some lengths of time in seconds, each at most an hour; text separates by commas."""
+    """Return some lengths of time in seconds, each at most an hour; form text has commas."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list) or len(parts) > 10:
         raise ValueError(f"{name} must be a list of seconds.")
@@ -46,7 +46,7 @@ def one_of(name: str, value: object, choices: Iterable[str]) -> str:
 
 
 def flag(name: str, value: object) -> bool:
-    """Return a yes or a no, also when it is written as form text."""
+    """Return a boolean, also from form text."""
     known = {True: True, False: False, "true": True, "on": True, "1": True}
     known |= {"false": False, "off": False, "0": False, "": False}
     if not isinstance(value, bool | str) or value not in known:
@@ -65,7 +65,7 @@ def words(name: str, value: object) -> tuple[str, ...]:
 
 
 def text_or_none(name: str, value: object) -> str | None:
-    """Return text that fits in a header; nothing and empty text are None."""
+    """Return text that fits in a header; None for null and for empty text."""
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -17,9 +17,9 @@ bp.after_request(add_limit_headers)
 
 @bp.before_request
 def admit() -> None:
-    """Let in who may use webhooks: a role that may not can still read them, a plan without cannot.
+    """Check the permission for webhooks: `role` allows only to read them, `plan` allows nothing.
 
-    :raise ApiRefusal: 401 and 429 as everywhere, 403.
+    :raise ApiRefusal: 401 and 429 as for all requests, 403.
     """
     g.factory = count_request()
     rule = memory().rules.webhooks
@@ -30,7 +30,7 @@ def admit() -> None:
 
 @bp.post("")
 def create() -> Response:
-    """Register one; the answer has the token that will sign its deliveries."""
+    """Register a webhook; the response has the token that will sign its deliveries."""
     asked = checked(_sent(), memory().rules, whole=True)
     if len(memory().webhooks.all(g.factory)) >= memory().rules.webhooks_most:
         raise invalid_query("", "maxItems", "too many webhooks")
@@ -41,7 +41,7 @@ def create() -> Response:
 
 @bp.get("")
 def listing() -> Response:
-    """Answer one page of the factory's webhooks, those of other apps among them."""
+    """Return one page of the factory's webhooks, including those of other apps."""
     webhooks = [webhook.as_json() for webhook in memory().webhooks.all(g.factory)]
     for name in ("url", "enabled"):
         if name in request.args:
@@ -51,13 +51,13 @@ def listing() -> Response:
 
 @bp.get("/<int:webhook_id>")
 def one(webhook_id: int) -> Response:
-    """Answer one webhook."""
+    """Return one webhook."""
     return jsonify(_found(webhook_id).as_json())
 
 
 @bp.patch("/<int:webhook_id>")
 def change(webhook_id: int) -> Response:
-    """Change some fields of one."""
+    """Change some fields of a webhook."""
     _found(webhook_id)
     asked = checked(_sent(), memory().rules, whole=False)
     note(remark=f"webhook {webhook_id} changed")
@@ -66,7 +66,7 @@ def change(webhook_id: int) -> Response:
 
 @bp.delete("/<int:webhook_id>")
 def delete(webhook_id: int) -> Response:
-    """Delete one; what was to be delivered to it is not."""
+    """Delete a webhook; its waiting deliveries are dropped."""
     memory().webhooks.delete(_found(webhook_id).id)
     note(remark=f"webhook {webhook_id} deleted")
     return Response(status=204)
@@ -75,7 +75,7 @@ def delete(webhook_id: int) -> Response:
 def _found(webhook_id: int) -> Webhook:
     """Return a webhook of the factory that the bearer may read.
 
-    :raise ApiRefusal: 404, there is none, or it is another factory's.
+    :raise ApiRefusal: 404, it does not exist, or it is another factory's.
     """
     try:
         webhook = memory().webhooks.find(webhook_id)

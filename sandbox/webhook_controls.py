@@ -1,4 +1,4 @@
-"""What a person or a test does to webhooks at Katana's side, and deliveries made by hand."""
+"""Controls that change webhooks on Katana's side, and that send any delivery."""
 
 import json
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def change() -> AnyResponse:
 
 @bp.post("/webhooks/foreign")
 def add_foreign() -> AnyResponse:
-    """Register a webhook of another app at a factory, which an app must leave alone."""
+    """Register a webhook of another app, which the connected app must not change."""
     told = asked()
     factory = str(told.get("factory") or "")
     if factory not in memory().lives:
@@ -49,7 +49,7 @@ def add_foreign() -> AnyResponse:
 
 @bp.post("/deliver")
 def deliver_by_hand() -> AnyResponse:
-    """Post any body to a webhook: `payload` as JSON, or `text` as it is; `signature` as it says."""
+    """Post any body to a webhook: `payload` is JSON, `text` is sent unchanged."""
     told = asked()
     webhook = _chosen(told)[0]
     text = told["text"] if "text" in told else json.dumps(told.get("payload"))
@@ -62,15 +62,15 @@ def deliver_by_hand() -> AnyResponse:
 
 @bp.post("/deliveries/hurry")
 def hurry() -> AnyResponse:
-    """Let every delivery that waits for its time be posted now."""
+    """Post every waiting delivery now."""
     return done({"hurried": memory().sender.hurry()})
 
 
 @bp.get("/deliveries")
 def deliveries() -> Response:
-    """Answer the latest deliveries, oldest first, and how many there are in each state.
+    """Return the latest deliveries, oldest first, and how many there are in each state.
 
-    `latest` is how many deliveries are wanted; without it all that are remembered.
+    `latest` is the number of deliveries; without it, all that are stored are returned.
     """
     log = memory().deliveries
     wanted = validation.whole_number("latest", request.args.get("latest", 10**6), low=0, high=10**6)
@@ -79,9 +79,9 @@ def deliveries() -> Response:
 
 
 def _chosen(told: Mapping[str, object]) -> list[Webhook]:
-    """Return the webhook that is named, or all of them.
+    """Return the named webhook, or all.
 
-    :raise LookupError: there is none.
+    :raise LookupError: there is no such webhook.
     """
     named = told.get("webhook")
     if named in (None, ""):

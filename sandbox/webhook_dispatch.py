@@ -1,4 +1,4 @@
-"""From an event to its deliveries: whom it concerns, and what the armed faults make of each."""
+"""Creates the deliveries of an event, and applies armed faults to them."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ def announce(memory: "Memory", factory: str, event: Event) -> None:
 def deliver(
     memory: "Memory", webhook: Webhook, action: str, body: bytes, signature: str = "right"
 ) -> Delivery:
-    """Send one body to one webhook, unless a fault strikes; return it as it was written down."""
+    """Send one body to one webhook, with a fault if one applies; return the logged delivery."""
     fault = memory.faults.take("delivery")
     delivery = Delivery(
         n=0,

@@ -1,4 +1,4 @@
-"""POST /v1/webhook_logs_export: what was posted to a factory's webhooks, as a CSV file to fetch."""
+"""POST /v1/webhook_logs_export: the posts to a factory's webhooks, as a CSV file."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ _FILTERS = ("webhook_id", "event", "status_code", "delivered", "created_at_min",
 
 @bp.post("/v1/webhook_logs_export")
 def export() -> Response:
-    """Answer the address of a file with every attempt that passes the filters.
+    """Return the URL of a file with every attempt that passes the filters.
 
     :raise ApiRefusal: 401, 422 or 429.
     """
@@ -38,7 +38,7 @@ def export() -> Response:
 
 @bp.get("/webhook_logs/<name>.csv")
 def file(name: str) -> Response:
-    """Answer a file to anyone who knows its address, as object stores do."""
+    """Return a file to anyone who knows its URL, as object stores do."""
     if name not in memory().exports:
         abort(404)
 

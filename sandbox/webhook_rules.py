@@ -1,4 +1,4 @@
-"""What a webhook may be registered with: each field, and where its deliveries may go."""
+"""Validates the fields of a webhook, including where its deliveries may go."""
 
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -14,7 +14,7 @@ _LONGEST_URL = 2048
 
 
 def checked(sent: object, rules: Rules, *, whole: bool) -> Mapping[str, Any]:
-    """Return a webhook's fields as they were sent; a `whole` one needs those that Katana needs.
+    """Return a webhook's fields as they were sent; `whole`: the required ones must be present.
 
     :raise ApiRefusal: 422, with the first field that is wrong.
     """
@@ -65,7 +65,7 @@ def _not_allowed(path: str) -> ApiRefusal:
 
 
 def _check_url(url: object, rules: Rules) -> None:
-    """Refuse all but https; by rule http may lead to this machine, where apps are developed."""
+    """Refuse all but https; a rule allows http to this machine, for development."""
     if not isinstance(url, str):
         raise invalid_query(".url", "type", "should be string")
     try:

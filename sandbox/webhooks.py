@@ -12,7 +12,7 @@ from sandbox.clock import iso
 
 @dataclass(frozen=True)
 class Webhook:
-    """One webhook; `token` signs its deliveries, `base` is where the API stands for its links."""
+    """One webhook; `token` signs its deliveries, `base` is the base URL of links to the API."""
 
     id: int
     factory: str
@@ -26,7 +26,7 @@ class Webhook:
     updated_at: str
 
     def as_json(self) -> dict[str, object]:
-        """Return the webhook as Katana's API shows it, its token each time."""
+        """Return the webhook as Katana's API shows it, with its token."""
         return {
             "id": self.id,
             "url": self.url,
@@ -49,7 +49,7 @@ class Webhooks:
         self._last = 0
 
     def add(self, factory: str, base: str, asked: Mapping[str, Any]) -> Webhook:
-        """Register a webhook with what was asked for, which has been checked."""
+        """Register a webhook; the fields in `asked` have been validated."""
         at = iso(self._now())
         with self._lock:
             self._last += 1
@@ -83,7 +83,7 @@ class Webhooks:
             return changed
 
     def delete(self, webhook_id: int) -> None:
-        """Forget a webhook.
+        """Delete a webhook.
 
         :raise LookupError: there is no such webhook.
         """

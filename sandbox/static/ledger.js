@@ -1,5 +1,5 @@
-// Keeps the ledger fresh while somebody looks at it, and presses its buttons without leaving the
-// page. Without this script the Reload link and the plain forms do the same.
+// Updates the ledger while the page is visible, and sends its forms without leaving the page.
+// Without this script, the Reload link and the plain forms do the same.
 (() => {
   const every = 2000;
   const pulse = document.getElementById("pulse");
@@ -16,14 +16,14 @@
     pulse.classList.toggle("away", away);
   }
 
-  // Somebody who types or selects text is left in peace until the next round.
+  // While the user types or selects text, the page is not updated.
   function isBusy() {
     const selection = document.getSelection();
     return document.activeElement.matches("input, select") ||
       (selection !== null && !selection.isCollapsed);
   }
 
-  // The new <main> takes the old one's place; focus and open details are found again by id.
+  // Replaces the content of <main>; focus and open details are restored by id.
   function swap(page) {
     const main = document.getElementById("main");
     const fresh = page.getElementById("main");

@@ -1,2 +1,2 @@
-// Sends the one form on the page; without this script its Continue button does the same.
+// Submits the only form of the page. Without this script, its Continue button does the same.
 document.getElementById("answer").submit();
