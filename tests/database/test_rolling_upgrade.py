@@ -185,6 +185,7 @@ def _migrate(environ: dict[str, str], folder: Path) -> None:
     assert ended(flask(environ, "db", "upgrade", "--directory", str(folder))).status == 0
 
 
+@pytest.mark.own_stage
 @pytest.mark.slow
 @pytest.mark.one_database
 def test_the_version_before_does_not_start_on_newer_tables(
